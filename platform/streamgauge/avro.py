@@ -1,0 +1,46 @@
+"""Avro as Confluent's clients frame it: a zero byte, the schema id in four bytes, the record.
+
+https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
+"""
+
+from typing import Any
+
+from streamgauge.contracts import Contract, FieldSpec
+
+HEADER_BYTES = 5
+
+_AVRO_TYPES: dict[str, Any] = {
+    "timestamp-millis": {"type": "long", "logicalType": "timestamp-millis"},
+    "map<string,string>": {"type": "map", "values": "string"},
+}
+
+
+def frame(schema_id: int) -> bytes:
+    """The bytes before the record."""
+    return b"\x00" + schema_id.to_bytes(4, "big")
+
+
+def schema_id_of(header: bytes) -> int | None:
+    """The schema id of a frame; None where the frame is short or the magic byte isn't zero."""
+    if len(header) < HEADER_BYTES or header[0] != 0:
+        return None
+    return int.from_bytes(header[1:HEADER_BYTES], "big")
+
+
+def avro_schema(contract: Contract) -> dict[str, Any]:
+    """The contract's record as an Avro schema, as it stands in the registry."""
+    return {
+        "type": "record",
+        "name": "".join(part.capitalize() for part in contract.stream.split("_")),
+        "namespace": "streamgauge",
+        "doc": contract.purpose,
+        "fields": [_field(f) for f in contract.fields],
+    }
+
+
+def _field(f: FieldSpec) -> dict[str, Any]:
+    kind = _AVRO_TYPES.get(f.type, f.type)
+    if not f.required:
+        return {"name": f.name, "type": ["null", kind], "doc": f.description, "default": None}
+    field = {"name": f.name, "type": kind, "doc": f.description}
+    return field if f.default is None else {**field, "default": f.default}
