@@ -1,0 +1,18 @@
+"""Redis: answers that can be lost at any time and are rebuilt from Postgres."""
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from streamgauge.settings import Settings
+
+
+def redis_client(settings: Settings) -> Redis:
+    """Gives up soon: nobody may wait long for a cache."""
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        decode_responses=True,
+        socket_connect_timeout=1.0,
+        socket_timeout=2.0,
+        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.3), 2),
+    )

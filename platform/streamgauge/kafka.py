@@ -1,0 +1,71 @@
+"""Kafka clients as every part of Streamgauge configures them.
+
+https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md lists the settings.
+"""
+
+import logging
+from typing import Any
+
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient
+
+from streamgauge.settings import Settings
+
+_log = logging.getLogger("streamgauge.kafka")
+
+
+def client_config(settings: Settings) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": settings.kafka_bootstrap_servers,
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": settings.kafka_username,
+        "sasl.password": settings.kafka_password.get_secret_value(),
+        "client.id": "streamgauge",
+        "reconnect.backoff.ms": 100,
+        "reconnect.backoff.max.ms": 2000,
+        # Else librdkafka writes its own lines to stderr, in between of ours.
+        "logger": _log,
+    }
+
+
+def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
+    """Tuned for throughput: the defaults make a fast consumer wait a second each time its queue was full."""
+    return {
+        **client_config(settings),
+        "group.id": group,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # An offset that the log no longer has is a gap to be recorded, not to be jumped over silently.
+        "auto.offset.reset": "error",
+        "fetch.queue.backoff.ms": 5,
+        "fetch.max.bytes": 50 * 1024 * 1024,
+        "max.partition.fetch.bytes": 8 * 1024 * 1024,
+        "queued.max.messages.kbytes": 128 * 1024,
+    }
+
+
+def producer_config(settings: Settings) -> dict[str, Any]:
+    """Acknowledged means on all in-sync replicas, in order, and once per send."""
+    return {
+        **client_config(settings),
+        "enable.idempotence": True,
+        "acks": "all",
+        "compression.type": "lz4",
+        "linger.ms": 5,
+        # As the Java clients hash, so that a key keeps its partition whoever sends it.
+        "partitioner": "murmur2_random",
+        "queue.buffering.max.messages": 100_000,
+        "queue.buffering.max.kbytes": 64 * 1024,
+        "retry.backoff.ms": 100,
+        "retry.backoff.max.ms": 2000,
+        "delivery.timeout.ms": 120_000,
+    }
+
+
+def producer(settings: Settings) -> Producer:
+    return Producer(producer_config(settings))
+
+
+def admin_client(settings: Settings) -> AdminClient:
+    return AdminClient(client_config(settings))

@@ -1,0 +1,26 @@
+"""Connections to Postgres."""
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from streamgauge.settings import Settings
+
+SCHEMA = "streamgauge"
+
+
+def connect(
+    settings: Settings, *, autocommit: bool = False, application: str = "streamgauge"
+) -> psycopg.Connection[TupleRow]:
+    """A connection that sees the `streamgauge` schema first, speaks UTC, and notices within seconds that its
+    server is gone."""
+    return psycopg.connect(
+        settings.postgres_dsn.get_secret_value(),
+        autocommit=autocommit,
+        application_name=application,
+        connect_timeout=5,
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,
+        options=f"-c search_path={SCHEMA},public -c timezone=UTC",
+    )

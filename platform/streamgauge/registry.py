@@ -1,0 +1,164 @@
+"""The schema registry, by Confluent's REST API.
+
+https://docs.confluent.io/platform/current/schema-registry/develop/api.html
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import quote
+
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from streamgauge.errors import UserError
+from streamgauge.settings import Settings
+
+_MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
+
+
+class RegistryError(UserError):
+    """The registry answered that it won't do this."""
+
+
+class RegistryUnavailable(RegistryError):
+    """The registry didn't answer, or not sensibly: try again later."""
+
+
+class SchemaNotFound(RegistryError):
+    """The registry answered, and has no such schema or subject."""
+
+
+class Incompatible(RegistryError):
+    """The registry refuses a schema, and says why."""
+
+    def __init__(self, subject: str, reasons: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the registry refuses the schema of {subject}: {'; '.join(reasons)}",
+            "give new fields a default and keep the type of old ones, or make it a new stream",
+        )
+        self.subject = subject
+        self.reasons = reasons
+
+
+@dataclass(frozen=True)
+class SubjectVersion:
+    subject: str
+    version: int
+    id: int
+    schema: dict[str, Any]
+
+
+class Registry:
+    """Retries what may pass by itself, a few seconds long; the caller decides whether to wait longer."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        attempts: int = 4,
+        timeout: float = 5.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._url = url
+        self._http = httpx.Client(
+            base_url=url.rstrip("/") + "/",
+            timeout=timeout,
+            transport=transport,
+            headers={"Content-Type": _MEDIA_TYPE, "Accept": f"{_MEDIA_TYPE}, application/json"},
+        )
+        self._attempts = attempts
+        self._schemas: dict[int, dict[str, Any]] = {}
+
+    def close(self) -> None:
+        self._http.close()
+
+    def schema(self, schema_id: int) -> dict[str, Any]:
+        """The schema with this id; kept, because an id never changes its meaning."""
+        if schema_id not in self._schemas:
+            body = self._call("GET", f"schemas/ids/{schema_id}")
+            self._schemas[schema_id] = json.loads(body["schema"])
+        return self._schemas[schema_id]
+
+    def latest(self, subject: str) -> SubjectVersion | None:
+        try:
+            body = self._call("GET", f"subjects/{quote(subject, safe='')}/versions/latest")
+        except SchemaNotFound:
+            return None
+        return SubjectVersion(subject, body["version"], body["id"], json.loads(body["schema"]))
+
+    def level(self, subject: str) -> str | None:
+        """The subject's own compatibility level; None where the registry's default applies."""
+        try:
+            return self._call("GET", f"config/{quote(subject, safe='')}")["compatibilityLevel"]
+        except SchemaNotFound:
+            return None
+
+    def set_level(self, subject: str, level: str) -> None:
+        self._call("PUT", f"config/{quote(subject, safe='')}", {"compatibility": level})
+
+    def incompatibilities(self, subject: str, schema: dict[str, Any]) -> tuple[str, ...]:
+        """The registry's reasons against this schema as the subject's next version; none if it is welcome."""
+        path = f"compatibility/subjects/{quote(subject, safe='')}/versions?verbose=true"
+        try:
+            body = self._call("POST", path, {"schema": json.dumps(schema), "schemaType": "AVRO"})
+        except SchemaNotFound:
+            return ()
+        if body["is_compatible"]:
+            return ()
+        return tuple(body.get("messages") or ()) or ("it gives no reason",)
+
+    def register(self, subject: str, schema: dict[str, Any]) -> int:
+        """The schema's id: a new one, or the one it already has."""
+        path = f"subjects/{quote(subject, safe='')}/versions"
+        return self._call("POST", path, {"schema": json.dumps(schema), "schemaType": "AVRO"})["id"]
+
+    def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        retrying = Retrying(
+            retry=retry_if_exception_type(RegistryUnavailable),
+            stop=stop_after_attempt(self._attempts),
+            wait=wait_random_exponential(multiplier=0.2, max=2),
+            reraise=True,
+        )
+        return retrying(self._call_once, method, path, body)
+
+    def _call_once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, path, json=body)
+        except httpx.TransportError as e:
+            raise self._unavailable(str(e) or type(e).__name__) from e
+        if response.status_code == 429 or response.status_code >= 500:
+            raise self._unavailable(f"{response.status_code} {_message(response)}")
+        if response.status_code == 404:
+            raise SchemaNotFound(f"the registry has no {path}: {_message(response)}", "run streamgauge apply")
+        if response.status_code == 409:
+            raise Incompatible(path.split("/")[1], (_message(response),))
+        if response.is_error:
+            raise RegistryError(
+                f"the registry refuses {method} {path}: {response.status_code} {_message(response)}",
+                "see its log for more",
+            )
+        try:
+            return cast(dict[str, Any], response.json())
+        except ValueError as e:
+            raise self._unavailable(f"no JSON in its answer to {method} {path}") from e
+
+    def _unavailable(self, why: str) -> RegistryUnavailable:
+        return RegistryUnavailable(
+            f"the schema registry at {self._url} doesn't answer: {why}", "see streamgauge stack status"
+        )
+
+
+def registry(settings: Settings) -> Registry:
+    return Registry(settings.registry_url)
+
+
+def _message(response: httpx.Response) -> str:
+    try:
+        body: Any = response.json()
+    except ValueError:
+        return response.text[:200]
+    if not isinstance(body, dict):
+        return response.text[:200]
+    answer = cast(dict[str, Any], body)
+    return str(answer.get("message") or answer.get("title") or response.text[:200])
