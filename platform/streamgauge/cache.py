@@ -9,10 +9,11 @@ from streamgauge.settings import Settings
 
 def redis_client(settings: Settings) -> Redis:
     """Gives up soon: nobody may wait long for a cache."""
-    return Redis.from_url(
+    client: Redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         settings.redis_url.get_secret_value(),
         decode_responses=True,
         socket_connect_timeout=1.0,
         socket_timeout=2.0,
         retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=0.3), 2),
     )
+    return client

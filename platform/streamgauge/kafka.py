@@ -11,6 +11,9 @@ from confluent_kafka.admin import AdminClient
 
 from streamgauge.settings import Settings
 
+DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
+"""A dead letter is a record as large as its topic allows, and headers that say what was wrong with it."""
+
 _log = logging.getLogger("streamgauge.kafka")
 
 

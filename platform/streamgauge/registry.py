@@ -87,6 +87,15 @@ class Registry:
             return None
         return SubjectVersion(subject, body["version"], body["id"], json.loads(body["schema"]))
 
+    def lookup(self, subject: str, schema: dict[str, Any]) -> SubjectVersion | None:
+        """The subject's version with exactly this schema, the latest or an older one."""
+        body = {"schema": json.dumps(schema), "schemaType": "AVRO"}
+        try:
+            found = self._call("POST", f"subjects/{quote(subject, safe='')}", body)
+        except SchemaNotFound:
+            return None
+        return SubjectVersion(subject, found["version"], found["id"], schema)
+
     def level(self, subject: str) -> str | None:
         """The subject's own compatibility level; None where the registry's default applies."""
         try:

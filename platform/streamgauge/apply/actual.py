@@ -1,0 +1,219 @@
+"""What is there now: read from Kafka, the registry and Postgres, changing nothing."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import psycopg
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import (
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ConfigResource,
+    OffsetSpec,
+    ResourcePatternType,
+    ResourceType,
+)
+from psycopg.rows import TupleRow
+
+from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
+from streamgauge.ddl import Database, Grant
+from streamgauge.errors import UserError
+from streamgauge.postgres import SCHEMA
+from streamgauge.registry import Registry
+
+TIMEOUT = 15.0
+
+RESOURCES: dict[AclResource, ResourceType] = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
+OPERATIONS: dict[AclVerb, AclOperation] = {
+    "read": AclOperation.READ,
+    "write": AclOperation.WRITE,
+    "describe": AclOperation.DESCRIBE,
+}
+
+
+@dataclass(frozen=True)
+class ActualTopic:
+    partitions: int
+    config: Mapping[str, str]
+    holds_data: bool
+
+
+@dataclass(frozen=True)
+class ActualSubject:
+    registered: bool
+    """Whether the desired schema is one of the subject's versions."""
+    level: str | None
+    incompatibilities: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ActualTable:
+    columns: Mapping[str, str]
+    """Type by name."""
+    primary_key: tuple[str, ...]
+    indexes: frozenset[str]
+    hypertable: bool
+
+
+@dataclass(frozen=True)
+class ActualDatabase:
+    schema_exists: bool = False
+    usage: frozenset[str] = frozenset()
+    """The roles that may use the schema."""
+    tables: Mapping[str, ActualTable] = field(default_factory=dict[str, ActualTable])
+    views: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The comment by name, which is the fingerprint of the view's text."""
+    grants: frozenset[Grant] = frozenset()
+
+
+@dataclass(frozen=True)
+class Actual:
+    topics: Mapping[str, ActualTopic]
+    subjects: Mapping[str, ActualSubject]
+    acls: frozenset[Acl] | None
+    """None where the broker checks no rights."""
+    database: ActualDatabase
+
+
+def read_actual(
+    desired: Desired, admin: AdminClient, registry: Registry, connection: psycopg.Connection[TupleRow]
+) -> Actual:
+    return Actual(
+        topics=read_topics(admin, desired.topics),
+        subjects={s.name: read_subject(registry, s) for s in desired.subjects},
+        acls=read_acls(admin),
+        database=read_database(connection, desired.database),
+    )
+
+
+def read_topics(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, ActualTopic]:
+    try:
+        present = admin.list_topics(timeout=TIMEOUT).topics
+    except KafkaException as e:
+        raise kafka_error(e) from e
+    found = {t.name: t for t in topics if t.name in present}
+    configs = _configs(admin, found)
+    counts = {name: len(present[name].partitions or {}) for name in found}
+    ends = _end_offsets(admin, counts)
+    return {
+        name: ActualTopic(counts[name], {k: configs[name].get(k, "") for k in topic.config}, ends[name] > 0)
+        for name, topic in found.items()
+    }
+
+
+def _configs(admin: AdminClient, names: Iterable[str]) -> dict[str, dict[str, str]]:
+    resources = [ConfigResource(ResourceType.TOPIC, n) for n in names]
+    if not resources:
+        return {}
+    untyped: Any = admin
+    answers = untyped.describe_configs(resources, request_timeout=TIMEOUT)
+    return {r.name: {k: str(v.value) for k, v in f.result().items()} for r, f in answers.items()}
+
+
+def _end_offsets(admin: AdminClient, partitions: Mapping[str, int]) -> dict[str, int]:
+    """The sum of a topic's end offsets: above zero if a record was ever in it."""
+    wanted = {TopicPartition(t, p): OffsetSpec.latest() for t, n in partitions.items() for p in range(n)}
+    ends = dict.fromkeys(partitions, 0)
+    if wanted:
+        untyped: Any = admin
+        for at, future in untyped.list_offsets(wanted, request_timeout=TIMEOUT).items():
+            ends[at.topic] += future.result().offset
+    return ends
+
+
+def read_subject(registry: Registry, subject: Subject) -> ActualSubject:
+    schema = dict(subject.schema)
+    if registry.lookup(subject.name, schema) is not None:
+        return ActualSubject(registered=True, level=registry.level(subject.name))
+    return ActualSubject(
+        registered=False,
+        level=registry.level(subject.name),
+        incompatibilities=registry.incompatibilities(subject.name, schema),
+    )
+
+
+def read_acls(admin: AdminClient) -> frozenset[Acl] | None:
+    everything = AclBindingFilter(
+        ResourceType.ANY,
+        None,
+        ResourcePatternType.LITERAL,
+        None,
+        None,
+        AclOperation.ANY,
+        AclPermissionType.ALLOW,
+    )
+    untyped: Any = admin
+    try:
+        bindings = untyped.describe_acls(everything, request_timeout=TIMEOUT).result()
+    except KafkaException as e:
+        if cast(KafkaError, e.args[0]).code() == KafkaError.SECURITY_DISABLED:
+            return None
+        raise kafka_error(e) from e
+    kinds = {kind: name for name, kind in RESOURCES.items()}
+    operations = {operation: name for name, operation in OPERATIONS.items()}
+    return frozenset(
+        Acl(b.principal.removeprefix("User:"), kinds[b.restype], b.name, operations[b.operation])
+        for b in bindings
+        if b.restype in kinds and b.operation in operations
+    )
+
+
+def read_database(connection: psycopg.Connection[TupleRow], wanted: Database) -> ActualDatabase:
+    tables = [t.name for t in wanted.tables]
+    columns: dict[str, dict[str, str]] = {}
+    for table, column, kind in connection.execute(_COLUMNS, (SCHEMA, tables)):
+        columns.setdefault(table, {})[column] = kind
+    keys = {table: tuple(key) for table, key in connection.execute(_PRIMARY_KEYS, (SCHEMA, tables))}
+    indexes: dict[str, set[str]] = {}
+    for table, index in connection.execute(_INDEXES, (SCHEMA, tables)):
+        indexes.setdefault(table, set()).add(index)
+    hypertables = {name for (name,) in connection.execute(_HYPERTABLES, (SCHEMA,))}
+    usage = connection.execute(_USAGE, (SCHEMA,)).fetchall()
+    return ActualDatabase(
+        schema_exists=connection.execute(_SCHEMA, (SCHEMA,)).fetchone() is not None,
+        usage=frozenset(role for (role,) in usage),
+        tables={
+            name: ActualTable(
+                columns=found,
+                primary_key=keys.get(name, ()),
+                indexes=frozenset(indexes.get(name, ())),
+                hypertable=name in hypertables,
+            )
+            for name, found in columns.items()
+        },
+        views=dict(connection.execute(_VIEWS, (SCHEMA, [v.name for v in wanted.views])).fetchall()),
+        grants=frozenset(Grant(*row) for row in connection.execute(_GRANTS, (SCHEMA,))),
+    )
+
+
+def kafka_error(error: KafkaException) -> UserError:
+    return UserError(f"Kafka: {error.args[0]}", "see streamgauge stack status")
+
+
+_SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
+_USAGE = """
+SELECT r.rolname FROM pg_namespace n, aclexplode(n.nspacl) a JOIN pg_roles r ON r.oid = a.grantee
+WHERE n.nspname = %s AND a.privilege_type = 'USAGE'"""
+_COLUMNS = """
+SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%s) AND c.relkind = 'r'
+  AND a.attnum > 0 AND NOT a.attisdropped"""
+_PRIMARY_KEYS = """
+SELECT c.relname, array_agg(a.attname::text ORDER BY array_position(i.indkey::int2[], a.attnum))
+FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)
+WHERE i.indisprimary AND c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%s) GROUP BY c.relname"""
+_INDEXES = """
+SELECT tablename::text, indexname::text FROM pg_indexes WHERE schemaname = %s AND tablename = ANY(%s)"""
+_HYPERTABLES = "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = %s"
+_VIEWS = """
+SELECT c.relname, coalesce(obj_description(c.oid, 'pg_class'), '')
+FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%s) AND c.relkind = 'v'"""
+_GRANTS = """
+SELECT c.relname, r.rolname, a.privilege_type
+FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
+WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind IN ('r', 'v')"""

@@ -1,0 +1,132 @@
+"""What `apply` can do: one class a kind of change, and how each reads."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from streamgauge.apply.desired import Acl, Subject, Topic
+from streamgauge.ddl import Column, Grant, Index, Table, View
+
+
+@dataclass(frozen=True)
+class CreateTopic:
+    topic: Topic
+
+
+@dataclass(frozen=True)
+class GrowTopic:
+    name: str
+    partitions: int
+
+
+@dataclass(frozen=True)
+class SetTopicConfig:
+    name: str
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AllowKafka:
+    acl: Acl
+
+
+@dataclass(frozen=True)
+class SetCompatibility:
+    subject: str
+    before: str | None
+    level: str
+
+
+@dataclass(frozen=True)
+class RegisterSchema:
+    subject: Subject
+
+
+@dataclass(frozen=True)
+class CreateSchema:
+    name: str
+
+
+@dataclass(frozen=True)
+class AllowSchema:
+    name: str
+    role: str
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    table: Table
+
+
+@dataclass(frozen=True)
+class AddColumn:
+    table: str
+    column: Column
+
+
+@dataclass(frozen=True)
+class CreateIndex:
+    table: str
+    index: Index
+
+
+@dataclass(frozen=True)
+class MakeView:
+    view: View
+
+
+@dataclass(frozen=True)
+class AllowRelation:
+    grant: Grant
+
+
+RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
+KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka
+PostgresChange: TypeAlias = (
+    CreateSchema | AllowSchema | CreateTable | AddColumn | CreateIndex | MakeView | AllowRelation
+)
+Change: TypeAlias = RegistryChange | KafkaChange | PostgresChange
+
+
+@dataclass(frozen=True)
+class Described:
+    action: str
+    target: str
+    detail: str
+
+
+def describe(change: Change) -> Described:
+    match change:
+        case CreateTopic(topic):
+            detail = f"{topic.partitions} partitions, {_text(topic.config)}"
+            return Described("create", f"topic {topic.name}", detail)
+        case GrowTopic(name, partitions):
+            return Described("change", f"topic {name}", f"{partitions} partitions; it was never written to")
+        case SetTopicConfig(name, config):
+            return Described("change", f"topic {name}", _text(config))
+        case AllowKafka(acl):
+            return Described("allow", f"{acl.resource} {acl.name}", f"{acl.user}: {acl.operation}")
+        case SetCompatibility(subject, before, level):
+            detail = f"compatibility {level}, was {before or 'not set'}"
+            return Described("change", f"subject {subject}", detail)
+        case RegisterSchema(subject):
+            return Described("register", f"subject {subject.name}", f"{len(subject.schema['fields'])} fields")
+        case CreateSchema(name):
+            return Described("create", f"schema {name}", "")
+        case AllowSchema(name, role):
+            return Described("allow", f"schema {name}", f"{role}: usage")
+        case CreateTable(table):
+            kind = "hypertable" if table.hypertable else "table"
+            return Described("create", f"{kind} {table.name}", f"key {', '.join(table.primary_key)}")
+        case AddColumn(table, column):
+            return Described("change", f"table {table}", f"new column {column.name} {column.type}")
+        case CreateIndex(table, index):
+            return Described("create", f"index {index.name}", f"on {table} ({', '.join(index.columns)})")
+        case MakeView(view):
+            return Described("create", f"view {view.name}", "")
+        case AllowRelation(grant):
+            return Described("allow", f"table {grant.relation}", f"{grant.role}: {grant.privilege.lower()}")
+
+
+def _text(config: Mapping[str, str]) -> str:
+    return ", ".join(f"{k}={v}" for k, v in config.items())

@@ -1,0 +1,110 @@
+"""What the contracts ask for. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+from streamgauge.avro import avro_schema, counts_schema
+from streamgauge.contracts import Contract
+from streamgauge.ddl import Database, database
+from streamgauge.kafka import DEAD_LETTER_MAX_BYTES
+
+DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
+"""Longer than any stream's own: someone has to find the time to look at them."""
+
+
+AclResource: TypeAlias = Literal["topic", "group"]
+AclVerb: TypeAlias = Literal["read", "write", "describe"]
+
+
+@dataclass(frozen=True)
+class Topic:
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Subject:
+    name: str
+    level: str
+    schema: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Acl:
+    """`user` may do `operation` on this topic or group."""
+
+    user: str
+    resource: AclResource
+    name: str
+    operation: AclVerb
+
+
+@dataclass(frozen=True)
+class Users:
+    """The Kafka user of each role that has one here; the administrator needs no ACL."""
+
+    producer: str
+    worker: str
+    reader: str
+
+
+@dataclass(frozen=True)
+class Desired:
+    topics: tuple[Topic, ...]
+    subjects: tuple[Subject, ...]
+    acls: tuple[Acl, ...]
+    database: Database
+
+
+def desired(contracts: Iterable[Contract], users: Users) -> Desired:
+    contracts = tuple(contracts)
+    return Desired(
+        topics=tuple(t for c in contracts for t in _topics(c)),
+        subjects=tuple(s for c in contracts for s in _subjects(c)),
+        acls=tuple(a for c in contracts for a in _acls(c, users)),
+        database=database(contracts),
+    )
+
+
+# Makes offsets by time exact: what the broker had appended by then, whatever a client's clock said.
+_LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
+
+
+def _topics(c: Contract) -> list[Topic]:
+    partitions = c.topic_spec.partitions
+    topics = [
+        Topic(
+            c.topic,
+            partitions,
+            {**_LOG_APPEND, "cleanup.policy": "delete", "retention.ms": str(c.retention_ms)},
+        ),
+        Topic(
+            c.dead_letter_topic,
+            1,
+            {
+                **_LOG_APPEND,
+                "cleanup.policy": "delete",
+                "retention.ms": str(max(DEAD_LETTER_RETENTION_MS, c.retention_ms)),
+                "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
+            },
+        ),
+    ]
+    if c.topic_spec.countsTopic:
+        config = {**_LOG_APPEND, "cleanup.policy": "compact"}
+        topics.append(Topic(c.topic_spec.countsTopic, partitions, config))
+    return topics
+
+
+def _acls(c: Contract, users: Users) -> list[Acl]:
+    written = [c.dead_letter_topic, *([c.topic_spec.countsTopic] if c.topic_spec.countsTopic else [])]
+    # Reading or writing a topic implies describing it, so no ACL says that.
+    return [
+        Acl(users.producer, "topic", c.topic, "write"),
+        Acl(users.worker, "topic", c.topic, "read"),
+        Acl(users.worker, "group", c.group, "read"),
+        *(Acl(users.worker, "topic", t, "write") for t in written),
+        *(Acl(users.reader, "topic", t, "read") for t in (c.topic, *written)),
+        Acl(users.reader, "group", c.group, "describe"),
+    ]

@@ -1,0 +1,197 @@
+"""Makes a plan so."""
+
+from collections.abc import Generator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import (
+    AclBinding,
+    AclPermissionType,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
+from psycopg.rows import TupleRow
+
+from streamgauge.apply.actual import OPERATIONS, RESOURCES, TIMEOUT, kafka_error, read_actual
+from streamgauge.apply.changes import (
+    AddColumn,
+    AllowKafka,
+    AllowRelation,
+    AllowSchema,
+    CreateIndex,
+    CreateSchema,
+    CreateTable,
+    CreateTopic,
+    GrowTopic,
+    KafkaChange,
+    MakeView,
+    PostgresChange,
+    RegisterSchema,
+    RegistryChange,
+    SetCompatibility,
+    SetTopicConfig,
+)
+from streamgauge.apply.desired import Acl, Desired, Users, desired
+from streamgauge.apply.plan import Plan, make_plan
+from streamgauge.contracts import Contract
+from streamgauge.ddl import CHUNK, names, quote
+from streamgauge.kafka import admin_client
+from streamgauge.postgres import SCHEMA, connect
+from streamgauge.registry import Incompatible, Registry, registry
+from streamgauge.settings import Settings
+
+_APPLY_LOCK = 0x5347_4150_504C_59
+"""Any number, as long as every `apply` takes the same advisory lock."""
+
+
+def plan(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
+    with _session(settings, contracts) as session:
+        return session.plan()
+
+
+def apply(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
+    """Makes the contracts so, and returns what that took. Raises UserError, with nothing changed, if any part
+    is refused."""
+    with _session(settings, contracts) as session:
+        session.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPLY_LOCK,))
+        plan = session.plan()
+        plan.check()
+        # Postgres first and committed last: what it refuses, or the registry refuses, leaves no trace in it.
+        for change in plan.postgres:
+            _postgres(session.connection, change)
+        _registry(session.registry, plan.registry)
+        for change in plan.kafka:
+            _kafka(session.admin, change)
+        return plan
+
+
+class _Session:
+    def __init__(
+        self,
+        admin: AdminClient,
+        registry: Registry,
+        connection: psycopg.Connection[TupleRow],
+        wanted: Desired,
+    ) -> None:
+        self.admin = admin
+        self.registry = registry
+        self.connection = connection
+        self._wanted = wanted
+
+    def plan(self) -> Plan:
+        return make_plan(self._wanted, read_actual(self._wanted, self.admin, self.registry, self.connection))
+
+
+@contextmanager
+def _session(settings: Settings, contracts: tuple[Contract, ...]) -> Generator[_Session]:
+    users = Users(*(Settings.for_role(r).kafka_username for r in ("producer", "worker", "reader")))
+    client = registry(settings)
+    try:
+        with connect(settings, application="streamgauge apply") as connection:
+            yield _Session(admin_client(settings), client, connection, desired(contracts, users))
+    finally:
+        client.close()
+
+
+def _registry(client: Registry, changes: tuple[RegistryChange, ...]) -> None:
+    """All levels before all schemas: a stricter level may refuse a schema that the old one let pass, and then
+    the levels are put back."""
+    levels = [c for c in changes if isinstance(c, SetCompatibility)]
+    schemas = [c.subject for c in changes if isinstance(c, RegisterSchema)]
+    for level in levels:
+        client.set_level(level.subject, level.level)
+    for subject in schemas:
+        reasons = client.incompatibilities(subject.name, dict(subject.schema))
+        if reasons:
+            for level in levels:
+                client.set_level(level.subject, level.before or "NONE")
+            raise Incompatible(subject.name, reasons)
+    for subject in schemas:
+        client.register(subject.name, dict(subject.schema))
+
+
+def _kafka(admin: AdminClient, change: KafkaChange) -> None:
+    client: Any = admin  # its stubs leave out the futures' types
+    match change:
+        case CreateTopic(topic):
+            new = NewTopic(topic.name, topic.partitions, replication_factor=-1, config=dict(topic.config))
+            _done(client.create_topics([new], operation_timeout=TIMEOUT))
+        case GrowTopic(name, partitions):
+            _done(client.create_partitions([NewPartitions(name, partitions)], operation_timeout=TIMEOUT))
+        case SetTopicConfig(name, config):
+            entries = [
+                ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in config.items()
+            ]
+            resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+            _done(client.incremental_alter_configs([resource]))
+        case AllowKafka(acl):
+            _done(client.create_acls([_binding(acl)]))
+
+
+def _binding(acl: Acl) -> AclBinding:
+    return AclBinding(
+        RESOURCES[acl.resource],
+        acl.name,
+        ResourcePatternType.LITERAL,
+        f"User:{acl.user}",
+        "*",
+        OPERATIONS[acl.operation],
+        AclPermissionType.ALLOW,
+    )
+
+
+def _done(futures: dict[Any, Future[Any]]) -> None:
+    for future in futures.values():
+        try:
+            future.result(TIMEOUT)
+        except KafkaException as e:
+            raise kafka_error(e) from e
+
+
+def _postgres(connection: psycopg.Connection[TupleRow], change: PostgresChange) -> None:
+    for statement in statements(change):
+        connection.execute(statement.encode())
+
+
+def statements(change: PostgresChange) -> list[str]:
+    match change:
+        case CreateSchema(name):
+            return [f"CREATE SCHEMA {quote(name)}"]
+        case AllowSchema(name, role):
+            return [f"GRANT USAGE ON SCHEMA {quote(name)} TO {quote(role)}"]
+        case CreateTable(table):
+            columns = ", ".join(c.sql for c in table.columns)
+            create = f"CREATE TABLE {_at(table.name)} ({columns}, PRIMARY KEY ({names(table.primary_key)}))"
+            if not table.hypertable:
+                return [create]
+            return [
+                create,
+                f"SELECT create_hypertable('{_at(table.name)}', by_range('minute', interval '{CHUNK}'),"
+                " create_default_indexes => false)",
+            ]
+        case AddColumn(table, column):
+            return [f"ALTER TABLE {_at(table)} ADD COLUMN {column.sql}"]
+        case CreateIndex(table, index):
+            where = f" WHERE {index.where}" if index.where else ""
+            return [f"CREATE INDEX {quote(index.name)} ON {_at(table)} ({names(index.columns)}){where}"]
+        case MakeView(view):
+            return [
+                f"DROP VIEW IF EXISTS {_at(view.name)}",
+                f"CREATE VIEW {_at(view.name)} AS {view.select}",
+                f"COMMENT ON VIEW {_at(view.name)} IS '{view.fingerprint}'",
+            ]
+        case AllowRelation(grant):
+            return [f"GRANT {grant.privilege} ON {_at(grant.relation)} TO {quote(grant.role)}"]
+
+
+def _at(relation: str) -> str:
+    return f"{quote(SCHEMA)}.{quote(relation)}"
