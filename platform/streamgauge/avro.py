@@ -31,11 +31,28 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
     """The contract's record as an Avro schema, as it stands in the registry."""
     return {
         "type": "record",
-        "name": "".join(part.capitalize() for part in contract.stream.split("_")),
+        "name": _record_name(contract),
         "namespace": "streamgauge",
         "doc": contract.purpose,
         "fields": [_field(f) for f in contract.fields],
     }
+
+
+def counts_schema(contract: Contract) -> dict[str, Any]:
+    """A minute's count by the contract's dimensions, absolute: a later record with the same key replaces an earlier one."""
+    minute = {"name": "minute", "type": _AVRO_TYPES["timestamp-millis"], "doc": "Start of the minute of event time."}
+    counters = [{"name": n, "type": "long"} for n in ("count", "late", "duplicates")]
+    return {
+        "type": "record",
+        "name": f"{_record_name(contract)}Counts",
+        "namespace": "streamgauge",
+        "doc": f"Provisional minute counts of {contract.stream}.",
+        "fields": [minute, *({"name": d, "type": "string"} for d in contract.dimension_names), *counters],
+    }
+
+
+def _record_name(contract: Contract) -> str:
+    return "".join(part.capitalize() for part in contract.stream.split("_"))
 
 
 def _field(f: FieldSpec) -> dict[str, Any]:

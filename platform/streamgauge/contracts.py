@@ -142,6 +142,10 @@ class Contract:
         return f"{self.topic}-value"
 
     @property
+    def counts_subject(self) -> str | None:
+        return self.topic_spec.countsTopic and f"{self.topic_spec.countsTopic}-value"
+
+    @property
     def group(self) -> str:
         return f"streamgauge-worker-{self.stream}"
 

@@ -1,0 +1,67 @@
+"""Settings from the environment (`STREAMGAUGE_…`), then from the role's credentials file, then defaults.
+
+A role is a set of logins with only the rights its processes need. The local stack writes a credentials file for each;
+elsewhere the environment holds them.
+"""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streamgauge.errors import UserError
+
+PREFIX = "STREAMGAUGE_"
+Role = Literal["admin", "producer", "worker", "reader"]
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+class _Place(BaseSettings):
+    """Where this instance lives: needed before the credentials file can be found."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    instance: str = "demo"
+    data_dir: Path | None = None
+
+
+def data_dir() -> Path:
+    """This instance's own folder: /var/lib/streamgauge/INSTANCE for root, in the XDG data home for others."""
+    place = _Place()
+    if place.data_dir is not None:
+        return place.data_dir
+    if os.geteuid() == 0:
+        return Path("/var/lib/streamgauge") / place.instance
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "streamgauge" / place.instance
+
+
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
+
+    instance: str = "demo"
+    data_dir: Path
+    contracts_dir: Path = CHECKOUT / "platform" / "contracts"
+    kafka_bootstrap_servers: str
+    kafka_username: str
+    kafka_password: SecretStr
+    registry_url: str
+    postgres_dsn: SecretStr
+    redis_url: SecretStr
+    metrics_port: int | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+    @classmethod
+    def for_role(cls, role: Role) -> "Settings":
+        folder = data_dir()
+        try:
+            return cls(_env_file=folder / "credentials" / f"{role}.env", data_dir=folder)  # pyright: ignore[reportCallIssue]
+        except ValidationError as e:
+            names = ", ".join(f"{PREFIX}{str(error['loc'][0]).upper()}" for error in e.errors())
+            raise UserError(
+                f"settings for the role {role} are missing or wrong: {names}",
+                "start the local stack with `streamgauge stack up`, or set them in the environment",
+            ) from e

@@ -1,0 +1,233 @@
+"""From framed Avro records to one polars frame, whole batches at a time.
+
+The records of one writer schema are joined into a single Avro container block, which polars reads at once. Each record's
+five framing bytes are read as its first field, and a random marker is put behind each record as its last: a record that is
+too short or too long can't hide, because it moves a marker. A block with a bad record is halved until the record stands
+alone; fastavro then gives the reason.
+"""
+
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import fastavro
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamgauge.avro import HEADER_BYTES, schema_id_of
+from streamgauge.contracts import Contract, FieldSpec
+
+ROW = "__row"
+_HEADER, _MARKER = "__header", "__marker"
+_MARKER_BYTES = 8
+_SMALL = 16
+"""A block of at most this many records is read record by record when it can't be read whole."""
+
+POLARS_TYPES: dict[str, Any] = {
+    "string": pl.String,
+    "int": pl.Int32,
+    "long": pl.Int64,
+    "double": pl.Float64,
+    "boolean": pl.Boolean,
+    "timestamp-millis": pl.Datetime("ms", "UTC"),
+    "map<string,string>": pl.List(pl.Struct({"key": pl.String, "value": pl.String})),
+}
+
+SchemaOf = Callable[[int], dict[str, Any] | None]
+"""The writer's schema by its id; None where the registry has none. Raises RegistryUnavailable when it can't tell."""
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A record that becomes a dead letter. `detail` never holds a value of the record."""
+
+    row: int
+    reason: str
+    detail: str
+
+
+@dataclass
+class Decoded:
+    """`frame` has the contract's fields and the row number `__row`, ascending."""
+
+    frame: pl.DataFrame
+    rejected: list[Rejected] = field(default_factory=list[Rejected])
+
+
+class Decoder:
+    """Decodes a contract's records, whatever versions of its schema wrote them."""
+
+    def __init__(self, contract: Contract, schema_of: SchemaOf) -> None:
+        self._fields = contract.fields
+        self._schema_of = schema_of
+        self._writers: dict[int, _Writer] = {}
+
+    def decode(self, values: list[bytes | None]) -> Decoded:
+        rejected: list[Rejected] = []
+        frames: list[pl.DataFrame] = []
+        for header, rows in _by_header(values):
+            writer = self._writer(header)
+            if isinstance(writer, Rejected):
+                rejected += [Rejected(r, writer.reason, writer.detail) for r in rows]
+                continue
+            block = values if len(rows) == len(values) else [values[r] for r in rows]
+            for piece in writer.read(cast(list[bytes], block), rows):
+                if isinstance(piece, Rejected):
+                    rejected.append(piece)
+                else:
+                    frames.append(piece)
+        if not frames:
+            return Decoded(self._empty(), rejected)
+        frame = frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW)
+        return Decoded(frame, rejected)
+
+    def _empty(self) -> pl.DataFrame:
+        return pl.DataFrame(schema={**{f.name: POLARS_TYPES[f.type] for f in self._fields}, ROW: pl.UInt32})
+
+    def _writer(self, header: bytes | None) -> "_Writer | Rejected":
+        if not header:
+            return Rejected(-1, "empty", "the record has no value")
+        schema_id = schema_id_of(header)
+        if schema_id is None:
+            return Rejected(-1, "undecodable", "not framed Avro: a zero byte and a four-byte schema id come first")
+        if schema_id not in self._writers:
+            schema = self._schema_of(schema_id)
+            if schema is None:
+                return Rejected(-1, "unknown_schema", f"the registry has no schema {schema_id}")
+            try:
+                self._writers[schema_id] = _Writer(schema, header, self._fields)
+            except (ValueError, TypeError) as e:
+                return Rejected(-1, "undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
+        return self._writers[schema_id]
+
+
+def _by_header(values: list[bytes | None]) -> list[tuple[bytes | None, Sequence[int]]]:
+    """Rows by their first five bytes; nearly always all rows are one group."""
+    headers = pc.binary_slice(pa.array(values, pa.binary()), 0, HEADER_BYTES).dictionary_encode()  # pyright: ignore
+    distinct = cast(list[bytes], headers.dictionary.to_pylist())
+    if len(distinct) == 1 and not headers.null_count:
+        return [(distinct[0], range(len(values)))]
+    groups: dict[int | None, list[int]] = {}
+    for row, index in enumerate(headers.indices.to_pylist()):
+        groups.setdefault(index, []).append(row)
+    return [(None if index is None else distinct[index], rows) for index, rows in groups.items()]
+
+
+class _Writer:
+    """Reads blocks that one version of the schema wrote, as the contract's fields."""
+
+    def __init__(self, schema: dict[str, Any], header: bytes, fields: Sequence[FieldSpec]) -> None:
+        if schema.get("type") != "record":
+            raise ValueError("it is no record")
+        self._header = header
+        self._fields = fields
+        self._parsed = fastavro.parse_schema(schema)
+        written = {f["name"] for f in schema["fields"]}
+        missing = [f.name for f in fields if f.name not in written and f.required and f.default is None]
+        if missing:
+            raise ValueError(f"it lacks the required {', '.join(missing)}")
+        block_schema = {
+            "type": "record",
+            "name": "block",
+            "fields": [
+                {"name": _HEADER, "type": {"type": "fixed", "name": "header", "size": HEADER_BYTES}},
+                *(_maps_as_arrays(f) for f in schema["fields"]),
+                {"name": _MARKER, "type": {"type": "fixed", "name": "marker", "size": _MARKER_BYTES}},
+            ],
+        }
+        self._container_head = _container_head(json.dumps(block_schema).encode())
+        self._columns = [_HEADER, *(f.name for f in fields if f.name in written), _MARKER]
+        self._select = [
+            (pl.col(f.name) if f.name in written else pl.lit(f.default)).cast(POLARS_TYPES[f.type]).alias(f.name)
+            for f in fields
+        ]
+
+    def read(self, values: list[bytes], rows: Sequence[int]) -> list["pl.DataFrame | Rejected"]:
+        whole = self._read_block(values)
+        if whole is not None:
+            numbers = pl.Series(ROW, rows, dtype=pl.UInt32) if len(rows) else pl.Series(ROW, [], dtype=pl.UInt32)
+            return [whole.with_columns(numbers)]
+        if len(values) <= _SMALL:
+            return [self._read_one(v, r) for v, r in zip(values, rows, strict=True)]
+        middle = len(values) // 2
+        return self.read(values[:middle], rows[:middle]) + self.read(values[middle:], rows[middle:])
+
+    def _read_block(self, values: list[bytes]) -> pl.DataFrame | None:
+        """None where the block can't be read, or where a marker is not in its place."""
+        marker = os.urandom(_MARKER_BYTES)
+        body = marker.join(values) + marker
+        block = b"".join((*self._container_head, _zigzag(len(values)), _zigzag(len(body)), body, self._container_head[-1]))
+        try:
+            frame = pl.read_avro(io.BytesIO(block), columns=self._columns)
+            intact = frame.height == len(values) and frame.select(
+                (pl.col(_MARKER) == pl.lit(marker)).all() & (pl.col(_HEADER) == pl.lit(self._header)).all()
+            ).item()
+            return frame.select(self._select) if intact else None
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
+            return None
+
+    def _read_one(self, value: bytes, row: int) -> "pl.DataFrame | Rejected":
+        stream = io.BytesIO(value)
+        stream.seek(HEADER_BYTES)
+        try:
+            record = cast(dict[str, Any], fastavro.schemaless_reader(stream, self._parsed, None))
+        except UnicodeDecodeError:
+            return Rejected(row, "undecodable", "a string is not UTF-8")
+        except (EOFError, StopIteration, IndexError):
+            return Rejected(row, "undecodable", "the record ends too early")
+        except Exception as e:
+            # fastavro's own readers raise many types; their texts may quote the record, so only the type is kept
+            return Rejected(row, "undecodable", f"not a record of its schema ({type(e).__name__})")
+        trailing = len(value) - stream.tell()
+        if trailing:
+            return Rejected(row, "undecodable", f"{trailing} bytes behind the record")
+        return self._frame_of(record, row)
+
+    def _frame_of(self, record: dict[str, Any], row: int) -> "pl.DataFrame | Rejected":
+        columns: dict[str, list[Any]] = {}
+        for f in self._fields:
+            value = record.get(f.name, f.default)
+            if f.is_map and isinstance(value, dict):
+                value = [{"key": k, "value": v} for k, v in cast(dict[str, str], value).items()]
+            columns[f.name] = [value]
+        try:
+            schema = {f.name: POLARS_TYPES[f.type] for f in self._fields}
+            frame = pl.DataFrame(columns, schema=schema, strict=True)
+        except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError):
+            return Rejected(row, "undecodable", "a value doesn't fit the contract's type")
+        return frame.with_columns(pl.Series(ROW, [row], dtype=pl.UInt32))
+
+
+def _maps_as_arrays(f: dict[str, Any]) -> dict[str, Any]:
+    """polars reads no maps; byte for byte a map is an array of key and value."""
+    kind = f["type"]
+    if isinstance(kind, dict) and cast(dict[str, Any], kind).get("type") == "map":
+        entry = {
+            "type": "record",
+            "name": f"{f['name']}_entry",
+            "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": kind["values"]}],
+        }
+        return {"name": f["name"], "type": {"type": "array", "items": entry}}
+    return {"name": f["name"], "type": kind}
+
+
+def _container_head(schema: bytes) -> tuple[bytes, ...]:
+    """https://avro.apache.org/docs/1.12.0/specification/#object-container-files"""
+    sync = os.urandom(16)
+    meta = [(b"avro.schema", schema), (b"avro.codec", b"null")]
+    entries = (_zigzag(len(part)) + part for pair in meta for part in pair)
+    return (b"Obj\x01" + _zigzag(len(meta)), *entries, _zigzag(0), sync)
+
+
+def _zigzag(n: int) -> bytes:
+    n <<= 1
+    out = bytearray()
+    while n > 0x7F:
+        out.append(n & 0x7F | 0x80)
+        n >>= 7
+    out.append(n)
+    return bytes(out)

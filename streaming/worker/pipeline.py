@@ -1,0 +1,270 @@
+"""The speed layer's logic, from records to what one transaction writes. Talks to nothing but the schema registry's cache."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from streamgauge import sketches
+from streamgauge.contracts import Contract
+from streamgauge.rules import violations
+from streamgauge.types import Bools, Int64s
+from streaming.worker.decode import ROW, Decoder, Rejected, SchemaOf
+from streaming.worker.enrich import Reference
+from streaming.worker.open_minutes import OpenMinutes, feed
+from streaming.worker.partition import PartitionState, Progress, judge
+from streaming.worker.records import RawRecord, Records
+from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
+from streaming.worker.seen import GENERATIONS
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    record: RawRecord
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class PartitionDelta:
+    """A partition's step from `before` to `after`, and what became of the records between.
+
+    `skipped` counts the offsets that hold no record: transaction markers and aborted records.
+    """
+
+    before: Progress
+    after: Progress
+    counted: int = 0
+    late: int = 0
+    duplicates: int = 0
+    dead_letters: int = 0
+    skipped: int = 0
+    pause: str | None = None
+
+
+@dataclass(frozen=True)
+class Delta:
+    """What one transaction adds.
+
+    `minutes` has a column for each of the minutes table but `upto`; `minute` in epoch ms, sketches as bytes or null.
+    `tops` are rows (minute, partition, top, sketch).
+    """
+
+    partitions: list[PartitionDelta]
+    minutes: pl.DataFrame
+    tops: list[tuple[int, int, str, bytes]]
+    dead_letters: list[DeadLetter]
+    earliest_ingest_ms: int | None
+    """None where no record was new."""
+
+
+@dataclass
+class _Limit:
+    """Dead letters of one partition over the contract's span of time."""
+
+    seconds: int
+    limit: int
+    noted: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+
+    def left(self, now: float) -> int:
+        while self.noted and self.noted[0][0] <= now - self.seconds:
+            self.noted.popleft()
+        return self.limit - sum(n for _, n in self.noted)
+
+
+class Pipeline:
+    """One worker's share of a stream: the partitions it owns, and their open minutes."""
+
+    def __init__(
+        self, contract: Contract, schema_of: SchemaOf, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.contract = contract
+        self.states: dict[int, PartitionState] = {}
+        self.reference = Reference.empty(contract.reference) if contract.reference else None
+        self._clock = clock
+        self._limits: dict[int, _Limit] = {}
+        self._decoder = Decoder(contract, schema_of)
+        self._rules = violations(contract)
+        self._plan = RollupPlan(contract)
+        rollup = contract.rollup
+        self.distinct = {d.name: OpenMinutes(sketches.new_hll) for d in rollup.distinct}
+        self.quantiles = {m.name: OpenMinutes(sketches.new_kll) for m in rollup.measures if m.quantiles}
+        self.top = {t.name: OpenMinutes(lambda t=t: sketches.new_frequent(t.exactKeys)) for t in rollup.top}
+
+    def take_over(self, progress: Progress, *, paused: bool = False) -> None:
+        horizon_ms = self.contract.time.duplicateHorizonSeconds * 1000
+        self.states[progress.partition] = PartitionState(progress, horizon_ms // GENERATIONS, paused=paused)
+        limit = self.contract.dead_letters
+        self._limits[progress.partition] = _Limit(limit.perSeconds, limit.limit)
+
+    def open_from(self, progress: Progress) -> int | None:
+        """The first minute (epoch ms) whose measures this partition can still change; None before its first event."""
+        if progress.watermark is None:
+            return None
+        return (progress.watermark - self.contract.lateness_ms) // MINUTE_MS * MINUTE_MS
+
+    def process(self, records: Records) -> Delta:
+        """Raises RegistryUnavailable before anything is changed; the same records can then be given again."""
+        decoded = self._decoder.decode(records.values)
+        frame, broken = self._validate(decoded.frame, records)
+        rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
+        rejected_rows = np.array([r.row for r in rejected], np.int64)
+        rows = frame[ROW].to_numpy().astype(np.int64)
+        hashes = frame[self.contract.event_id].hash().to_numpy()
+        times = frame[self.contract.event_time].to_physical().to_numpy()
+        verdicts = np.zeros((3, len(rows)), np.bool_)
+        partitions: list[PartitionDelta] = []
+        kept_rejected: list[int] = []
+        earliest: int | None = None
+        for partition in np.unique(records.partitions).tolist():
+            state = self.states.get(partition)
+            if state is None or state.paused:
+                continue
+            mine = records.partitions == partition
+            new = mine & (records.offsets >= state.progress.next_offset)
+            dead = np.flatnonzero(new[rejected_rows]) if len(rejected_rows) else rejected_rows
+            pause, dead = self._apply_limit(state, dead, rejected_rows, new)
+            kept_rejected += dead.tolist()
+            valid = np.flatnonzero(mine[rows])
+            replayed = valid[records.offsets[rows[valid]] < state.progress.next_offset]
+            state.remember(hashes[replayed], records.offsets[rows[replayed]])
+            valid = valid[new[rows[valid]]]
+            if not new.any() and pause is None:
+                continue
+            earliest = records.earliest_ingest_ms
+            verdict = judge(state, hashes[valid], times[valid], self.contract.lateness_ms)
+            verdicts[0, valid] = ~(verdict.duplicate | verdict.late)
+            verdicts[1, valid] = verdict.late
+            verdicts[2, valid] = verdict.duplicate
+            before, seen = state.progress, int(new.sum())
+            end = int(records.offsets[new][-1]) + 1 if seen else before.next_offset
+            after = state.advance(end, verdict.watermark, records.offsets[rows[valid]], verdict.generations)
+            partitions.append(
+                PartitionDelta(
+                    before,
+                    after,
+                    counted=int(verdicts[0, valid].sum()),
+                    late=int(verdict.late.sum()),
+                    duplicates=int(verdict.duplicate.sum()),
+                    dead_letters=len(dead),
+                    skipped=after.next_offset - before.next_offset - seen,
+                    pause=pause,
+                )
+            )
+        partitions += self._advance_idle(records.idle, {p.after.partition for p in partitions})
+        minutes, tops = self._roll_up(frame, records, rows, verdicts)
+        self._close_minutes()
+        return Delta(
+            partitions,
+            minutes,
+            tops,
+            [DeadLetter(records.raw(r.row), r.reason, r.detail) for r in (rejected[i] for i in sorted(kept_rejected))],
+            earliest,
+        )
+
+    def _validate(self, frame: pl.DataFrame, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
+        """Splits off the rows that break a rule of the contract or come from the future."""
+        event_time = pl.col(self.contract.event_time).to_physical()
+        tolerated = self.contract.time.futureToleranceSeconds * 1000
+        bounds = frame.select(
+            pl.any_horizontal([r.expr for r in self._rules]).any().alias("broken"), event_time.max().alias("latest")
+        )
+        broken, latest = bounds.row(0)
+        rejected: list[Rejected] = []
+        if broken:
+            flags = frame.select(ROW, *(r.expr.alias(str(i)) for i, r in enumerate(self._rules)))
+            bad = flags.filter(pl.any_horizontal(pl.exclude(ROW)))
+            for row, *broke in bad.iter_rows():
+                rejected.append(Rejected(row, "contract", self._rules[broke.index(True)].name))
+        if latest is not None and latest > records.earliest_ingest_ms + tolerated:
+            ahead = frame.filter(event_time > records.earliest_ingest_ms + tolerated).select(ROW, event_time)
+            known = {r.row for r in rejected}
+            for row, at in ahead.iter_rows():
+                excess = at - records.raw(row).ingest_ms - tolerated
+                if row not in known and excess > 0:
+                    detail = f"{self.contract.event_time} is {excess} ms past what the broker's clock allows"
+                    rejected.append(Rejected(row, "future", detail))
+        if rejected:
+            frame = frame.filter(~pl.col(ROW).is_in([r.row for r in rejected]))
+        return frame, rejected
+
+    def _apply_limit(
+        self, state: PartitionState, dead: Int64s, rejected_rows: Int64s, new: Bools
+    ) -> tuple[str | None, Int64s]:
+        """Pauses the partition before the first dead letter over the limit: the rows from there on are no longer new."""
+        limit, now = self._limits[state.progress.partition], self._clock()
+        left = limit.left(now)
+        pause = None
+        if len(dead) > left:
+            new[rejected_rows[dead[left]] :] = False
+            dead = dead[:left]
+            state.paused = True
+            pause = f"more than {limit.limit} dead letters in {limit.seconds} s"
+        if len(dead):
+            limit.noted.append((now, len(dead)))
+        return pause, dead
+
+    def _advance_idle(self, idle: dict[int, int], done: set[int]) -> list[PartitionDelta]:
+        deltas: list[PartitionDelta] = []
+        nothing = np.array([], np.int64)
+        for partition, complete_to in idle.items():
+            state = self.states.get(partition)
+            if state is None or partition in done or state.paused:
+                continue
+            before = state.progress
+            if before.watermark is not None and complete_to > before.watermark:
+                deltas.append(
+                    PartitionDelta(before, state.advance(before.next_offset, complete_to, nothing, nothing))
+                )
+        return deltas
+
+    def _roll_up(
+        self, frame: pl.DataFrame, records: Records, rows: Int64s, verdicts: Any
+    ) -> tuple[pl.DataFrame, list[tuple[int, int, str, bytes]]]:
+        judged = frame.with_columns(
+            pl.Series(PARTITION, records.partitions[rows]),
+            *(pl.Series(name, verdicts[i]) for i, name in enumerate((COUNTED, LATE, DUPLICATE))),
+        ).filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
+        rolled = self._plan.roll_up(self.reference.enrich(judged) if self.reference else judged)
+        minutes = rolled.minutes
+        keys = list(zip(minutes[PARTITION], minutes[MINUTE], minutes.select(self.contract.dimension_names).rows(), strict=True))
+        columns: list[pl.Series] = []
+        for name, open_minutes in self.distinct.items():
+            dumped: list[bytes | None] = []
+            for key, values in zip(keys, minutes[VALUES + name], strict=True):
+                if len(values):
+                    sketch = open_minutes.get(*key)
+                    feed(sketch.update, values.to_list())
+                    dumped.append(sketches.dump_hll(sketch))
+                else:
+                    dumped.append(None)
+            columns.append(pl.Series(f"{name}_hll", dumped, dtype=pl.Binary))
+        for name, open_minutes in self.quantiles.items():
+            dumped = []
+            for key, values in zip(keys, minutes[VALUES + name], strict=True):
+                if len(values):
+                    sketch = open_minutes.get(*key)
+                    sketch.update(values.to_numpy(writable=True))
+                    dumped.append(sketches.dump_kll(sketch))
+                else:
+                    dumped.append(None)
+            columns.append(pl.Series(f"{name}_kll", dumped, dtype=pl.Binary))
+        tops: list[tuple[int, int, str, bytes]] = []
+        for name, table in rolled.tops.items():
+            for minute, partition, top_keys, weights in table.iter_rows():
+                sketch = self.top[name].get(partition, minute, ())
+                feed(sketch.update, top_keys, weights)
+                tops.append((minute, partition, name, sketches.dump_frequent(sketch)))
+        wanted = [c for c in minutes.columns if not c.startswith(VALUES)]
+        return minutes.select(wanted).with_columns(columns), tops
+
+    def _close_minutes(self) -> None:
+        for partition, state in self.states.items():
+            first = self.open_from(state.progress)
+            if first is not None:
+                for open_minutes in (*self.distinct.values(), *self.quantiles.values(), *self.top.values()):
+                    open_minutes.close_before(partition, first)

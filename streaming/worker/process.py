@@ -1,0 +1,61 @@
+"""The worker process: a session after another for every stream, until it is told to stop."""
+
+import logging
+import os
+import random
+import signal
+import socket
+import threading
+import time
+from collections.abc import Sequence
+
+from streamgauge import metrics
+from streamgauge.contracts import Contract
+from streamgauge.registry import registry
+from streamgauge.settings import Settings
+from streaming.worker.publisher import Publisher
+from streaming.worker.session import Session
+
+log = logging.getLogger(__name__)
+
+_STEADY_SECONDS = 30.0
+"""A session that lasted this long was well; the pause after it starts small again."""
+
+
+def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
+    """Returns after SIGTERM or SIGINT, when what was read has been committed."""
+    stop = threading.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.set())
+    threads = [
+        threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream) for c in contracts
+    ]
+    for thread in threads:
+        thread.start()
+    log.info("worker for %s", ", ".join(c.stream for c in contracts))
+    stop.wait()
+    log.info("stopping")
+    for thread in threads:
+        thread.join()
+    log.info("stopped")
+
+
+def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -> None:
+    owner = f"{socket.gethostname()}:{os.getpid()}"
+    client = registry(settings)
+    publisher = Publisher(settings, contract, client, stop)
+    publishing = threading.Thread(target=publisher.run, name=f"{contract.stream}-publish")
+    publishing.start()
+    pause = 0.5
+    while not stop.is_set():
+        started = time.monotonic()
+        try:
+            Session(settings, contract, client, owner, stop, publisher.committed).run()
+        except Exception as e:
+            # whatever ended it, the next session starts from what is committed: that is the recovery
+            metrics.RESTARTS.add(1, {"stream": contract.stream, "cause": type(e).__name__})
+            log.warning("%s: session ended (%s: %s), beginning anew", contract.stream, type(e).__name__, e)
+            pause = 0.5 if time.monotonic() - started > _STEADY_SECONDS else min(pause * 2, 10.0)
+            stop.wait(pause * random.uniform(0.5, 1.0))
+    publishing.join()
+    client.close()

@@ -1,0 +1,172 @@
+"""What the speed layer publishes after its commits: top-N and latest minutes to Redis, minute counts and dead letters to Kafka.
+
+All of it is read from Postgres over all partitions and written as absolute values: a tick that fails or is repeated does no
+harm, and Redis can be lost at any time. One worker publishes for a stream at a time; an advisory lock says which.
+"""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from confluent_kafka import KafkaException, Producer
+from redis.exceptions import RedisError
+
+from streamgauge import metrics, sketches
+from streamgauge.cache import redis_client
+from streamgauge.contracts import Contract
+from streamgauge.kafka import producer_config
+from streamgauge.postgres import connect
+from streamgauge.registry import Registry, RegistryError
+from streamgauge.settings import Settings
+from streaming.worker.recent import Moment, Recent
+from streaming.worker.rollup import MINUTE_MS
+from streaming.worker.store import Connection, Store
+from streaming.worker.topics import NotAcknowledged, Topics
+
+log = logging.getLogger(__name__)
+
+WINDOWS = {"1m": 1, "5m": 5, "1h": 60}
+"""Windows of the published top-N, in minutes; each ends with the newest minute that has events."""
+TOP_ITEMS = 100
+_TICK_SECONDS = 0.5
+_REPEAT_SECONDS = 10.0
+"""How often everything is published although nothing was committed, for a Redis that lost it."""
+_TTL_SECONDS = 7 * 24 * 3600
+_LETTERS = 500
+
+_REPLACE_UNLESS_NEWER = """
+local held = redis.call('get', KEYS[1])
+if held and cjson.decode(held)['version'] > tonumber(ARGV[1]) then return 0 end
+redis.call('set', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1
+"""
+
+
+class Publisher:
+    """Runs in a thread of its own; nothing it waits for holds a commit up."""
+
+    def __init__(self, settings: Settings, contract: Contract, registry: Registry, stop: threading.Event) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._stop = stop
+        self._dirty = threading.Event()
+        self._store = Store(contract, "publisher")
+        self._redis = redis_client(settings)
+        self._replace = self._redis.register_script(_REPLACE_UNLESS_NEWER)
+        self._topics = Topics(contract, Producer(producer_config(settings)), registry)
+        self._failing: set[str] = set()
+
+    def committed(self) -> None:
+        self._dirty.set()
+
+    def run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                with connect(self._settings, autocommit=True, application="streamgauge-publisher") as connection:
+                    self._publish_while_leading(connection)
+            except psycopg.Error as e:
+                self._note("Postgres", e)
+                self._stop.wait(1.0)
+
+    def _publish_while_leading(self, connection: Connection) -> None:
+        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        recent, last = Recent(self._contract), 0.0
+        leading = False
+        while not self._stop.is_set():
+            self._dirty.wait(_TICK_SECONDS)
+            leading = leading or self._lead(connection)
+            if leading and (self._dirty.is_set() or time.monotonic() - last > _REPEAT_SECONDS):
+                self._dirty.clear()
+                last = time.monotonic()
+                self._tick(connection, recent)
+            # at most two ticks a second, however fast the commits are
+            self._stop.wait(_TICK_SECONDS)
+
+    def _lead(self, connection: Connection) -> bool:
+        row = connection.execute(
+            "select pg_try_advisory_lock(hashtext('streamgauge.publisher'), hashtext(%s))", (self._contract.stream,)
+        ).fetchone()
+        return bool(row and row[0])
+
+    def _tick(self, connection: Connection, recent: Recent) -> None:
+        with connection.transaction():
+            moment = recent.moment(connection)
+            if moment is None:
+                return
+            recent.refresh(connection, moment)
+            totals = recent.totals(connection, moment)
+            changed = recent.changed(connection, moment) if self._contract.topic_spec.countsTopic else []
+        self._attempt("Redis", RedisError, lambda: self._to_redis(recent, moment, totals))
+        if changed:
+            self._attempt("counts", (NotAcknowledged, KafkaException, RegistryError), lambda: self._counts(connection, moment, changed))
+        self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
+
+    def _to_redis(self, recent: Recent, moment: Moment, totals: list[tuple[int, int, int, int]]) -> None:
+        stamp: dict[str, Any] = {
+            "version": moment.version,
+            "as_of": _iso(int(time.time() * 1000)),
+            "watermark": None if moment.watermark is None else _iso(moment.watermark),
+            "status": "provisional",
+        }
+        minutes = [{"minute": _iso(m), "count": c, "late": late, "duplicates": d} for m, c, late, d in totals]
+        self._put(self._contract.redis_minutes_key, {**stamp, "minutes": minutes})
+        for top in self._contract.rollup.top:
+            for window, length in WINDOWS.items():
+                first = moment.newest - (length - 1) * MINUTE_MS
+                sketch = recent.top(top.name, first, moment.newest)
+                error = sketches.frequent_error(sketch)
+                items = [
+                    {"key": r.key, "count": r.count, "lower": r.lower, "upper": r.upper}
+                    for r in sketches.ranked(sketch, TOP_ITEMS)
+                ]
+                answer = {
+                    **stamp,
+                    "window": window,
+                    "from": _iso(first),
+                    "to": _iso(moment.newest + MINUTE_MS),
+                    "items": items,
+                    "exact": error == 0,
+                    "error": error,
+                }
+                self._put(self._contract.redis_top_key(top.name, window), answer)
+
+    def _put(self, key: str, answer: Mapping[str, Any]) -> None:
+        self._replace(keys=[key], args=[answer["version"], json.dumps(answer), _TTL_SECONDS])
+
+    def _counts(self, connection: Connection, moment: Moment, changed: list[tuple[Any, ...]]) -> None:
+        self._topics.send_counts(changed)
+        self._store.published(connection, moment.offsets)
+
+    def _dead_letters(self, connection: Connection) -> None:
+        while letters := self._store.unforwarded(connection, _LETTERS):
+            self._topics.send_dead_letters(letters)
+            self._store.forwarded(connection, [(r.partition, r.offset) for r, _ in letters])
+
+    def _attempt(
+        self, target: str, passing: type[Exception] | tuple[type[Exception], ...], work: Callable[[], None]
+    ) -> None:
+        try:
+            work()
+        except passing as e:
+            self._note(target, e)
+            self._dirty.set()
+        else:
+            if target in self._failing:
+                self._failing.discard(target)
+                log.info("%s: publishing to %s again", self._contract.stream, target)
+
+    def _note(self, target: str, e: Exception) -> None:
+        """Once per outage."""
+        metrics.PUBLISH_FAILURES.add(1, {"stream": self._contract.stream, "target": target})
+        if target not in self._failing:
+            self._failing.add(target)
+            log.warning("%s: can't publish, %s: %s", self._contract.stream, target, str(e).strip())
+
+
+def _iso(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

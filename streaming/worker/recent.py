@@ -1,0 +1,112 @@
+"""The last hour of a stream over all partitions, as Postgres has it, kept up to date by reading only what changed."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
+
+from streamgauge import sketches
+from streamgauge.contracts import Contract
+from streaming.worker.rollup import MINUTE_MS
+from streaming.worker.store import Connection
+
+MINUTES = 60
+_EPOCH_MS = "extract(epoch from minute)::bigint * 1000"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the stream stands. `version` only grows; `watermark` and `newest` (a minute) in epoch ms."""
+
+    version: int
+    watermark: int | None
+    newest: int
+    offsets: dict[int, int]
+    published: dict[int, int]
+
+
+class Recent:
+    """Must be used inside one repeatable-read transaction at a time, so that a moment and its rows agree."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        self._read_to: dict[int, int] = {}
+        self._sketches: dict[tuple[int, str], dict[int, sketches.Frequent]] = defaultdict(dict)
+        self._merged: dict[tuple[int, str], sketches.Frequent] = {}
+
+    def moment(self, connection: Connection) -> Moment | None:
+        """None before the stream's first event."""
+        rows = connection.execute(
+            "select partition, next_offset, watermark_ms, published_offset from stream_offsets where topic = %s",
+            (self._contract.topic,),
+        ).fetchall()
+        newest = connection.execute(
+            sql.SQL("select " + _EPOCH_MS.replace("minute", "max(minute)") + " from {}").format(
+                sql.Identifier(self._contract.minutes_table)
+            )
+        ).fetchone()
+        if newest is None or newest[0] is None:
+            return None
+        return Moment(
+            version=sum(r[1] for r in rows),
+            watermark=min((r[2] for r in rows if r[2] is not None), default=None),
+            newest=int(newest[0]),
+            offsets={r[0]: r[1] for r in rows},
+            published={r[0]: r[3] for r in rows},
+        )
+
+    def refresh(self, connection: Connection, moment: Moment) -> None:
+        """Reads the top-N sketches that were written since the last time."""
+        oldest = moment.newest - (MINUTES - 1) * MINUTE_MS
+        query = sql.SQL(
+            f"select {_EPOCH_MS}, partition, top, sketch from {{}} where partition = %s and upto > %s"
+            " and minute >= timestamptz 'epoch' + %s * interval '1 millisecond'"
+        ).format(sql.Identifier(self._contract.top_table))
+        for partition, offset in moment.offsets.items():
+            read_to = self._read_to.get(partition, -1)
+            if offset > read_to:
+                for minute, p, top, data in connection.execute(query, (partition, read_to, oldest), binary=True):
+                    self._sketches[int(minute), top][p] = sketches.load_frequent(data)
+                    self._merged.pop((int(minute), top), None)
+                self._read_to[partition] = offset
+        for key in [k for k in self._sketches if k[0] < oldest]:
+            del self._sketches[key]
+            self._merged.pop(key, None)
+
+    def top(self, name: str, first: int, last: int) -> sketches.Frequent:
+        """The top-N of the minutes from `first` to `last`, both included."""
+        minutes = [m for m, top in self._sketches if top == name and first <= m <= last]
+        return sketches.merge_frequent(self._minute(m, name) for m in minutes)
+
+    def _minute(self, minute: int, name: str) -> sketches.Frequent:
+        key = (minute, name)
+        if key not in self._merged:
+            self._merged[key] = sketches.merge_frequent(self._sketches[key].values())
+        return self._merged[key]
+
+    def totals(self, connection: Connection, moment: Moment) -> list[tuple[int, int, int, int]]:
+        """(minute, count, late, duplicates) of the last hour, oldest first."""
+        query = sql.SQL(
+            f"select {_EPOCH_MS}, sum(count)::bigint, sum(late)::bigint, sum(duplicates)::bigint from {{}}"
+            " where minute > timestamptz 'epoch' + %s * interval '1 millisecond' group by minute order by minute"
+        ).format(sql.Identifier(self._contract.minutes_table))
+        rows = connection.execute(query, (moment.newest - MINUTES * MINUTE_MS,), binary=True)
+        return [(int(m), c, late, duplicates) for m, c, late, duplicates in rows]
+
+    def changed(self, connection: Connection, moment: Moment) -> list[tuple[Any, ...]]:
+        """(minute, dimensions …, count, late, duplicates) of minutes written since `moment.published`."""
+        c = self._contract
+        table = sql.Identifier(c.minutes_table)
+        dimensions = sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(d)) for d in c.dimension_names)
+        touched = sql.SQL(" union ").join(
+            sql.SQL("select minute from {} where partition = {} and upto > {}").format(
+                table, sql.Literal(p), sql.Literal(moment.published[p])
+            )
+            for p in moment.offsets
+        )
+        query = sql.SQL(
+            f"select {_EPOCH_MS}{{dimensions}}, sum(count)::bigint, sum(late)::bigint, sum(duplicates)::bigint"
+            " from {table} where minute in ({touched}) group by minute{dimensions}"
+        ).format(dimensions=dimensions, table=table, touched=touched)
+        return [(int(row[0]), *row[1:]) for row in connection.execute(query, binary=True)]

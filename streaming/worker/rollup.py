@@ -1,0 +1,94 @@
+"""From judged events to minute rows: what a contract's rollup plan says, in one grouping."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from streamgauge.contracts import NO_VALUE, Contract, Source
+from streaming.worker.enrich import REFERENCE
+
+MINUTE_MS = 60_000
+MINUTE, PARTITION = "minute", "partition"
+COUNTED, LATE, DUPLICATE = "__counted", "__late", "__duplicate"
+VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
+
+
+@dataclass(frozen=True)
+class Rolled:
+    """`minutes`: a row per minute, partition and dimensions, with counts, sums and, as lists, what the sketches take in.
+
+    `tops`: by the name of each top-N, a row per minute and partition with the lists `keys` and `weights`.
+    """
+
+    minutes: pl.DataFrame
+    tops: dict[str, pl.DataFrame]
+
+
+class RollupPlan:
+    """A contract's rollup as polars expressions."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._contract = contract
+        rollup = contract.rollup
+        counted = pl.col(COUNTED)
+        minute = pl.col(contract.event_time).to_physical().floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE)
+        self._inputs = [
+            minute,
+            PARTITION,
+            COUNTED,
+            LATE,
+            DUPLICATE,
+            *(self._text(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
+            *(self._text(s).alias(s.name) for s in rollup.distinct),
+            *(pl.when(counted).then(self._number(s)).alias(s.name) for s in rollup.measures),
+            *(self._text(s).alias(f"top_{s.name}") for s in rollup.top),
+        ]
+        self._keys = [MINUTE, PARTITION, *contract.dimension_names]
+        self._aggregates = [
+            counted.sum().cast(pl.Int64).alias("count"),
+            pl.col(LATE).sum().cast(pl.Int64).alias("late"),
+            pl.col(DUPLICATE).sum().cast(pl.Int64).alias("duplicates"),
+            *(pl.col(d.name).filter(counted).drop_nulls().unique().alias(VALUES + d.name) for d in rollup.distinct),
+        ]
+        for m in rollup.measures:
+            value = pl.col(m.name)
+            self._aggregates += [
+                value.count().cast(pl.Int64).alias(f"{m.name}_n"),
+                value.sum().alias(f"{m.name}_sum"),
+                value.min().alias(f"{m.name}_min"),
+                value.max().alias(f"{m.name}_max"),
+            ]
+            if m.quantiles:
+                self._aggregates.append(value.drop_nulls().alias(VALUES + m.name))
+
+    def roll_up(self, events: pl.DataFrame) -> Rolled:
+        """`events` has the contract's fields, the reference columns, `partition` and the three verdicts."""
+        inputs = events.select(self._inputs)
+        counted = inputs.filter(COUNTED)
+        tops = {
+            top.name: counted.drop_nulls(f"top_{top.name}")
+            .group_by(MINUTE, PARTITION, pl.col(f"top_{top.name}").alias(KEYS))
+            .agg(pl.len().alias(WEIGHTS))
+            .group_by(MINUTE, PARTITION)
+            .agg(KEYS, WEIGHTS)
+            .sort(MINUTE, PARTITION)
+            for top in self._contract.rollup.top
+        }
+        return Rolled(inputs.group_by(self._keys).agg(self._aggregates).sort(self._keys), tops)
+
+    def _text(self, source: Source) -> pl.Expr:
+        return self._value(source).cast(pl.String)
+
+    def _number(self, source: Source) -> pl.Expr:
+        number: Any = self._value(source).cast(pl.Float64, strict=False)
+        return pl.when(number.is_finite()).then(number)
+
+    def _value(self, source: Source) -> pl.Expr:
+        head, _, tail = source.source.partition(".")
+        if not tail:
+            return pl.col(head)
+        if head == "reference":
+            return pl.col(REFERENCE + tail)
+        entry = pl.element().struct
+        return pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()

@@ -1,0 +1,301 @@
+"""One stream's worker, from joining the group to the first failure: reader, pipeline and committer, a thread each.
+
+A session that fails is thrown away whole and a new one begins from what Postgres and the log hold: there is one way to start,
+and it is the way to recover. What passes by itself (Postgres or the registry away) is waited for inside the session.
+"""
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import psycopg
+
+from streamgauge import metrics
+from streamgauge.contracts import Contract
+from streamgauge.postgres import connect
+from streamgauge.registry import Registry, RegistryUnavailable, SchemaNotFound
+from streamgauge.settings import Settings
+from streaming.worker.assignment import Assignment
+from streaming.worker.pipeline import Delta, Pipeline
+from streaming.worker.reader import Reader
+from streaming.worker.records import Records
+from streaming.worker.store import Connection, Fenced, Store
+
+log = logging.getLogger(__name__)
+
+_UPKEEP_SECONDS = 5.0
+"""How often the reference table, the pauses and the group's offsets are looked after."""
+_STAY_SECONDS = 2.0
+"""How long the reader waits for the pipeline before it pauses its partitions and polls, to stay in the group."""
+_DRAIN_SECONDS = 3.0
+_TICK = 0.1
+
+T = TypeVar("T")
+
+
+class _Ended(Exception):
+    """The session is over; what was being waited for is no longer wanted."""
+
+
+class _Resumed(Exception):
+    """Somebody resumed a paused partition."""
+
+
+@dataclass(frozen=True)
+class _Work:
+    assignment: Assignment
+    records: Records
+
+
+@dataclass(frozen=True)
+class _Write:
+    assignment: Assignment
+    delta: Delta
+
+
+class Session:
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        registry: Registry,
+        owner: str,
+        stop: threading.Event,
+        committed: Callable[[], None],
+    ) -> None:
+        self._settings = settings
+        self._contract = contract
+        self._registry = registry
+        self._store = Store(contract, owner)
+        self._stop = stop
+        self._committed = committed
+        self._failure: BaseException | None = None
+        self._ended = threading.Event()
+        self._inbox: queue.Queue[_Work | None] = queue.Queue(maxsize=1)
+        self._outbox: queue.Queue[_Write | None] = queue.Queue(maxsize=1)
+        self._offsets: dict[int, int] = {}
+        self._paused: set[int] = set()
+        self._reference_version: Any = None
+
+    def run(self) -> None:
+        """Returns when `stop` is set and what was read is committed. Raises what ended the session otherwise."""
+        threads = [
+            threading.Thread(target=self._guard, args=(work,), name=f"{self._contract.stream}{work.__name__}")
+            for work in (self._process, self._commit)
+        ]
+        reader = Reader(self._settings, self._contract, self._claim)
+        for thread in threads:
+            thread.start()
+        try:
+            self._read(reader)
+            self._drain(threads)
+        except BaseException as e:
+            self._fail(e)
+        finally:
+            self._ended.set()
+            reader.close()
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _read(self, reader: Reader) -> None:
+        looked_after = time.monotonic()
+        while not self._stop.is_set() and self._failure is None:
+            records = reader.read()
+            if records is not None and reader.assignment is not None:
+                self._hand_over(reader, _Work(reader.assignment, records))
+            reader.pause(self._paused)
+            if time.monotonic() - looked_after > _UPKEEP_SECONDS:
+                looked_after = time.monotonic()
+                reader.tell_group(dict(self._offsets))
+
+    def _hand_over(self, reader: Reader, work: _Work) -> None:
+        since = time.monotonic()
+        while not self._put(self._inbox, work):
+            if work.assignment.revoked.is_set() or self._stop.is_set():
+                return
+            if time.monotonic() - since > _STAY_SECONDS:
+                reader.wait(_TICK)
+
+    def _drain(self, threads: list[threading.Thread]) -> None:
+        """Lets the pipeline finish what it holds, if that is soon done; the log has it otherwise."""
+        until = time.monotonic() + _DRAIN_SECONDS
+        while self._failure is None and time.monotonic() < until and not self._put(self._inbox, None):
+            pass
+        for thread in threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _claim(self, ends: dict[int, tuple[int, int]]) -> tuple[Assignment, dict[int, int]]:
+        pipeline = Pipeline(self._contract, self._schema_of)
+        offsets: dict[int, int] = {}
+        paused: set[int] = set()
+        with self._connect() as connection:
+            self._reference_version = self._store.reference_version(connection)
+            pipeline.reference = self._store.reference(connection)
+            for partition, (low, high) in ends.items():
+                progress, reason = self._store.claim(connection, partition, low, high)
+                pipeline.take_over(progress, paused=reason is not None)
+                self._store.open_minutes(connection, pipeline, progress)
+                offsets[partition] = max(progress.read_from, low)
+                if reason is not None:
+                    paused.add(partition)
+                    log.error("%s: partition %d is paused: %s", self._contract.stream, partition, reason)
+        self._paused, self._offsets = paused, {}
+        return Assignment(pipeline), offsets
+
+    def _schema_of(self, schema_id: int) -> dict[str, Any] | None:
+        try:
+            return self._registry.schema(schema_id)
+        except SchemaNotFound:
+            return None
+
+    def _process(self) -> None:
+        while (work := self._take(self._inbox, lambda: None)) is not None:
+            if work.assignment.revoked.is_set():
+                continue
+            delta = self._patiently(RegistryUnavailable, "the schema registry", partial(_process_one, work))
+            if delta.partitions:
+                write = _Write(work.assignment, delta)
+                while not self._put(self._outbox, write):
+                    pass
+        while not self._put(self._outbox, None):
+            pass
+
+    def _commit(self) -> None:
+        connection = self._patiently(psycopg.OperationalError, "Postgres", self._connect)
+        looked_after, pipeline = time.monotonic(), None
+
+        def look_after() -> None:
+            nonlocal connection, looked_after
+            if time.monotonic() - looked_after > _UPKEEP_SECONDS:
+                looked_after = time.monotonic()
+                connection = self._look_after(connection, pipeline)
+
+        while (write := self._take(self._outbox, look_after)) is not None:
+            if not write.assignment.revoked.is_set():
+                connection = self._commit_one(connection, write)
+                pipeline = write.assignment.pipeline
+            look_after()
+        connection.close()
+
+    def _commit_one(self, connection: Connection, write: _Write) -> Connection:
+        """Repeats the commit until Postgres has it; if an answer was lost, looks whether it was already done."""
+        delta, repeated = write.delta, False
+
+        def attempt() -> None:
+            nonlocal connection, repeated
+            if connection.closed:
+                connection = self._connect()
+            if repeated and self._store.is_committed(connection, delta):
+                return
+            repeated = True
+            try:
+                self._store.commit(connection, delta)
+            except psycopg.OperationalError:
+                connection.close()
+                raise
+
+        started = time.monotonic()
+        try:
+            self._patiently(psycopg.OperationalError, "Postgres", attempt)
+        except Fenced:
+            if write.assignment.revoked.is_set():
+                return connection
+            raise
+        self._note(delta, time.monotonic() - started)
+        self._committed()
+        return connection
+
+    def _note(self, delta: Delta, seconds: float) -> None:
+        stream = self._contract.stream
+        for p in delta.partitions:
+            self._offsets[p.after.partition] = p.after.next_offset
+            if p.pause:
+                self._paused.add(p.after.partition)
+                log.error(
+                    "%s: partition %d is paused: %s; look at `streamgauge dead-letters list`, then `streamgauge resume %s`",
+                    stream, p.after.partition, p.pause, stream,
+                )  # fmt: skip
+        for verdict in ("counted", "late", "duplicates", "dead_letters"):
+            count = sum(getattr(p, verdict) for p in delta.partitions)
+            if count:
+                metrics.EVENTS.add(count, {"stream": stream, "verdict": verdict})
+        metrics.COMMIT_SECONDS.record(seconds, {"stream": stream})
+        if delta.earliest_ingest_ms is not None:
+            metrics.READABLE_SECONDS.record(
+                max(0.0, time.time() - delta.earliest_ingest_ms / 1000), {"stream": stream}
+            )
+
+    def _look_after(self, connection: Connection, pipeline: Pipeline | None) -> Connection:
+        try:
+            if connection.closed:
+                connection = self._connect()
+            if self._paused - self._store.paused(connection):
+                raise _Resumed
+            version = self._store.reference_version(connection)
+            if pipeline is not None and version != self._reference_version:
+                pipeline.reference = self._store.reference(connection)
+                self._reference_version = version
+        except psycopg.OperationalError as e:
+            log.warning("%s: can't look after pauses and reference: %s", self._contract.stream, e)
+            connection.close()
+        return connection
+
+    def _connect(self) -> Connection:
+        return connect(self._settings, autocommit=True, application="streamgauge-worker")
+
+    def _patiently(self, passing: type[Exception], what: str, attempt: Callable[[], T]) -> T:
+        """Repeats `attempt` with growing pauses while it raises `passing`."""
+        since, pause = time.monotonic(), 0.1
+        while True:
+            try:
+                result = attempt()
+            except passing as e:
+                if pause == 0.1:
+                    log.warning("%s: waiting for %s: %s", self._contract.stream, what, str(e).strip())
+                if self._ended.wait(pause * random.uniform(0.5, 1.0)):
+                    raise _Ended from e
+                pause = min(pause * 2, 5.0)
+            else:
+                if pause > 0.1:
+                    log.info("%s: %s is back after %.1f s", self._contract.stream, what, time.monotonic() - since)
+                return result
+
+    def _put(self, to: "queue.Queue[T | None]", item: T | None) -> bool:
+        if self._ended.is_set() or self._failure is not None:
+            raise _Ended
+        try:
+            to.put(item, timeout=_TICK)
+        except queue.Full:
+            return False
+        return True
+
+    def _take(self, source: "queue.Queue[T]", meanwhile: Callable[[], None]) -> T:
+        while True:
+            try:
+                return source.get(timeout=_TICK)
+            except queue.Empty:
+                if self._ended.is_set() or self._failure is not None:
+                    raise _Ended from None
+                meanwhile()
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as e:
+            self._fail(e)
+
+    def _fail(self, e: BaseException) -> None:
+        if self._failure is None and not isinstance(e, _Ended):
+            self._failure = e
+
+
+def _process_one(work: _Work) -> Delta:
+    return work.assignment.pipeline.process(work.records)

@@ -1,0 +1,308 @@
+"""The worker's side of Postgres: taking partitions over, and one fenced transaction a batch.
+
+Whoever takes a partition over raises its epoch. A commit compares and sets the epoch and the offset first, so that a worker
+that was cut off changes nothing, and one that repeats a commit whose answer was lost finds it done.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+import psycopg
+from psycopg import sql
+from psycopg.rows import TupleRow
+
+from streamgauge import sketches
+from streamgauge.contracts import Contract
+from streaming.worker.enrich import Reference
+from streaming.worker.partition import Progress
+from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
+from streaming.worker.records import RawRecord
+from streaming.worker.rollup import MINUTE, MINUTE_MS, PARTITION
+
+Connection = psycopg.Connection[TupleRow]
+
+_AT = "timestamptz 'epoch' + {} * interval '1 millisecond'"
+
+
+class Fenced(Exception):
+    """Another worker has taken a partition over."""
+
+
+class Store:
+    """Statements for one contract. Every method uses the connection it is given and leaves it outside a transaction."""
+
+    def __init__(self, contract: Contract, owner: str) -> None:
+        self._contract = contract
+        self._owner = owner
+        self._columns, self._upsert_minutes = self._minutes_statement()
+
+    def claim(self, connection: Connection, partition: int, low: int, high: int) -> tuple[Progress, str | None]:
+        """Takes a partition over. `low` and `high` are the ends of its log.
+
+        Returns where it stands, and why it is paused if it is. What the log no longer has is recorded as a gap.
+        """
+        topic = self._contract.topic
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.execute(
+                """insert into stream_offsets (topic, partition, start_offset, next_offset, epoch, owner, updated_at)
+                values (%(topic)s, %(partition)s, %(low)s, %(low)s, 1, %(owner)s, now())
+                on conflict (topic, partition) do update
+                set epoch = stream_offsets.epoch + 1, owner = excluded.owner, updated_at = now()
+                returning next_offset, epoch, watermark_ms, generations, generation_offsets""",
+                {"topic": topic, "partition": partition, "low": low, "owner": self._owner},
+            )
+            row = cursor.fetchone()
+            assert row is not None
+            next_offset, epoch, watermark, generations, offsets = row
+            if next_offset < low:
+                cursor.execute(
+                    "update stream_offsets set next_offset = %s, lost = lost + %s where topic = %s and partition = %s",
+                    (low, low - next_offset, topic, partition),
+                )
+                cursor.execute(
+                    """insert into stream_gaps (topic, partition, from_offset, to_offset, noticed_at)
+                    values (%s, %s, %s, %s, now())""",
+                    (topic, partition, next_offset, low),
+                )
+                next_offset = low
+            elif next_offset > high:
+                self.pause(
+                    connection, partition, f"the log ends at {high}, before the committed offset {next_offset}"
+                )
+            cursor.execute(
+                "select reason from stream_pauses where topic = %s and partition = %s", (topic, partition)
+            )
+            paused = cursor.fetchone()
+        remembered = tuple(zip(generations, offsets, strict=True))
+        return Progress(partition, next_offset, epoch, watermark, remembered), paused and paused[0]
+
+    def open_minutes(self, connection: Connection, pipeline: Pipeline, progress: Progress) -> None:
+        """Gives the pipeline the sketches of the minutes that this partition can still change."""
+        first = pipeline.open_from(progress)
+        if first is None:
+            return
+        dimensions = self._contract.dimension_names
+        sources: list[tuple[str, Any, Any]] = [
+            *((f"{n}_hll", o, sketches.load_hll) for n, o in pipeline.distinct.items()),
+            *((f"{n}_kll", o, sketches.load_kll) for n, o in pipeline.quantiles.items()),
+        ]
+        if sources:
+            query = sql.SQL(
+                "select extract(epoch from minute)::bigint * 1000, {} from {} where partition = %s and minute >= " + _AT.format("%s")
+            ).format(
+                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *(s[0] for s in sources)])),
+                sql.Identifier(self._contract.minutes_table),
+            )
+            for minute, *rest in connection.execute(query, (progress.partition, first), binary=True):
+                key, dumped = tuple(rest[: len(dimensions)]), rest[len(dimensions) :]
+                for (_, opened, load), data in zip(sources, dumped, strict=True):
+                    if data is not None:
+                        opened.put(progress.partition, int(minute), key, load(data))
+        if pipeline.top:
+            query = sql.SQL(
+                "select extract(epoch from minute)::bigint * 1000, top, sketch from {} where partition = %s and minute >= "
+                + _AT.format("%s")
+            ).format(sql.Identifier(self._contract.top_table))
+            for minute, top, data in connection.execute(query, (progress.partition, first), binary=True):
+                if top in pipeline.top:
+                    pipeline.top[top].put(progress.partition, int(minute), (), sketches.load_frequent(data))
+
+    def commit(self, connection: Connection, delta: Delta) -> None:
+        """Writes a delta. Raises Fenced, and changes nothing, where a partition is not as the delta left it."""
+        with connection.transaction():
+            self._fence(connection, delta)
+            self._write_minutes(connection, delta)
+            self._write_tops(connection, delta)
+            self._write_dead_letters(connection, delta.dead_letters)
+            for p in delta.partitions:
+                if p.pause:
+                    self.pause(connection, p.after.partition, p.pause)
+
+    def _fence(self, connection: Connection, delta: Delta) -> None:
+        moved = sorted(delta.partitions, key=lambda p: p.after.partition)
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                """update stream_offsets set next_offset = %s, watermark_ms = %s,
+                generations = %s::bigint[], generation_offsets = %s::bigint[],
+                counted = counted + %s, late = late + %s, duplicates = duplicates + %s,
+                dead_letters = dead_letters + %s, skipped = skipped + %s, updated_at = now()
+                where topic = %s and partition = %s and epoch = %s and next_offset = %s""",
+                [
+                    (
+                        p.after.next_offset,
+                        p.after.watermark,
+                        [g for g, _ in p.after.generations],
+                        [o for _, o in p.after.generations],
+                        p.counted,
+                        p.late,
+                        p.duplicates,
+                        p.dead_letters,
+                        p.skipped,
+                        self._contract.topic,
+                        p.after.partition,
+                        p.before.epoch,
+                        p.before.next_offset,
+                    )
+                    for p in moved
+                ],
+            )
+        if cursor.rowcount != len(moved):
+            raise Fenced
+
+    def is_committed(self, connection: Connection, delta: Delta) -> bool:
+        """Whether this delta is already there: asked when the answer to a commit was lost."""
+        rows = connection.execute(
+            "select partition, epoch, next_offset, watermark_ms from stream_offsets where topic = %s",
+            (self._contract.topic,),
+        )
+        stands = {row[0]: row[1:] for row in rows}
+        return all(
+            stands.get(p.after.partition) == (p.after.epoch, p.after.next_offset, p.after.watermark)
+            for p in delta.partitions
+        )
+
+    def _write_minutes(self, connection: Connection, delta: Delta) -> None:
+        if delta.minutes.is_empty():
+            return
+        upto = {p.after.partition: p.after.next_offset for p in delta.partitions}
+        rows = delta.minutes.with_columns(pl.Series("upto", [upto[p] for p in delta.minutes[PARTITION]], dtype=pl.Int64))
+        connection.execute(self._upsert_minutes, [rows[c].to_list() for c in self._columns])
+
+    def _minutes_statement(self) -> tuple[list[str], sql.Composed]:
+        """The columns and the upsert that takes an array of each. Rows come sorted by key. Counts and sums are added, sketches replaced: a partition's rows have one writer."""
+        c = self._contract
+        types: dict[str, str] = {MINUTE: "bigint", PARTITION: "int"}
+        types |= dict.fromkeys(c.dimension_names, "text")
+        types |= dict.fromkeys(("count", "late", "duplicates"), "bigint")
+        updates = {name: "{t}.{c} + excluded.{c}" for name in ("count", "late", "duplicates")}
+        for m in c.rollup.measures:
+            types |= {f"{m.name}_n": "bigint"} | {f"{m.name}_{s}": "double precision" for s in ("sum", "min", "max")}
+            updates |= {f"{m.name}_{s}": "{t}.{c} + excluded.{c}" for s in ("n", "sum")}
+            updates |= {f"{m.name}_min": "least({t}.{c}, excluded.{c})", f"{m.name}_max": "greatest({t}.{c}, excluded.{c})"}
+        sketched = [f"{d.name}_hll" for d in c.rollup.distinct]
+        sketched += [f"{m.name}_kll" for m in c.rollup.measures if m.quantiles]
+        types |= dict.fromkeys(sketched, "bytea")
+        updates |= dict.fromkeys(sketched, "coalesce(excluded.{c}, {t}.{c})")
+        types["upto"] = "bigint"
+        updates["upto"] = "excluded.{c}"
+        table = sql.Identifier(c.minutes_table)
+        names = [sql.Identifier(n) for n in types]
+        statement = sql.SQL(
+            "insert into {table} ({names}) select " + _AT.format("n.minute") + ", {rest} from unnest({arrays}) as n({names})"
+            " on conflict ({key}) do update set {updates}"
+        ).format(
+            table=table,
+            names=sql.SQL(", ").join(names),
+            rest=sql.SQL(", ").join(sql.SQL("n.") + n for n in names[1:]),
+            arrays=sql.SQL(", ").join(sql.SQL("%b::" + t + "[]") for t in types.values()),
+            key=sql.SQL(", ").join(map(sql.Identifier, (MINUTE, *c.dimension_names, PARTITION))),
+            updates=sql.SQL(", ").join(
+                sql.SQL("{c} = " + how).format(c=sql.Identifier(n), t=table) for n, how in updates.items()
+            ),
+        )
+        return list(types), statement
+
+    def _write_tops(self, connection: Connection, delta: Delta) -> None:
+        if not delta.tops:
+            return
+        upto = {p.after.partition: p.after.next_offset for p in delta.partitions}
+        minutes, partitions, tops, dumped = zip(*sorted(delta.tops, key=lambda r: r[:3]), strict=True)
+        connection.execute(
+            sql.SQL(
+                "insert into {} (minute, partition, top, sketch, upto) select "
+                + _AT.format("n.minute")
+                + ", n.partition, n.top, n.sketch, n.upto"
+                " from unnest(%b::bigint[], %b::int[], %b::text[], %b::bytea[], %b::bigint[])"
+                " as n(minute, partition, top, sketch, upto)"
+                " on conflict (minute, top, partition) do update set sketch = excluded.sketch, upto = excluded.upto"
+            ).format(sql.Identifier(self._contract.top_table)),
+            (list(minutes), list(partitions), list(tops), list(dumped), [upto[p] for p in partitions]),
+        )
+
+    def _write_dead_letters(self, connection: Connection, letters: Sequence[DeadLetter]) -> None:
+        if not letters:
+            return
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                """insert into dead_letters (topic, partition, "offset", stream, reason, detail, key, value,
+                header_names, header_values, ingest_time)
+                values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, """
+                + _AT.format("%s")
+                + ")",
+                [
+                    (
+                        self._contract.topic,
+                        d.record.partition,
+                        d.record.offset,
+                        self._contract.stream,
+                        d.reason,
+                        d.detail,
+                        d.record.key,
+                        d.record.value,
+                        [name for name, _ in d.record.headers],
+                        [value for _, value in d.record.headers],
+                        d.record.ingest_ms,
+                    )
+                    for d in letters
+                ],
+            )
+
+    def pause(self, connection: Connection, partition: int, reason: str) -> None:
+        connection.execute(
+            """insert into stream_pauses (topic, partition, since, reason) values (%s, %s, now(), %s)
+            on conflict (topic, partition) do update set reason = excluded.reason""",
+            (self._contract.topic, partition, reason),
+        )
+
+    def paused(self, connection: Connection) -> set[int]:
+        rows = connection.execute("select partition from stream_pauses where topic = %s", (self._contract.topic,))
+        return {row[0] for row in rows}
+
+    def unforwarded(self, connection: Connection, limit: int) -> list[tuple[RawRecord, str]]:
+        """Dead letters that have not yet gone to the dead-letter topic, with their reason."""
+        rows = connection.execute(
+            """select partition, "offset", key, value, header_names, header_values,
+            (extract(epoch from ingest_time) * 1000)::bigint, reason
+            from dead_letters where topic = %s and not forwarded order by partition, "offset" limit %s""",
+            (self._contract.topic, limit),
+        )
+        return [
+            (RawRecord(p, o, key, value, list(zip(names or [], values or [], strict=True)), ingest), reason)
+            for p, o, key, value, names, values, ingest, reason in rows
+        ]
+
+    def forwarded(self, connection: Connection, positions: Iterable[tuple[int, int]]) -> None:
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.executemany(
+                """update dead_letters set forwarded = true where topic = %s and partition = %s and "offset" = %s""",
+                [(self._contract.topic, p, o) for p, o in positions],
+            )
+
+    def published(self, connection: Connection, offsets: dict[int, int]) -> None:
+        """The counts topic has all that was committed up to these offsets."""
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.executemany(
+                "update stream_offsets set published_offset = %s where topic = %s and partition = %s",
+                [(o, self._contract.topic, p) for p, o in sorted(offsets.items())],
+            )
+
+    def reference(self, connection: Connection) -> Reference | None:
+        spec = self._contract.reference
+        if spec is None:
+            return None
+        columns = [spec.key, *spec.columns]
+        query = sql.SQL("select {} from {}").format(
+            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(spec.table)
+        )
+        rows = connection.execute(query).fetchall()
+        schema = dict.fromkeys(["key", *spec.columns], pl.String)
+        return Reference(spec, pl.DataFrame(rows, schema=schema, orient="row"))
+
+    def reference_version(self, connection: Connection) -> Any:
+        """Changes when the reference table does."""
+        spec = self._contract.reference
+        if spec is None:
+            return None
+        query = sql.SQL("select count(*), max(updated_at) from {}").format(sql.Identifier(spec.table))
+        return connection.execute(query).fetchone()

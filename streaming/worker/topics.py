@@ -1,0 +1,81 @@
+"""What the publisher sends to Kafka: minute counts, and dead letters with the reason and the place they came from."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import fastavro
+from confluent_kafka import KafkaError, Message, Producer
+
+from streamgauge.avro import counts_schema, frame
+from streamgauge.contracts import Contract
+from streamgauge.registry import Registry
+from streaming.worker.records import RawRecord
+
+_FLUSH_SECONDS = 10.0
+
+
+class NotAcknowledged(Exception):
+    """Kafka did not take everything; what was sent may be sent again."""
+
+
+class Topics:
+    def __init__(self, contract: Contract, producer: Producer, registry: Registry) -> None:
+        self._contract = contract
+        self._producer = producer
+        self._registry = registry
+        self._refused: str | None = None
+        self._schema = fastavro.parse_schema(counts_schema(contract))
+        self._frame: bytes | None = None
+
+    def send_counts(self, rows: Sequence[tuple[Any, ...]]) -> None:
+        """`rows` are (minute in epoch ms, dimensions …, count, late, duplicates). The key is minute and dimensions."""
+        topic, subject = self._contract.topic_spec.countsTopic, self._contract.counts_subject
+        if topic is None or subject is None:
+            return
+        if self._frame is None:
+            latest = self._registry.latest(subject)
+            if latest is None:
+                raise NotAcknowledged(f"the registry has no {subject}: run streamgauge apply")
+            self._frame = frame(latest.id)
+        names = ("minute", *self._contract.dimension_names, "count", "late", "duplicates")
+        for row in rows:
+            body = io.BytesIO()
+            body.write(self._frame)
+            fastavro.schemaless_writer(body, self._schema, dict(zip(names, row, strict=True)))
+            self._send(topic, "|".join(map(str, row[:-3])).encode(), body.getvalue(), [])
+        self._flush()
+
+    def send_dead_letters(self, letters: Sequence[tuple[RawRecord, str]]) -> None:
+        """The record as it was, its own headers first."""
+        for record, reason in letters:
+            place = {
+                "dead_letter_reason": reason,
+                "dead_letter_topic": self._contract.topic,
+                "dead_letter_partition": str(record.partition),
+                "dead_letter_offset": str(record.offset),
+            }
+            headers = [*record.headers, *((k, v.encode()) for k, v in place.items())]
+            self._send(self._contract.dead_letter_topic, record.key, record.value, headers)
+        self._flush()
+
+    def _send(
+        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=self._delivered)
+                return
+            except BufferError:
+                self._producer.poll(0.1)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        del message
+        if error is not None:
+            self._refused = error.str()
+
+    def _flush(self) -> None:
+        left = self._producer.flush(_FLUSH_SECONDS)
+        refused, self._refused = self._refused, None
+        if left or refused:
+            raise NotAcknowledged(refused or f"{left} records were not acknowledged in {_FLUSH_SECONDS} s")
