@@ -7,10 +7,10 @@ from streamgauge.settings import Settings
 
 SCHEMA = "streamgauge"
 
+Connection = psycopg.Connection[TupleRow]
 
-def connect(
-    settings: Settings, *, autocommit: bool = False, application: str = "streamgauge"
-) -> psycopg.Connection[TupleRow]:
+
+def connect(settings: Settings, *, autocommit: bool = False, application: str = "streamgauge") -> Connection:
     """A connection that sees the `streamgauge` schema first, speaks UTC, and notices within seconds that its
     server is gone."""
     return psycopg.connect(

@@ -1,10 +1,12 @@
 """What is there now: read from Kafka, the registry and Postgres, changing nothing."""
 
+# confluent_kafka.admin documents these names as its own, and doesn't list them in __all__.
+# pyright: reportPrivateImportUsage=false
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import psycopg
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import (
     AclBindingFilter,
@@ -16,12 +18,11 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from psycopg.rows import TupleRow
 
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
 from streamgauge.ddl import Database, Grant
 from streamgauge.errors import UserError
-from streamgauge.postgres import SCHEMA
+from streamgauge.postgres import SCHEMA, Connection
 from streamgauge.registry import Registry
 
 TIMEOUT = 15.0
@@ -78,9 +79,7 @@ class Actual:
     database: ActualDatabase
 
 
-def read_actual(
-    desired: Desired, admin: AdminClient, registry: Registry, connection: psycopg.Connection[TupleRow]
-) -> Actual:
+def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connection: Connection) -> Actual:
     return Actual(
         topics=read_topics(admin, desired.topics),
         subjects={s.name: read_subject(registry, s) for s in desired.subjects},
@@ -136,24 +135,18 @@ def read_subject(registry: Registry, subject: Subject) -> ActualSubject:
 
 
 def read_acls(admin: AdminClient) -> frozenset[Acl] | None:
-    everything = AclBindingFilter(
-        ResourceType.ANY,
-        None,
-        ResourcePatternType.LITERAL,
-        None,
-        None,
-        AclOperation.ANY,
-        AclPermissionType.ALLOW,
-    )
     untyped: Any = admin
+    any_filter: Any = AclBindingFilter
+    literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
+    everything = any_filter(ResourceType.ANY, None, literal, None, None, AclOperation.ANY, allow)
     try:
         bindings = untyped.describe_acls(everything, request_timeout=TIMEOUT).result()
     except KafkaException as e:
         if cast(KafkaError, e.args[0]).code() == KafkaError.SECURITY_DISABLED:
             return None
         raise kafka_error(e) from e
-    kinds = {kind: name for name, kind in RESOURCES.items()}
-    operations = {operation: name for name, operation in OPERATIONS.items()}
+    kinds: dict[Any, AclResource] = {kind: name for name, kind in RESOURCES.items()}
+    operations: dict[Any, AclVerb] = {operation: name for name, operation in OPERATIONS.items()}
     return frozenset(
         Acl(b.principal.removeprefix("User:"), kinds[b.restype], b.name, operations[b.operation])
         for b in bindings
@@ -161,7 +154,7 @@ def read_acls(admin: AdminClient) -> frozenset[Acl] | None:
     )
 
 
-def read_database(connection: psycopg.Connection[TupleRow], wanted: Database) -> ActualDatabase:
+def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
     tables = [t.name for t in wanted.tables]
     columns: dict[str, dict[str, str]] = {}
     for table, column, kind in connection.execute(_COLUMNS, (SCHEMA, tables)):

@@ -97,6 +97,13 @@ def _topics(c: Contract) -> list[Topic]:
     return topics
 
 
+def _subjects(c: Contract) -> list[Subject]:
+    subjects = [Subject(c.subject, c.topic_spec.compatibility, avro_schema(c))]
+    if c.counts_subject:
+        subjects.append(Subject(c.counts_subject, c.topic_spec.compatibility, counts_schema(c)))
+    return subjects
+
+
 def _acls(c: Contract, users: Users) -> list[Acl]:
     written = [c.dead_letter_topic, *([c.topic_spec.countsTopic] if c.topic_spec.countsTopic else [])]
     # Reading or writing a topic implies describing it, so no ACL says that.

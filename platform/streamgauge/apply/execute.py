@@ -1,11 +1,13 @@
 """Makes a plan so."""
 
+# confluent_kafka.admin documents these names as its own, and doesn't list them in __all__.
+# pyright: reportPrivateImportUsage=false
+
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AclBinding,
@@ -19,7 +21,6 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
-from psycopg.rows import TupleRow
 
 from streamgauge.apply.actual import OPERATIONS, RESOURCES, TIMEOUT, kafka_error, read_actual
 from streamgauge.apply.changes import (
@@ -45,7 +46,7 @@ from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.contracts import Contract
 from streamgauge.ddl import CHUNK, names, quote
 from streamgauge.kafka import admin_client
-from streamgauge.postgres import SCHEMA, connect
+from streamgauge.postgres import SCHEMA, Connection, connect
 from streamgauge.registry import Incompatible, Registry, registry
 from streamgauge.settings import Settings
 
@@ -79,7 +80,7 @@ class _Session:
         self,
         admin: AdminClient,
         registry: Registry,
-        connection: psycopg.Connection[TupleRow],
+        connection: Connection,
         wanted: Desired,
     ) -> None:
         self.admin = admin
@@ -157,7 +158,7 @@ def _done(futures: dict[Any, Future[Any]]) -> None:
             raise kafka_error(e) from e
 
 
-def _postgres(connection: psycopg.Connection[TupleRow], change: PostgresChange) -> None:
+def _postgres(connection: Connection, change: PostgresChange) -> None:
     for statement in statements(change):
         connection.execute(statement.encode())
 

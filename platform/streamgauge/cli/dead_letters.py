@@ -1,0 +1,124 @@
+"""`streamgauge dead-letters`: list, show, requeue, resume."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from streamgauge import dead_letters
+from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.dead_letters import Position, Selection
+from streamgauge.errors import UserError
+from streamgauge.kafka import producer
+from streamgauge.postgres import connect
+from streamgauge.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, help="Records that couldn't be decoded or broke their contract.")
+
+Stream = Annotated[str | None, typer.Option(help="Only of this stream.")]
+Reason = Annotated[str | None, typer.Option(help="Only for this reason.")]
+
+
+@app.command("list")
+def list_(
+    stream: Stream = None,
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(help="How many of the latest to list.", min=0)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Count dead letters by stream and reason, and list the latest."""
+    selection = Selection(stream=stream, reason=reason)
+    with connect(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
+        counts = dead_letters.counts(connection, selection)
+        latest = dead_letters.latest(connection, selection, limit)
+    if as_json:
+        print_json({"counts": [vars(c) for c in counts], "latest": [d.as_json() for d in latest]})
+        return
+    out = console()
+    if not counts:
+        out.print("No dead letters.")
+        return
+    summary = table(stream="left", reason="left", count=RIGHT, requeued=RIGHT)
+    for c in counts:
+        summary.add_row(c.stream, c.reason, number(c.count), number(c.requeued))
+    out.print(summary)
+    rows = table(position="left", ingest_time="left", reason="left", detail="left", requeued="left")
+    for d in latest:
+        rows.add_row(
+            str(d.position), moment(d.ingest_time), d.reason, Text(d.detail or ""), moment(d.requeued_at)
+        )
+    out.print()
+    out.print(rows)
+
+
+@app.command()
+def show(
+    position: Annotated[str, typer.Argument(help="topic/partition/offset")],
+    payload: Annotated[
+        bool, typer.Option("--payload", help="Key, headers and value too, which may be personal data.")
+    ] = False,
+) -> None:
+    """Show one dead letter."""
+    at = Position.parse(position)
+    with connect(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
+        letter = dead_letters.find(connection, at)
+        record = dead_letters.payload(connection, at)
+    out = console()
+    out.print(f"{at} of {letter.stream}, ingested {moment(letter.ingest_time)}")
+    out.print(f"reason {letter.reason}: {letter.detail or 'no detail'}", markup=False)
+    if letter.requeued_at:
+        out.print(f"requeued {moment(letter.requeued_at)}")
+    key_size = "no key" if record.key is None else f"key of {len(record.key)} bytes"
+    size = "no value" if record.value is None else f"value of {len(record.value)} bytes"
+    out.print(
+        f"{key_size}, {size}, headers {', '.join(n for n, _ in record.headers) or 'none'}", markup=False
+    )
+    if not payload:
+        return
+    parts = [("key", record.key), *((f"header {n}", v) for n, v in record.headers), ("value", record.value)]
+    for name, data in parts:
+        if data is not None:
+            out.print(f"\n{name}", markup=False)
+            out.print(hexdump(data), markup=False, soft_wrap=True)
+
+
+@app.command()
+def requeue(
+    positions: Annotated[list[str] | None, typer.Argument(help="topic/partition/offset, one or more")] = None,
+    stream: Stream = None,
+    reason: Reason = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what was requeued before.")] = False,
+) -> None:
+    """Send dead letters to their topic once more, byte for byte, after what was wrong is put right."""
+    if not (positions or stream or reason):
+        raise UserError("requeue which?", "give positions, --stream or --reason")
+    selection = Selection(tuple(map(Position.parse, positions or ())), stream, reason)
+    sender = producer(Settings.for_role("producer"))
+    with connect(
+        Settings.for_role("admin"), autocommit=True, application="streamgauge requeue"
+    ) as connection:
+        for at in selection.positions:
+            dead_letters.find(connection, at)
+        count = dead_letters.requeue(connection, sender, selection, again)
+    console().print(f"{count} dead letters requeued." if count else "Nothing to requeue; see --again.")
+
+
+@app.command()
+def resume(stream: Annotated[str, typer.Argument(help="The stream whose partitions are paused.")]) -> None:
+    """Let a stream go on that was paused because of too many dead letters."""
+    settings = Settings.for_role("admin")
+    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    with connect(settings, application="streamgauge resume") as connection:
+        resumed = dead_letters.resume(connection, contract.topic)
+    console().print(f"{len(resumed)} partitions resumed." if resumed else f"{stream} is not paused.")
+
+
+def hexdump(data: bytes) -> str:
+    """Offset, sixteen bytes in hexadecimal, and the same as ASCII."""
+    lines: list[str] = []
+    for start in range(0, len(data), 16):
+        part = data[start : start + 16]
+        text = "".join(chr(b) if 32 <= b < 127 else "." for b in part)
+        lines.append(f"{start:08x}  {part.hex(' '):<47}  {text}")
+    return "\n".join(lines)

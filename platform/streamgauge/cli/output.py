@@ -1,0 +1,49 @@
+"""How commands show tables, times and numbers."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
+
+LEFT, RIGHT = "left", "right"
+
+
+def console() -> Console:
+    return Console(highlight=False)
+
+
+def print_json(value: Any) -> None:  # noqa: ANN401
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def table(title: str | None = None, **columns: str) -> Table:
+    """A plain table; a column's value says which side it leans to."""
+    made = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+    for name, side in columns.items():
+        made.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left")
+    return made
+
+
+def number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+
+
+def moment(value: datetime | None) -> str:
+    return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if abs(seconds) < 120:
+        return f"{seconds:.1f} s"
+    if abs(seconds) < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.0f} h"

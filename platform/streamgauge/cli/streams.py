@@ -1,0 +1,47 @@
+"""`streamgauge streams`."""
+
+from collections.abc import Sequence
+
+import typer
+from rich.table import Table
+
+from streamgauge.accounts import Account, read_accounts
+from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
+from streamgauge.contracts import load_contracts
+from streamgauge.kafka import admin_client
+from streamgauge.postgres import connect
+from streamgauge.settings import Settings
+
+
+def streams(as_json: Json = False) -> None:
+    """Show what became of each stream's records; exit code 1 if the books don't add up."""
+    settings = Settings.for_role("reader")
+    with connect(settings, autocommit=True, application="streamgauge streams") as connection:
+        accounts = read_accounts(connection, admin_client(settings), load_contracts(settings.contracts_dir))
+    if as_json:
+        print_json([a.as_json() for a in accounts])
+    else:
+        out = console()
+        out.print(accounts_table(accounts))
+        for account in accounts:
+            for pause in account.pauses:
+                out.print(f"[red]{account.stream} is paused, {pause}[/red]")
+            if not account.adds_up:
+                out.print(
+                    f"[red]{account.stream}: the records acknowledged are not those accounted for.[/red]"
+                )
+    if not all(a.adds_up for a in accounts):
+        raise typer.Exit(1)
+
+
+def accounts_table(accounts: Sequence[Account]) -> Table:
+    figures = ("acknowledged", "counted", "late", "duplicates", "dead_letters", "lost", "lag")
+    shown = table(stream="left", **dict.fromkeys(figures, RIGHT), watermark="left", freshness=RIGHT)
+    for account in accounts:
+        shown.add_row(
+            account.stream,
+            *(number(getattr(account, f)) for f in figures),
+            moment(account.watermark),
+            duration(account.freshness_seconds),
+        )
+    return shown

@@ -1,0 +1,83 @@
+"""`streamgauge top`."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from streamgauge.cache import redis_client
+from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.errors import UserError
+from streamgauge.postgres import connect
+from streamgauge.rollups import WINDOWS
+from streamgauge.settings import Settings
+from streamgauge.tops import TopAnswer, read_tops
+
+_REFRESH_SECONDS = 1.0
+
+
+def top(
+    stream: Annotated[str, typer.Argument(help="The stream, or all.")] = "all",
+    window: Annotated[str, typer.Option(help="1m, 5m or 1h, up to the newest minute.")] = "1h",
+    limit: Annotated[int, typer.Option(help="How many keys.", min=1, max=100)] = 10,
+    once: Annotated[bool, typer.Option("--once", help="Print and end, instead of a live view.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the most frequent keys of a stream, live; Ctrl-C ends it."""
+    if window not in WINDOWS:
+        raise UserError(f"there is no window {window!r}", f"the windows are {', '.join(WINDOWS)}")
+    settings = Settings.for_role("reader")
+    contracts = load_contracts(settings.contracts_dir)
+    if stream != "all":
+        contracts = (find_contract(contracts, stream),)
+    redis = redis_client(settings)
+
+    def read() -> list[TopAnswer]:
+        return read_tops(
+            redis, lambda: connect(settings, application="streamgauge top"), contracts, window, limit
+        )
+
+    if as_json:
+        print_json([answer.as_json() for answer in read()])
+    elif once:
+        console().print(tops_view(read()))
+    else:
+        with Live(tops_view(read()), console=console(), screen=True, auto_refresh=False) as live:
+            try:
+                while True:
+                    time.sleep(_REFRESH_SECONDS)
+                    live.update(tops_view(read()), refresh=True)
+            except KeyboardInterrupt:
+                return
+
+
+def tops_view(answers: list[TopAnswer]) -> RenderableType:
+    """A block a stream, its tops side by side."""
+    if not answers:
+        return Text("No events yet.")
+    blocks: list[RenderableType] = []
+    for stream in dict.fromkeys(a.stream for a in answers):
+        of_stream = [a for a in answers if a.stream == stream]
+        first = of_stream[0]
+        blocks.append(
+            Text.assemble(
+                (f"\n{stream}", "bold"),
+                f"  {moment(first.start)} to {moment(first.end)}, {first.status}, from {first.source},"
+                f" watermark {moment(first.watermark)}",
+            )
+        )
+        blocks.append(Columns([_top_table(a) for a in of_stream], padding=(0, 4)))
+    return Group(*blocks)
+
+
+def _top_table(answer: TopAnswer) -> RenderableType:
+    exactness = "exact" if answer.exact else f"at most {number(answer.error)} too high"
+    shown = table(f"{answer.top} ({exactness})", key="left", count=RIGHT)
+    for item in answer.items:
+        shown.add_row(Text(item.key), number(item.count))
+    return shown
