@@ -182,8 +182,11 @@ def load_contracts(folder: Path) -> tuple[Contract, ...]:
             "put one YAML file a stream there, or set STREAMGAUGE_CONTRACTS_DIR",
         )
     contracts = tuple(load_contract(f) for f in files)
-    for what in ("stream", "topic"):
-        _reject_twice(what, [getattr(c, what) for c in contracts])
+    try:
+        for what in ("stream", "topic"):
+            _reject_twice(what, [getattr(c, what) for c in contracts])
+    except ValueError as e:
+        raise UserError(f"contracts in {folder}: {e}", "give each stream one file") from e
     return contracts
 
 

@@ -1,0 +1,207 @@
+"""The difference between contracts and servers, without servers."""
+
+from dataclasses import replace
+
+import pytest
+
+from streamgauge.apply.actual import Actual, ActualDatabase, ActualSubject, ActualTable, ActualTopic
+from streamgauge.apply.changes import (
+    AddColumn,
+    AllowKafka,
+    AllowRelation,
+    CreateTable,
+    CreateTopic,
+    GrowTopic,
+    MakeView,
+    RegisterSchema,
+    SetCompatibility,
+    SetTopicConfig,
+)
+from streamgauge.apply.desired import Acl, Desired, Users, desired
+from streamgauge.apply.plan import make_plan
+from streamgauge.contracts import load_contracts
+from streamgauge.ddl import READER, WORKER, Column, Table, minutes_table
+from streamgauge.errors import UserError
+from streamgauge.settings import CHECKOUT
+
+CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
+USER = next(c for c in CONTRACTS if c.stream == "user_events")
+WANTED = desired(CONTRACTS, Users(producer="p", worker="w", reader="r"))
+NOTHING = Actual(
+    topics={},
+    subjects={s.name: ActualSubject(registered=False, level=None) for s in WANTED.subjects},
+    acls=frozenset(),
+    database=ActualDatabase(),
+)
+
+
+def built(table: Table) -> ActualTable:
+    return ActualTable(
+        columns={c.name: c.type for c in table.columns},
+        primary_key=table.primary_key,
+        indexes=frozenset(i.name for i in table.indexes),
+        hypertable=table.hypertable,
+    )
+
+
+def applied(wanted: Desired) -> Actual:
+    """As if `wanted` had been applied, and every topic written to."""
+    return Actual(
+        topics={t.name: ActualTopic(t.partitions, t.config, holds_data=True) for t in wanted.topics},
+        subjects={s.name: ActualSubject(registered=True, level=s.level) for s in wanted.subjects},
+        acls=frozenset(wanted.acls),
+        database=ActualDatabase(
+            schema_exists=True,
+            usage=frozenset((WORKER, READER)),
+            tables={t.name: built(t) for t in wanted.database.tables},
+            views={v.name: v.fingerprint for v in wanted.database.views},
+            grants=frozenset(wanted.database.grants),
+        ),
+    )
+
+
+def with_topic(actual: Actual, name: str, topic: ActualTopic) -> Actual:
+    return replace(actual, topics={**actual.topics, name: topic})
+
+
+def with_table(actual: Actual, name: str, table: ActualTable) -> Actual:
+    return replace(actual, database=replace(actual.database, tables={**actual.database.tables, name: table}))
+
+
+def test_from_nothing_everything_is_made() -> None:
+    plan = make_plan(WANTED, NOTHING)
+    assert not plan.refusals
+    topics = {c.topic.name: c.topic for c in plan.kafka if isinstance(c, CreateTopic)}
+    assert set(topics) == {
+        *(c.topic for c in CONTRACTS),
+        *(c.dead_letter_topic for c in CONTRACTS),
+        "app-user-event-counts",
+    }
+    assert all(t.config["message.timestamp.type"] == "LogAppendTime" for t in topics.values())
+    assert topics["app-user-event-counts"].config["cleanup.policy"] == "compact"
+    assert topics[USER.topic].partitions == 6
+    assert topics[USER.topic].config["retention.ms"] == str(7 * 86_400_000)
+    tables = {c.table.name for c in plan.postgres if isinstance(c, CreateTable)}
+    assert {"stream_offsets", "dead_letters", "user_events_minutes", "user_events_top_minutes"} <= tables
+    assert "reference_actors" in tables
+    registered = {c.subject.name for c in plan.registry if isinstance(c, RegisterSchema)}
+    assert registered == {*(c.subject for c in CONTRACTS), "app-user-event-counts-value"}
+
+
+def test_what_is_applied_needs_nothing() -> None:
+    plan = make_plan(WANTED, applied(WANTED))
+    assert plan.changes == ()
+    assert plan.refusals == ()
+
+
+def test_levels_are_set_before_schemas_are_registered() -> None:
+    """Else the first version of a subject would be taken without any rule, and the second too."""
+    of_user = [c for c in make_plan(WANTED, NOTHING).registry if USER.subject in repr(c)]
+    assert [type(c) for c in of_user] == [SetCompatibility, RegisterSchema]
+
+
+def test_the_registrys_reason_refuses_the_plan() -> None:
+    reasons = ("reader's field 'colour' has no default",)
+    subject = ActualSubject(registered=False, level="BACKWARD_TRANSITIVE", incompatibilities=reasons)
+    actual = replace(NOTHING, subjects={**NOTHING.subjects, USER.subject: subject})
+    plan = make_plan(WANTED, actual)
+    assert [r.target for r in plan.refusals] == [f"subject {USER.subject}"]
+    with pytest.raises(UserError, match=r"nothing was changed.*'colour' has no default"):
+        plan.check()
+
+
+def test_fewer_partitions_are_refused() -> None:
+    actual = with_topic(
+        applied(WANTED), USER.topic, ActualTopic(7, WANTED.topics[0].config, holds_data=False)
+    )
+    (refusal,) = make_plan(WANTED, actual).refusals
+    assert "can't shrink to 6" in refusal.reason
+
+
+def test_more_partitions_are_refused_where_keys_would_move() -> None:
+    now = applied(WANTED)
+    config = now.topics[USER.topic].config
+    (refusal,) = make_plan(
+        WANTED, with_topic(now, USER.topic, ActualTopic(3, config, holds_data=True))
+    ).refusals
+    assert "a key would move" in refusal.reason
+    plan = make_plan(WANTED, with_topic(now, USER.topic, ActualTopic(3, config, holds_data=False)))
+    assert plan.refusals == ()
+    assert plan.changes == (GrowTopic(USER.topic, 6),)
+
+
+def test_only_the_settings_that_differ_are_set() -> None:
+    now = applied(WANTED)
+    config = {**now.topics[USER.topic].config, "retention.ms": "1", "segment.bytes": "5"}
+    plan = make_plan(WANTED, with_topic(now, USER.topic, ActualTopic(6, config, holds_data=True)))
+    assert plan.changes == (SetTopicConfig(USER.topic, {"retention.ms": str(USER.retention_ms)}),)
+
+
+def test_a_new_column_is_added_and_a_new_measure_so_possible() -> None:
+    now = applied(WANTED)
+    table = now.database.tables[USER.minutes_table]
+    older = replace(table, columns={k: v for k, v in table.columns.items() if k != "commits_kll"})
+    plan = make_plan(WANTED, with_table(now, USER.minutes_table, older))
+    assert plan.changes == (AddColumn(USER.minutes_table, Column("commits_kll", "bytea", null=True)),)
+
+
+def test_every_column_that_may_be_added_later_needs_no_value() -> None:
+    """A NOT NULL column without a default can't be added to a table with rows."""
+    for contract in CONTRACTS:
+        key = minutes_table(contract).primary_key
+        added = [c for c in minutes_table(contract).columns if c.name not in (*key, "upto")]
+        assert all(c.null or c.default is not None for c in added)
+
+
+def test_a_dropped_column_is_refused() -> None:
+    now = applied(WANTED)
+    table = now.database.tables[USER.minutes_table]
+    older = replace(table, columns={**table.columns, "stars_n": "bigint"})
+    (refusal,) = make_plan(WANTED, with_table(now, USER.minutes_table, older)).refusals
+    assert "stars_n is in no contract any more" in refusal.reason
+
+
+def test_another_type_is_refused() -> None:
+    now = applied(WANTED)
+    table = now.database.tables[USER.minutes_table]
+    older = replace(table, columns={**table.columns, "count": "integer"})
+    (refusal,) = make_plan(WANTED, with_table(now, USER.minutes_table, older)).refusals
+    assert "column count is integer, the contract says bigint" in refusal.reason
+
+
+def test_other_dimensions_are_refused() -> None:
+    now = applied(WANTED)
+    table = now.database.tables[USER.minutes_table]
+    columns = {k: v for k, v in table.columns.items() if k != "actor_kind"}
+    older = replace(table, columns=columns, primary_key=("minute", "event_type", "partition"))
+    (refusal,) = make_plan(WANTED, with_table(now, USER.minutes_table, older)).refusals
+    assert "can't be split by other dimensions" in refusal.reason
+
+
+def test_a_view_that_is_made_again_gets_its_rights_again() -> None:
+    now = applied(WANTED)
+    views = {**now.database.views, "user_events_5m": "another text"}
+    plan = make_plan(WANTED, replace(now, database=replace(now.database, views=views)))
+    view, grant = plan.postgres
+    assert isinstance(view, MakeView)
+    assert isinstance(grant, AllowRelation)
+    assert (view.view.name, grant.grant.relation, grant.grant.role) == (
+        "user_events_5m",
+        "user_events_5m",
+        READER,
+    )
+
+
+def test_a_broker_without_rights_gets_none() -> None:
+    plan = make_plan(WANTED, replace(NOTHING, acls=None))
+    assert not any(isinstance(c, AllowKafka) for c in plan.changes)
+
+
+def test_each_role_may_do_what_it_needs_and_no_more() -> None:
+    allowed = {c.acl for c in make_plan(WANTED, NOTHING).kafka if isinstance(c, AllowKafka)}
+    assert {a for a in allowed if a.user == "p"} == {Acl("p", "topic", c.topic, "write") for c in CONTRACTS}
+    assert not {a for a in allowed if a.user == "r" and a.operation == "write"}
+    assert Acl("w", "topic", USER.topic, "write") not in allowed
+    assert {Acl("w", "topic", USER.topic, "read"), Acl("w", "group", USER.group, "read")} <= allowed
+    writers = {g.role for g in WANTED.database.grants if g.privilege != "SELECT"}
+    assert writers == {WORKER}

@@ -1,0 +1,98 @@
+"""What the registry's answers mean, and which of them are worth another try."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from streamgauge.registry import Incompatible, Registry, RegistryError, RegistryUnavailable, SchemaNotFound
+
+SCHEMA: dict[str, Any] = {"type": "record", "name": "R", "fields": []}
+Handler = Callable[[httpx.Request], httpx.Response]
+
+
+def registry(handler: Handler, attempts: int = 3) -> Registry:
+    return Registry(
+        "http://registry/apis/ccompat/v7", attempts=attempts, transport=httpx.MockTransport(handler)
+    )
+
+
+def test_a_schema_is_asked_for_once() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(200, json={"schema": json.dumps(SCHEMA)})
+
+    client = registry(answer)
+    assert client.schema(7) == client.schema(7) == SCHEMA
+    assert asked == ["/apis/ccompat/v7/schemas/ids/7"]
+
+
+def test_an_unknown_id_is_not_asked_for_again_and_is_no_outage() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"})
+
+    with pytest.raises(SchemaNotFound, match="Schema not found"):
+        registry(answer).schema(7)
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_passing_fault_is_tried_again(status: int) -> None:
+    answers = [httpx.Response(status), httpx.Response(200, json={"schema": json.dumps(SCHEMA)})]
+    assert registry(lambda _: answers.pop(0)).schema(7) == SCHEMA
+
+
+def test_away_is_not_the_same_as_unknown() -> None:
+    asked: list[int] = []
+
+    def refuse(request: httpx.Request) -> httpx.Response:
+        asked.append(1)
+        raise httpx.ConnectError("connection refused", request=request)
+
+    with pytest.raises(RegistryUnavailable, match="connection refused"):
+        registry(refuse).schema(7)
+    assert len(asked) == 3
+    assert not issubclass(RegistryUnavailable, SchemaNotFound)
+
+
+def test_a_page_that_is_no_json_is_an_outage() -> None:
+    with pytest.raises(RegistryUnavailable, match="no JSON"):
+        registry(lambda _: httpx.Response(200, text="<html>starting</html>"), attempts=1).schema(7)
+
+
+def test_the_reasons_against_a_schema() -> None:
+    reasons = ["field colour has no default"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.params["verbose"] == "true"
+        return httpx.Response(200, json={"is_compatible": False, "messages": reasons})
+
+    assert registry(answer).incompatibilities("s-value", SCHEMA) == tuple(reasons)
+
+
+def test_a_first_version_is_compatible_with_nothing() -> None:
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(404, json={"message": "no such subject"})
+
+    client = registry(answer)
+    assert client.incompatibilities("s-value", SCHEMA) == ()
+    assert client.latest("s-value") is None
+    assert client.level("s-value") is None
+
+
+def test_a_refused_registration_says_why() -> None:
+    with pytest.raises(Incompatible, match=r"s-value.*no default") as caught:
+        registry(lambda _: httpx.Response(409, json={"message": "no default"})).register("s-value", SCHEMA)
+    assert caught.value.subject == "s-value"
+
+
+def test_any_other_refusal_is_an_error() -> None:
+    with pytest.raises(RegistryError, match="422 not Avro"):
+        registry(lambda _: httpx.Response(422, json={"message": "not Avro"})).register("s-value", SCHEMA)
