@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamgauge.apply.desired import Acl, Subject, Topic
-from streamgauge.ddl import Column, Grant, Index, Table, View
+from streamgauge.ddl import Column, Index, Table, View
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class MakeView:
 
 @dataclass(frozen=True)
 class AllowRelation:
-    grant: Grant
+    relation: str
+    role: str
+    privileges: tuple[str, ...]
 
 
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
@@ -124,8 +126,8 @@ def describe(change: Change) -> Described:
             return Described("create", f"index {index.name}", f"on {table} ({', '.join(index.columns)})")
         case MakeView(view):
             return Described("create", f"view {view.name}", "")
-        case AllowRelation(grant):
-            return Described("allow", f"table {grant.relation}", f"{grant.role}: {grant.privilege.lower()}")
+        case AllowRelation(relation, role, privileges):
+            return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
 
 
 def _text(config: Mapping[str, str]) -> str:

@@ -129,9 +129,7 @@ def _kafka(admin: AdminClient, change: KafkaChange) -> None:
         case GrowTopic(name, partitions):
             _done(client.create_partitions([NewPartitions(name, partitions)], operation_timeout=TIMEOUT))
         case SetTopicConfig(name, config):
-            entries = [
-                ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in config.items()
-            ]
+            entries = [ConfigEntry(k, v, incremental_operation=AlterConfigOpType.SET) for k, v in config.items()]
             resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
             _done(client.incremental_alter_configs([resource]))
         case AllowKafka(acl):
@@ -190,8 +188,8 @@ def statements(change: PostgresChange) -> list[str]:
                 f"CREATE VIEW {_at(view.name)} AS {view.select}",
                 f"COMMENT ON VIEW {_at(view.name)} IS '{view.fingerprint}'",
             ]
-        case AllowRelation(grant):
-            return [f"GRANT {grant.privilege} ON {_at(grant.relation)} TO {quote(grant.role)}"]
+        case AllowRelation(relation, role, privileges):
+            return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]
 
 
 def _at(relation: str) -> str:

@@ -142,10 +142,13 @@ def _database(wanted: Database, now: ActualDatabase) -> Iterator[PostgresChange 
     for view in wanted.views:
         if view.name in remade:
             yield MakeView(view)
+    missing: dict[tuple[str, str], list[str]] = {}
     for grant in wanted.grants:
         # A view is dropped to be remade, and its rights go with it.
         if grant not in now.grants or grant.relation in remade:
-            yield AllowRelation(grant)
+            missing.setdefault((grant.relation, grant.role), []).append(grant.privilege)
+    for (relation, role), privileges in missing.items():
+        yield AllowRelation(relation, role, tuple(privileges))
 
 
 def _table(table: Table, now: ActualTable | None) -> Iterator[PostgresChange | Refusal]:

@@ -1,16 +1,14 @@
 """`streamgauge plan` and `streamgauge apply`."""
 
-import json
-from typing import Annotated
-
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from streamgauge.apply.changes import Described, describe
 from streamgauge.apply.execute import apply as apply_contracts
 from streamgauge.apply.execute import plan as plan_contracts
 from streamgauge.apply.plan import Plan
+from streamgauge.cli.output import Json, console, print_json
 from streamgauge.contracts import load_contracts
 from streamgauge.settings import Settings
 
@@ -18,8 +16,6 @@ CHANGES_PENDING = 2
 """`plan`'s exit code where there is something to apply; 0 is nothing, 1 a refusal or an error."""
 
 _STYLES = {"create": "green", "register": "green", "change": "yellow", "allow": "cyan", "refuse": "red"}
-
-Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
 
 def plan(as_json: Json = False) -> None:
@@ -41,20 +37,23 @@ def apply(as_json: Json = False) -> None:
 
 
 def _show(plan: Plan, as_json: bool, none: str, some: str) -> None:
-    console = Console(highlight=False)
+    out = console()
     steps = [
         *(Described("refuse", r.target, r.reason) for r in plan.refusals),
         *(describe(c) for c in plan.changes),
     ]
     if as_json:
         rows = [{"action": s.action, "target": s.target, "detail": s.detail} for s in steps]
-        console.print_json(json.dumps(rows))
+        print_json(rows)
         return
     if steps:
-        table = Table(box=None, show_header=False, pad_edge=False)
+        shown = Table(box=None, show_header=False, pad_edge=False)
         for step in steps:
-            table.add_row(step.action, step.target, step.detail, style=_STYLES[step.action])
-        console.print(table)
-    console.print(some.format(n=len(plan.changes)) if plan.changes else none if not plan.refusals else "")
-    for hint in dict.fromkeys(r.hint for r in plan.refusals):
-        console.print(f"Hint: {hint}")
+            shown.add_row(step.action, Text(step.target), Text(step.detail), style=_STYLES[step.action])
+        out.print(shown)
+    if plan.refusals:
+        out.print("Refused, so nothing will be applied.")
+        for hint in dict.fromkeys(r.hint for r in plan.refusals):
+            out.print(f"Hint: {hint}")
+    else:
+        out.print(some.format(n=len(plan.changes)) if plan.changes else none)

@@ -1,6 +1,7 @@
 """How commands show tables, times and numbers."""
 
 import json
+import sys
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,14 +11,15 @@ from rich.table import Table
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
 
-LEFT, RIGHT = "left", "right"
+RIGHT = "right"
 
 
 def console() -> Console:
-    return Console(highlight=False)
+    """As wide as the terminal; in a pipe or a file wide enough for every table."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 
 
-def print_json(value: Any) -> None:  # noqa: ANN401
+def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
@@ -25,7 +27,8 @@ def table(title: str | None = None, **columns: str) -> Table:
     """A plain table; a column's value says which side it leans to."""
     made = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
     for name, side in columns.items():
-        made.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left")
+        # A figure that doesn't fit is broken, not cut.
+        made.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left", overflow="fold")
     return made
 
 
