@@ -4,6 +4,7 @@ https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 """
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -115,7 +116,18 @@ class Registry:
             return ()
         if body["is_compatible"]:
             return ()
-        return tuple(body.get("messages") or ()) or ("it gives no reason",)
+        return tuple(body.get("messages") or ()) or (self._reason(subject, schema),)
+
+    def _reason(self, subject: str, schema: dict[str, Any]) -> str:
+        """Apicurio answers Confluent's request without messages, but its own API gives them to a dry run."""
+        root, apicurio, _ = self._url.partition("/apis/ccompat/")
+        if not apicurio:
+            return "it gives no reason"
+        url = f"{root}/apis/registry/v3/groups/default/artifacts/{quote(subject, safe='')}/versions?dryRun=true"
+        content = {"content": json.dumps(schema), "contentType": "application/json"}
+        answer = self._send("POST", url, {"content": content}, {"Content-Type": "application/json"})
+        names = [field["name"] for field in schema["fields"]]
+        return re.sub(r"/fields/(\d+)", lambda m: f"{m[0]} ({names[int(m[1])]})", _message(answer))
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
         """The schema's id: a new one, or the one it already has."""
@@ -132,12 +144,7 @@ class Registry:
         return retrying(self._call_once, method, path, body)
 
     def _call_once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
-        try:
-            response = self._http.request(method, path, json=body)
-        except httpx.TransportError as e:
-            raise self._unavailable(str(e) or type(e).__name__) from e
-        if response.status_code == 429 or response.status_code >= 500:
-            raise self._unavailable(f"{response.status_code} {_message(response)}")
+        response = self._send(method, path, body)
         if response.status_code == 404:
             raise SchemaNotFound(f"the registry has no {path}: {_message(response)}", "run streamgauge apply")
         if response.status_code == 409:
@@ -151,6 +158,17 @@ class Registry:
             return cast(dict[str, Any], response.json())
         except ValueError as e:
             raise self._unavailable(f"no JSON in its answer to {method} {path}") from e
+
+    def _send(
+        self, method: str, path: str, body: dict[str, Any] | None, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        try:
+            response = self._http.request(method, path, json=body, headers=headers)
+        except httpx.TransportError as e:
+            raise self._unavailable(str(e) or type(e).__name__) from e
+        if response.status_code == 429 or response.status_code >= 500:
+            raise self._unavailable(f"{response.status_code} {_message(response)}")
+        return response
 
     def _unavailable(self, why: str) -> RegistryUnavailable:
         return RegistryUnavailable(

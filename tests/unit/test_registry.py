@@ -14,9 +14,7 @@ Handler = Callable[[httpx.Request], httpx.Response]
 
 
 def registry(handler: Handler, attempts: int = 3) -> Registry:
-    return Registry(
-        "http://registry/apis/ccompat/v7", attempts=attempts, transport=httpx.MockTransport(handler)
-    )
+    return Registry("http://registry/apis/ccompat/v7", attempts=attempts, transport=httpx.MockTransport(handler))
 
 
 def test_a_schema_is_asked_for_once() -> None:
@@ -75,6 +73,18 @@ def test_the_reasons_against_a_schema() -> None:
         return httpx.Response(200, json={"is_compatible": False, "messages": reasons})
 
     assert registry(answer).incompatibilities("s-value", SCHEMA) == tuple(reasons)
+
+
+def test_a_reason_that_apicurio_only_gives_to_a_dry_run() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "/ccompat/" in request.url.path:
+            return httpx.Response(200, json={"is_compatible": False})
+        assert request.url.path == "/apis/registry/v3/groups/default/artifacts/s-value/versions"
+        assert request.url.params["dryRun"] == "true"
+        return httpx.Response(400, json={"title": "wrong type at /fields/1/type", "name": "RuleViolationException"})
+
+    schema = {**SCHEMA, "fields": [{"name": "id", "type": "string"}, {"name": "size", "type": "int"}]}
+    assert registry(answer).incompatibilities("s-value", schema) == ("wrong type at /fields/1 (size)/type",)
 
 
 def test_a_first_version_is_compatible_with_nothing() -> None:

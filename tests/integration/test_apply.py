@@ -1,0 +1,247 @@
+"""Plan and apply on the real servers."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME as LOG_APPEND_TIME
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from psycopg import sql
+
+from streamgauge.apply.actual import Actual, read_actual
+from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig
+from streamgauge.apply.desired import Users, desired
+from streamgauge.apply.execute import apply, plan
+from streamgauge.avro import avro_schema
+from streamgauge.errors import UserError
+from streamgauge.kafka import admin_client, consumer_config, producer_config
+from streamgauge.postgres import connect
+from streamgauge.registry import Incompatible, Registry
+from tests.integration.own_stream import OwnStream, add_field, block, prop
+
+pytestmark = pytest.mark.usefixtures("stack")
+
+
+@pytest.fixture
+def stream(tmp_path: Path) -> OwnStream:
+    return OwnStream(tmp_path)
+
+
+def state(stream: OwnStream) -> Actual:
+    """All that apply could have changed."""
+    settings = stream.settings()
+    wanted = desired([stream.contract], Users("producer", "worker", "reader"))
+    registry = Registry(settings.registry_url)
+    with connect(settings) as connection:
+        return read_actual(wanted, admin_client(settings), registry, connection)
+
+
+def latest(stream: OwnStream) -> Any:
+    found = Registry(stream.settings().registry_url).latest(stream.contract.subject)
+    assert found is not None
+    return found
+
+
+def apply_own(stream: OwnStream) -> None:
+    apply(stream.settings(), (stream.contract,))
+
+
+def test_plan_apply_and_nothing_is_left_to_do(stream: OwnStream) -> None:
+    settings, contracts = stream.settings(), (stream.contract,)
+    planned = plan(settings, contracts)
+    assert planned.registry
+    assert planned.kafka
+    assert planned.postgres
+    assert state(stream).topics == {}, "a plan changes nothing"
+
+    assert apply(settings, contracts).changes == planned.changes
+
+    assert plan(settings, contracts).changes == ()
+    assert apply(settings, contracts).changes == ()
+
+
+def test_a_new_file_makes_all_that_a_stream_needs(stream: OwnStream) -> None:
+    apply_own(stream)
+    contract = stream.contract
+    found = state(stream)
+    topics = {name: topic.partitions for name, topic in found.topics.items()}
+    assert topics == {contract.topic: 6, contract.dead_letter_topic: 1, f"{contract.topic}-counts": 6}
+    assert latest(stream).schema == avro_schema(contract)
+    assert found.subjects[contract.subject].level == "BACKWARD_TRANSITIVE"
+    minutes, top = found.database.tables[contract.minutes_table], found.database.tables[contract.top_table]
+    assert minutes.hypertable
+    assert top.hypertable
+    assert minutes.primary_key == ("minute", "event_type", "actor_kind", "partition")
+    assert {f"{stream.name}_{w}" for w in ("1m", "5m", "1h", "5m_hop_1m")} <= set(found.database.views)
+    assert f"reference_{stream.name}" in found.database.tables
+
+
+def test_a_field_with_a_default_is_a_new_version_and_the_old_one_stays(stream: OwnStream) -> None:
+    apply_own(stream)
+    old = stream.contract
+    before = latest(stream)
+    document = stream.document()
+    add_field(document, "colour", default="grey")
+    new = stream.write(document)
+
+    (change,) = apply(stream.settings(), (new,)).changes
+
+    assert isinstance(change, RegisterSchema)
+    assert latest(stream).version == before.version + 1
+    registry = Registry(stream.settings().registry_url)
+    assert registry.schema(latest(stream).id) == avro_schema(new)
+    assert registry.schema(before.id) == avro_schema(old)
+    # A producer that still has the old contract finds its schema, and what it planned is no step back.
+    held = registry.lookup(old.subject, avro_schema(old))
+    assert held is not None
+    assert held.id == before.id
+    assert plan(stream.settings(), (old,)).changes == ()
+
+
+@pytest.mark.parametrize("fault", ["type", "default"])
+def test_an_incompatible_version_is_refused_with_the_reason_and_nothing_changes(stream: OwnStream, fault: str) -> None:
+    """The same file also has changes that would be fine, in every store: they are not made either."""
+    apply_own(stream)
+    before, version = state(stream), latest(stream)
+    document = stream.document()
+    if fault == "type":
+        field = prop(document, "schema_version")
+        field.update(logicalType="string", physicalType="string", logicalTypeOptions={}, customProperties=[])
+    else:
+        add_field(document, "colour", default=None)
+    block(document, "rollup")["measures"].append({"name": "stars", "source": "properties.stars"})
+    document["slaProperties"][1]["value"] = 3
+    stream.write(document)
+
+    with pytest.raises(UserError) as caught:
+        apply_own(stream)
+
+    named = "schema_version" if fault == "type" else "colour"
+    assert named in caught.value.what, "the registry says which field it is about"
+    assert "nothing was changed" in caught.value.what
+    assert latest(stream) == version
+    assert {n: t.config for n, t in state(stream).topics.items()} == {n: t.config for n, t in before.topics.items()}
+    assert state(stream).database.tables == before.database.tables
+    planned = plan(stream.settings(), (stream.contract,))
+    assert planned.refusals
+    assert {SetTopicConfig, AddColumn} <= {type(c) for c in planned.changes}
+
+
+def test_a_stricter_level_that_refuses_the_schema_is_taken_back(stream: OwnStream) -> None:
+    apply_own(stream)
+    version = latest(stream)
+    document = stream.document()
+    document["schema"][0]["properties"] = [p for p in document["schema"][0]["properties"] if p["name"] != "metadata"]
+    block(document, "topic")["compatibility"] = "FULL_TRANSITIVE"
+    document["slaProperties"][1]["value"] = 3
+    stream.write(document)
+    assert not plan(stream.settings(), (stream.contract,)).refusals, "the level in force lets it pass"
+
+    with pytest.raises(Incompatible, match="metadata"):
+        apply_own(stream)
+
+    registry = Registry(stream.settings().registry_url)
+    assert registry.level(stream.contract.subject) == "BACKWARD_TRANSITIVE"
+    assert latest(stream) == version
+    assert state(stream).topics[stream.contract.topic].config["retention.ms"] == str(7 * 86_400_000)
+
+
+def test_new_rollups_become_columns_and_keep_the_rows(stream: OwnStream) -> None:
+    apply_own(stream)
+    table = sql.Identifier(stream.contract.minutes_table)
+    with connect(stream.settings("worker")) as connection:
+        connection.execute(
+            sql.SQL(
+                "INSERT INTO {} (minute, event_type, actor_kind, partition, count, upto)"
+                " VALUES ('2026-01-01', 'A', 'bot', 0, 5, 5)"
+            ).format(table)
+        )
+    document = stream.document()
+    block(document, "rollup")["measures"].append({"name": "stars", "source": "properties.stars", "quantiles": True})
+    block(document, "rollup")["distinct"].append({"name": "types", "source": "event_type"})
+    stream.write(document)
+    apply_own(stream)
+    assert plan(stream.settings(), (stream.contract,)).changes == ()
+    with connect(stream.settings("reader")) as connection:
+        view = sql.Identifier(f"{stream.name}_1h")
+        row = connection.execute(sql.SQL("SELECT count, stars_n, stars_max FROM {}").format(view)).fetchone()
+    assert row == (5, 0, None)
+
+
+def test_more_partitions_are_refused_once_there_is_data(stream: OwnStream) -> None:
+    document = stream.document()
+    block(document, "topic")["partitions"] = 2
+    stream.write(document)
+    apply_own(stream)
+    document["customProperties"][0]["value"]["partitions"] = 3
+    stream.write(document)
+    apply_own(stream)
+    assert state(stream).topics[stream.contract.topic].partitions == 3
+
+    produce(stream, "admin", b"k", b"v")
+    document["customProperties"][0]["value"]["partitions"] = 4
+    stream.write(document)
+    with pytest.raises(UserError, match="a key would move"):
+        apply_own(stream)
+    assert state(stream).topics[stream.contract.topic].partitions == 3
+
+
+def produce(stream: OwnStream, role: str, key: bytes, value: bytes) -> Any:
+    """Sends one record with a time of its own making; returns what the broker said."""
+    sender = Producer({**producer_config(stream.settings(role)), "enable.idempotence": False})
+    answers: list[Any] = []
+    sender.produce(
+        stream.contract.topic,
+        value,
+        key,
+        timestamp=1000,
+        on_delivery=lambda error, message: answers.append((error, message)),
+    )
+    assert sender.flush(20) == 0
+    error, message = answers[0]
+    if error is not None:
+        raise KafkaException(error)
+    return message
+
+
+def test_the_brokers_time_is_on_every_record(stream: OwnStream) -> None:
+    apply_own(stream)
+    sent = produce(stream, "producer", b"k", b"v")
+    consumer = Consumer(
+        {**consumer_config(stream.settings("worker"), stream.contract.group), "auto.offset.reset": "earliest"}
+    )
+    try:
+        consumer.assign([TopicPartition(stream.contract.topic, sent.partition(), 0)])
+        (record,) = consumer.consume(1, timeout=20)
+        kind, time = record.timestamp()
+    finally:
+        consumer.close()
+    assert kind == LOG_APPEND_TIME
+    assert time > 1_000_000
+
+
+def test_each_role_can_do_no_more_than_its_work(stream: OwnStream) -> None:
+    apply_own(stream)
+    for role in ("worker", "reader"):
+        with pytest.raises(KafkaException) as caught:
+            produce(stream, role, b"k", b"v")
+        assert caught.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    minutes = sql.Identifier(stream.contract.minutes_table)
+    for role, statement in (
+        ("reader", sql.SQL("UPDATE {} SET count = 0").format(minutes)),
+        ("reader", sql.SQL("DELETE FROM dead_letters")),
+        ("worker", sql.SQL("DELETE FROM {}").format(minutes)),
+        ("worker", sql.SQL("DROP TABLE {}").format(minutes)),
+        ("worker", sql.SQL("UPDATE {} SET kind = 'bot'").format(sql.Identifier(f"reference_{stream.name}"))),
+    ):
+        with connect(stream.settings(role)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(statement)
+
+
+def test_a_registry_that_is_away_stops_it_before_anything_is_made(stream: OwnStream) -> None:
+    settings = stream.settings().model_copy(update={"registry_url": f"http://127.0.0.1:9/{uuid.uuid4().hex}"})
+    with pytest.raises(UserError, match="registry"):
+        apply(settings, (stream.contract,))
+    assert state(stream).topics == {}
