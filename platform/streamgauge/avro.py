@@ -3,7 +3,10 @@
 https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format
 """
 
-from typing import Any
+from io import BytesIO
+from typing import Any, cast
+
+import fastavro
 
 from streamgauge.contracts import Contract, FieldSpec
 
@@ -61,3 +64,19 @@ def _field(f: FieldSpec) -> dict[str, Any]:
         return {"name": f.name, "type": ["null", kind], "doc": f.description, "default": None}
     field = {"name": f.name, "type": kind, "doc": f.description}
     return field if f.default is None else {**field, "default": f.default}
+
+
+def parse(schema: dict[str, Any]) -> Any:
+    """The schema prepared for `read_record` and `write_record`."""
+    return fastavro.parse_schema(schema)
+
+
+def read_record(stream: BytesIO, parsed: Any) -> dict[str, Any]:
+    """One record without its frame. fastavro raises many types for a bad one, and their texts may quote it."""
+    read: Any = fastavro.schemaless_reader  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+    return cast(dict[str, Any], read(stream, parsed, None))
+
+
+def write_record(stream: BytesIO, parsed: Any, record: dict[str, Any]) -> None:
+    write: Any = fastavro.schemaless_writer  # pyright: ignore[reportUnknownVariableType,reportUnknownMemberType]
+    write(stream, parsed, record)

@@ -20,6 +20,9 @@ from streamgauge.errors import UserError
 FieldType = Literal["string", "int", "long", "double", "boolean", "timestamp-millis", "map<string,string>"]
 FIELD_TYPES: tuple[str, ...] = FieldType.__args__  # pyright: ignore[reportAttributeAccessIssue]
 
+KEY_PREFIX = "streamgauge:"
+"""Of every key in Redis, so that a login can be confined to them."""
+
 NO_VALUE = "none"
 """A dimension's value where the event has none: a key column can't be null."""
 
@@ -166,11 +169,11 @@ class Contract:
         return tuple(d.name for d in self.rollup.dimensions)
 
     def redis_top_key(self, top: str, window: str) -> str:
-        return f"streamgauge:{self.stream}:top:{top}:{window}"
+        return f"{KEY_PREFIX}{self.stream}:top:{top}:{window}"
 
     @property
     def redis_minutes_key(self) -> str:
-        return f"streamgauge:{self.stream}:minutes"
+        return f"{KEY_PREFIX}{self.stream}:minutes"
 
 
 def load_contracts(folder: Path) -> tuple[Contract, ...]:

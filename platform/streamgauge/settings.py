@@ -15,6 +15,7 @@ from streamgauge.errors import UserError
 
 PREFIX = "STREAMGAUGE_"
 Role = Literal["admin", "producer", "worker", "reader"]
+ROLES: tuple[Role, ...] = ("admin", "producer", "worker", "reader")
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -25,6 +26,10 @@ class _Place(BaseSettings):
 
     instance: str = "demo"
     data_dir: Path | None = None
+
+
+def instance_name() -> str:
+    return _Place().instance
 
 
 def data_dir() -> Path:

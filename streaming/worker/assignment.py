@@ -11,5 +11,4 @@ class Assignment:
     """`revoked` says that what is still under way for these partitions is no longer wanted."""
 
     pipeline: Pipeline
-    partitions: tuple[int, ...]
     revoked: threading.Event = field(default_factory=threading.Event)

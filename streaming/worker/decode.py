@@ -13,12 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-import fastavro
 import polars as pl
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from streamgauge.avro import HEADER_BYTES, schema_id_of
+from streamgauge.avro import HEADER_BYTES, parse, read_record, schema_id_of
 from streamgauge.contracts import Contract, FieldSpec
 
 ROW = "__row"
@@ -93,7 +90,9 @@ class Decoder:
             return Rejected(-1, "empty", "the record has no value")
         schema_id = schema_id_of(header)
         if schema_id is None:
-            return Rejected(-1, "undecodable", "not framed Avro: a zero byte and a four-byte schema id come first")
+            return Rejected(
+                -1, "undecodable", "not framed Avro: a zero byte and a four-byte schema id come first"
+            )
         if schema_id not in self._writers:
             schema = self._schema_of(schema_id)
             if schema is None:
@@ -101,20 +100,20 @@ class Decoder:
             try:
                 self._writers[schema_id] = _Writer(schema, header, self._fields)
             except (ValueError, TypeError) as e:
-                return Rejected(-1, "undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
+                return Rejected(
+                    -1, "undecodable", f"schema {schema_id} can't be read as this contract's: {e}"
+                )
         return self._writers[schema_id]
 
 
 def _by_header(values: list[bytes | None]) -> list[tuple[bytes | None, Sequence[int]]]:
     """Rows by their first five bytes; nearly always all rows are one group."""
-    headers = pc.binary_slice(pa.array(values, pa.binary()), 0, HEADER_BYTES).dictionary_encode()  # pyright: ignore
-    distinct = cast(list[bytes], headers.dictionary.to_pylist())
-    if len(distinct) == 1 and not headers.null_count:
-        return [(distinct[0], range(len(values)))]
-    groups: dict[int | None, list[int]] = {}
-    for row, index in enumerate(headers.indices.to_pylist()):
-        groups.setdefault(index, []).append(row)
-    return [(None if index is None else distinct[index], rows) for index, rows in groups.items()]
+    headers = pl.DataFrame({"header": pl.Series(values, dtype=pl.Binary).bin.slice(0, HEADER_BYTES)})
+    first = values[0][:HEADER_BYTES] if values and values[0] else None
+    if first is not None and headers.select(pl.col("header").eq_missing(pl.lit(first)).all()).item():
+        return [(first, range(len(values)))]
+    groups = headers.with_row_index(ROW).group_by("header", maintain_order=True).agg(ROW)
+    return [(header, rows.to_list()) for header, rows in zip(groups["header"], groups[ROW], strict=True)]
 
 
 class _Writer:
@@ -125,7 +124,7 @@ class _Writer:
             raise ValueError("it is no record")
         self._header = header
         self._fields = fields
-        self._parsed = fastavro.parse_schema(schema)
+        self._parsed = parse(schema)
         written = {f["name"] for f in schema["fields"]}
         missing = [f.name for f in fields if f.name not in written and f.required and f.default is None]
         if missing:
@@ -142,14 +141,18 @@ class _Writer:
         self._container_head = _container_head(json.dumps(block_schema).encode())
         self._columns = [_HEADER, *(f.name for f in fields if f.name in written), _MARKER]
         self._select = [
-            (pl.col(f.name) if f.name in written else pl.lit(f.default)).cast(POLARS_TYPES[f.type]).alias(f.name)
+            (pl.col(f.name) if f.name in written else pl.lit(f.default))
+            .cast(POLARS_TYPES[f.type])
+            .alias(f.name)
             for f in fields
         ]
 
     def read(self, values: list[bytes], rows: Sequence[int]) -> list["pl.DataFrame | Rejected"]:
         whole = self._read_block(values)
         if whole is not None:
-            numbers = pl.Series(ROW, rows, dtype=pl.UInt32) if len(rows) else pl.Series(ROW, [], dtype=pl.UInt32)
+            numbers = (
+                pl.Series(ROW, rows, dtype=pl.UInt32) if len(rows) else pl.Series(ROW, [], dtype=pl.UInt32)
+            )
             return [whole.with_columns(numbers)]
         if len(values) <= _SMALL:
             return [self._read_one(v, r) for v, r in zip(values, rows, strict=True)]
@@ -160,12 +163,18 @@ class _Writer:
         """None where the block can't be read, or where a marker is not in its place."""
         marker = os.urandom(_MARKER_BYTES)
         body = marker.join(values) + marker
-        block = b"".join((*self._container_head, _zigzag(len(values)), _zigzag(len(body)), body, self._container_head[-1]))
+        block = b"".join(
+            (*self._container_head, _zigzag(len(values)), _zigzag(len(body)), body, self._container_head[-1])
+        )
         try:
             frame = pl.read_avro(io.BytesIO(block), columns=self._columns)
-            intact = frame.height == len(values) and frame.select(
-                (pl.col(_MARKER) == pl.lit(marker)).all() & (pl.col(_HEADER) == pl.lit(self._header)).all()
-            ).item()
+            intact = (
+                frame.height == len(values)
+                and frame.select(
+                    (pl.col(_MARKER) == pl.lit(marker)).all()
+                    & (pl.col(_HEADER) == pl.lit(self._header)).all()
+                ).item()
+            )
             return frame.select(self._select) if intact else None
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return None
@@ -174,7 +183,7 @@ class _Writer:
         stream = io.BytesIO(value)
         stream.seek(HEADER_BYTES)
         try:
-            record = cast(dict[str, Any], fastavro.schemaless_reader(stream, self._parsed, None))
+            record = read_record(stream, self._parsed)
         except UnicodeDecodeError:
             return Rejected(row, "undecodable", "a string is not UTF-8")
         except (EOFError, StopIteration, IndexError):
@@ -204,9 +213,9 @@ class _Writer:
 
 def _maps_as_arrays(f: dict[str, Any]) -> dict[str, Any]:
     """polars reads no maps; byte for byte a map is an array of key and value."""
-    kind = f["type"]
+    kind: Any = f["type"]
     if isinstance(kind, dict) and cast(dict[str, Any], kind).get("type") == "map":
-        entry = {
+        entry: dict[str, Any] = {
             "type": "record",
             "name": f"{f['name']}_entry",
             "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": kind["values"]}],

@@ -56,7 +56,11 @@ class PartitionState:
     def generations_at(self, offsets: Int64s) -> Int64s:
         starts = np.array([o for _, o in self.progress.generations], np.int64)
         names = np.array([g for g, _ in self.progress.generations], np.int64)
-        return names[np.maximum(np.searchsorted(starts, offsets, side="right") - 1, 0)] if len(names) else offsets[:0]
+        return (
+            names[np.maximum(np.searchsorted(starts, offsets, side="right") - 1, 0)]
+            if len(names)
+            else offsets[:0]
+        )
 
 
 @dataclass(frozen=True)

@@ -162,7 +162,10 @@ class Pipeline:
             partitions,
             minutes,
             tops,
-            [DeadLetter(records.raw(r.row), r.reason, r.detail) for r in (rejected[i] for i in sorted(kept_rejected))],
+            [
+                DeadLetter(records.raw(r.row), r.reason, r.detail)
+                for r in (rejected[i] for i in sorted(kept_rejected))
+            ],
             earliest,
         )
 
@@ -171,7 +174,8 @@ class Pipeline:
         event_time = pl.col(self.contract.event_time).to_physical()
         tolerated = self.contract.time.futureToleranceSeconds * 1000
         bounds = frame.select(
-            pl.any_horizontal([r.expr for r in self._rules]).any().alias("broken"), event_time.max().alias("latest")
+            pl.any_horizontal([r.expr for r in self._rules]).any().alias("broken"),
+            event_time.max().alias("latest"),
         )
         broken, latest = bounds.row(0)
         rejected: list[Rejected] = []
@@ -231,7 +235,14 @@ class Pipeline:
         ).filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
         rolled = self._plan.roll_up(self.reference.enrich(judged) if self.reference else judged)
         minutes = rolled.minutes
-        keys = list(zip(minutes[PARTITION], minutes[MINUTE], minutes.select(self.contract.dimension_names).rows(), strict=True))
+        keys = list(
+            zip(
+                minutes[PARTITION],
+                minutes[MINUTE],
+                minutes.select(self.contract.dimension_names).rows(),
+                strict=True,
+            )
+        )
         columns: list[pl.Series] = []
         for name, open_minutes in self.distinct.items():
             dumped: list[bytes | None] = []

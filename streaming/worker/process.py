@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
+from types import FrameType
 
 from streamgauge import metrics
 from streamgauge.contracts import Contract
@@ -25,8 +26,13 @@ _STEADY_SECONDS = 30.0
 def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
     """Returns after SIGTERM or SIGINT, when what was read has been committed."""
     stop = threading.Event()
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        stop.set()
+
     for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.set())
+        signal.signal(name, handler)
     threads = [
         threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream) for c in contracts
     ]

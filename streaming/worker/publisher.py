@@ -50,7 +50,9 @@ return 1
 class Publisher:
     """Runs in a thread of its own; nothing it waits for holds a commit up."""
 
-    def __init__(self, settings: Settings, contract: Contract, registry: Registry, stop: threading.Event) -> None:
+    def __init__(
+        self, settings: Settings, contract: Contract, registry: Registry, stop: threading.Event
+    ) -> None:
         self._settings = settings
         self._contract = contract
         self._stop = stop
@@ -67,7 +69,9 @@ class Publisher:
     def run(self) -> None:
         while not self._stop.is_set():
             try:
-                with connect(self._settings, autocommit=True, application="streamgauge-publisher") as connection:
+                with connect(
+                    self._settings, autocommit=True, application="streamgauge-publisher"
+                ) as connection:
                     self._publish_while_leading(connection)
             except psycopg.Error as e:
                 self._note("Postgres", e)
@@ -89,7 +93,8 @@ class Publisher:
 
     def _lead(self, connection: Connection) -> bool:
         row = connection.execute(
-            "select pg_try_advisory_lock(hashtext('streamgauge.publisher'), hashtext(%s))", (self._contract.stream,)
+            "select pg_try_advisory_lock(hashtext('streamgauge.publisher'), hashtext(%s))",
+            (self._contract.stream,),
         ).fetchone()
         return bool(row and row[0])
 
@@ -103,8 +108,14 @@ class Publisher:
             changed = recent.changed(connection, moment) if self._contract.topic_spec.countsTopic else []
         self._attempt("Redis", RedisError, lambda: self._to_redis(recent, moment, totals))
         if changed:
-            self._attempt("counts", (NotAcknowledged, KafkaException, RegistryError), lambda: self._counts(connection, moment, changed))
-        self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
+            self._attempt(
+                "counts",
+                (NotAcknowledged, KafkaException, RegistryError),
+                lambda: self._counts(connection, moment, changed),
+            )
+        self._attempt(
+            "dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection)
+        )
 
     def _to_redis(self, recent: Recent, moment: Moment, totals: list[tuple[int, int, int, int]]) -> None:
         stamp: dict[str, Any] = {

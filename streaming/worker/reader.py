@@ -127,10 +127,7 @@ class Reader:
 
     def _ends(self, partition: int) -> tuple[int, int]:
         position = TopicPartition(self._contract.topic, partition)
-        ends = self._consumer.get_watermark_offsets(position, timeout=_ANSWER_SECONDS)
-        if ends is None:
-            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # pyright: ignore[reportPrivateUsage]
-        return ends
+        return self._consumer.get_watermark_offsets(position, timeout=_ANSWER_SECONDS)
 
     def _idle(self) -> dict[int, int]:
         """Partitions read to their end and silent for the contract's time, with the time they are complete to.

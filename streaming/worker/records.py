@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import numpy as np
 from confluent_kafka import Message
@@ -53,7 +54,7 @@ def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
             offset=int(offsets[row]),
             key=m.key(),
             value=m.value(),
-            headers=list(m.headers() or []),
+            headers=cast(list[tuple[str, bytes | None]], m.headers() or []),
             ingest_ms=m.timestamp()[1],
         )
 

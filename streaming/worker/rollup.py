@@ -49,7 +49,10 @@ class RollupPlan:
             counted.sum().cast(pl.Int64).alias("count"),
             pl.col(LATE).sum().cast(pl.Int64).alias("late"),
             pl.col(DUPLICATE).sum().cast(pl.Int64).alias("duplicates"),
-            *(pl.col(d.name).filter(counted).drop_nulls().unique().alias(VALUES + d.name) for d in rollup.distinct),
+            *(
+                pl.col(d.name).filter(counted).drop_nulls().unique().alias(VALUES + d.name)
+                for d in rollup.distinct
+            ),
         ]
         for m in rollup.measures:
             value = pl.col(m.name)

@@ -265,7 +265,9 @@ class Session:
                 pause = min(pause * 2, 5.0)
             else:
                 if pause > 0.1:
-                    log.info("%s: %s is back after %.1f s", self._contract.stream, what, time.monotonic() - since)
+                    log.info(
+                        "%s: %s is back after %.1f s", self._contract.stream, what, time.monotonic() - since
+                    )
                 return result
 
     def _put(self, to: "queue.Queue[T | None]", item: T | None) -> bool:

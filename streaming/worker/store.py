@@ -5,7 +5,7 @@ that was cut off changes nothing, and one that repeats a commit whose answer was
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import polars as pl
 import psycopg
@@ -18,7 +18,7 @@ from streaming.worker.enrich import Reference
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
 from streaming.worker.records import RawRecord
-from streaming.worker.rollup import MINUTE, MINUTE_MS, PARTITION
+from streaming.worker.rollup import MINUTE, PARTITION
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -37,7 +37,9 @@ class Store:
         self._owner = owner
         self._columns, self._upsert_minutes = self._minutes_statement()
 
-    def claim(self, connection: Connection, partition: int, low: int, high: int) -> tuple[Progress, str | None]:
+    def claim(
+        self, connection: Connection, partition: int, low: int, high: int
+    ) -> tuple[Progress, str | None]:
         """Takes a partition over. `low` and `high` are the ends of its log.
 
         Returns where it stands, and why it is paused if it is. What the log no longer has is recorded as a gap.
@@ -68,14 +70,16 @@ class Store:
                 next_offset = low
             elif next_offset > high:
                 self.pause(
-                    connection, partition, f"the log ends at {high}, before the committed offset {next_offset}"
+                    connection,
+                    partition,
+                    f"the log ends at {high}, before the committed offset {next_offset}",
                 )
             cursor.execute(
                 "select reason from stream_pauses where topic = %s and partition = %s", (topic, partition)
             )
             paused = cursor.fetchone()
         remembered = tuple(zip(generations, offsets, strict=True))
-        return Progress(partition, next_offset, epoch, watermark, remembered), paused and paused[0]
+        return Progress(partition, next_offset, epoch, watermark, remembered), paused[0] if paused else None
 
     def open_minutes(self, connection: Connection, pipeline: Pipeline, progress: Progress) -> None:
         """Gives the pipeline the sketches of the minutes that this partition can still change."""
@@ -89,7 +93,8 @@ class Store:
         ]
         if sources:
             query = sql.SQL(
-                "select extract(epoch from minute)::bigint * 1000, {} from {} where partition = %s and minute >= " + _AT.format("%s")
+                "select extract(epoch from minute)::bigint * 1000, {} from {} where partition = %s and minute >= "
+                + _AT.format("%s")
             ).format(
                 sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *(s[0] for s in sources)])),
                 sql.Identifier(self._contract.minutes_table),
@@ -166,20 +171,27 @@ class Store:
         if delta.minutes.is_empty():
             return
         upto = {p.after.partition: p.after.next_offset for p in delta.partitions}
-        rows = delta.minutes.with_columns(pl.Series("upto", [upto[p] for p in delta.minutes[PARTITION]], dtype=pl.Int64))
+        rows = delta.minutes.with_columns(
+            pl.Series("upto", [upto[p] for p in delta.minutes[PARTITION]], dtype=pl.Int64)
+        )
         connection.execute(self._upsert_minutes, [rows[c].to_list() for c in self._columns])
 
     def _minutes_statement(self) -> tuple[list[str], sql.Composed]:
         """The columns and the upsert that takes an array of each. Rows come sorted by key. Counts and sums are added, sketches replaced: a partition's rows have one writer."""
         c = self._contract
-        types: dict[str, str] = {MINUTE: "bigint", PARTITION: "int"}
+        types: dict[str, LiteralString] = {MINUTE: "bigint", PARTITION: "int"}
         types |= dict.fromkeys(c.dimension_names, "text")
         types |= dict.fromkeys(("count", "late", "duplicates"), "bigint")
-        updates = {name: "{t}.{c} + excluded.{c}" for name in ("count", "late", "duplicates")}
+        updates: dict[str, LiteralString] = dict.fromkeys(("count", "late", "duplicates"), "{t}.{c} + excluded.{c}")
         for m in c.rollup.measures:
-            types |= {f"{m.name}_n": "bigint"} | {f"{m.name}_{s}": "double precision" for s in ("sum", "min", "max")}
+            types |= {f"{m.name}_n": "bigint"} | {
+                f"{m.name}_{s}": "double precision" for s in ("sum", "min", "max")
+            }
             updates |= {f"{m.name}_{s}": "{t}.{c} + excluded.{c}" for s in ("n", "sum")}
-            updates |= {f"{m.name}_min": "least({t}.{c}, excluded.{c})", f"{m.name}_max": "greatest({t}.{c}, excluded.{c})"}
+            updates |= {
+                f"{m.name}_min": "least({t}.{c}, excluded.{c})",
+                f"{m.name}_max": "greatest({t}.{c}, excluded.{c})",
+            }
         sketched = [f"{d.name}_hll" for d in c.rollup.distinct]
         sketched += [f"{m.name}_kll" for m in c.rollup.measures if m.quantiles]
         types |= dict.fromkeys(sketched, "bytea")
@@ -189,7 +201,9 @@ class Store:
         table = sql.Identifier(c.minutes_table)
         names = [sql.Identifier(n) for n in types]
         statement = sql.SQL(
-            "insert into {table} ({names}) select " + _AT.format("n.minute") + ", {rest} from unnest({arrays}) as n({names})"
+            "insert into {table} ({names}) select "
+            + _AT.format("n.minute")
+            + ", {rest} from unnest({arrays}) as n({names})"
             " on conflict ({key}) do update set {updates}"
         ).format(
             table=table,
@@ -256,7 +270,9 @@ class Store:
         )
 
     def paused(self, connection: Connection) -> set[int]:
-        rows = connection.execute("select partition from stream_pauses where topic = %s", (self._contract.topic,))
+        rows = connection.execute(
+            "select partition from stream_pauses where topic = %s", (self._contract.topic,)
+        )
         return {row[0] for row in rows}
 
     def unforwarded(self, connection: Connection, limit: int) -> list[tuple[RawRecord, str]]:

@@ -4,10 +4,9 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-import fastavro
 from confluent_kafka import KafkaError, Message, Producer
 
-from streamgauge.avro import counts_schema, frame
+from streamgauge.avro import counts_schema, frame, parse, write_record
 from streamgauge.contracts import Contract
 from streamgauge.registry import Registry
 from streaming.worker.records import RawRecord
@@ -25,7 +24,7 @@ class Topics:
         self._producer = producer
         self._registry = registry
         self._refused: str | None = None
-        self._schema = fastavro.parse_schema(counts_schema(contract))
+        self._schema = parse(counts_schema(contract))
         self._frame: bytes | None = None
 
     def send_counts(self, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -42,7 +41,7 @@ class Topics:
         for row in rows:
             body = io.BytesIO()
             body.write(self._frame)
-            fastavro.schemaless_writer(body, self._schema, dict(zip(names, row, strict=True)))
+            write_record(body, self._schema, dict(zip(names, row, strict=True)))
             self._send(topic, "|".join(map(str, row[:-3])).encode(), body.getvalue(), [])
         self._flush()
 
@@ -60,11 +59,13 @@ class Topics:
         self._flush()
 
     def _send(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes | None]]
+        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
     ) -> None:
         while True:
             try:
-                self._producer.produce(topic, key=key, value=value, headers=headers, on_delivery=self._delivered)
+                self._producer.produce(
+                    topic, key=key, value=value, headers=list(headers), on_delivery=self._delivered
+                )
                 return
             except BufferError:
                 self._producer.poll(0.1)

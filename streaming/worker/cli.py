@@ -1,0 +1,54 @@
+"""The commands `streamgauge worker` and `streamgauge resume`."""
+
+import faulthandler
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.errors import UserError
+from streamgauge.logs import configure_logs, own_stderr
+from streamgauge.metrics import serve_metrics
+from streamgauge.postgres import connect
+from streamgauge.settings import Settings
+from streaming.worker.process import run_worker
+
+
+def worker(
+    stream: Annotated[
+        list[str] | None, typer.Argument(help="Streams to work on; all if none is named.")
+    ] = None,
+) -> None:
+    """Run a stream worker in the foreground, until SIGTERM or Ctrl-C."""
+    settings = Settings.for_role("worker")
+    contracts = load_contracts(settings.contracts_dir)
+    chosen = [find_contract(contracts, s) for s in stream] if stream else contracts
+    stderr = own_stderr()
+    faulthandler.enable(stderr)
+    configure_logs(settings, stderr)
+    if settings.metrics_port is not None:
+        serve_metrics("streamgauge-worker", settings.metrics_port)
+    run_worker(settings, chosen)
+
+
+def resume(
+    stream: Annotated[str, typer.Argument(help="The stream whose partitions to resume.")],
+    partition: Annotated[
+        int | None, typer.Argument(help="One partition; all paused ones if none is named.")
+    ] = None,
+) -> None:
+    """Let the worker go on with partitions that the dead-letter limit paused."""
+    settings = Settings.for_role("admin")
+    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    with connect(settings) as connection:
+        rows = connection.execute(
+            "delete from stream_pauses where topic = %s and (partition = %s or %s::int is null) returning partition",
+            (contract.topic, partition, partition),
+        ).fetchall()
+    if not rows:
+        raise UserError(
+            f"nothing is paused in {stream}", "`streamgauge streams` shows what each stream is doing"
+        )
+    resumed = ", ".join(str(r[0]) for r in sorted(rows))
+    Console().print(f"{stream}: partition {resumed} goes on; the worker notices within 5 s")
