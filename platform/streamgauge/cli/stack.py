@@ -1,0 +1,84 @@
+"""The commands `streamgauge stack …`."""
+
+import subprocess
+from typing import Annotated
+
+import typer
+
+from streamgauge.cli.output import RIGHT, Json, console, duration, print_json, table
+from streamgauge.stack.control import Health, Stack
+
+app = typer.Typer(help="The local stack: Kafka, schema registry, Postgres and Redis on loopback.", no_args_is_help=True)
+
+
+@app.command()
+def up(worker: Annotated[bool, typer.Option("--worker", help="Start the stream worker too.")] = False) -> None:
+    """Start every server that isn't running, and wait until all answer."""
+    out = console()
+    Stack().up(worker, say=out.print)
+
+
+@app.command()
+def down() -> None:
+    """Stop everything. What was stored stays."""
+    console().print("Stopped." if Stack().down() else "Nothing was running.")
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
+    """Stop everything and delete all that this instance ever stored."""
+    stack = Stack()
+    if not yes:
+        typer.confirm(f"Delete {stack.layout.root} and all in it?", abort=True)
+    stack.reset()
+    console().print(f"{stack.layout.root} is gone.")
+
+
+@app.command()
+def status(as_json: Json = False) -> None:
+    """Show what runs where; exit code 1 if a server isn't ready."""
+    stack = Stack()
+    found = stack.health()
+    rows = [_row(stack, h) for h in found]
+    if as_json:
+        print_json({"instance": stack.layout.instance, "data_dir": str(stack.layout.root), "parts": rows})
+    elif not stack.running:
+        console().print(f"The stack {stack.layout.instance} is down; `streamgauge stack up` starts it.")
+    else:
+        shown = table(part="left", state="left", port=RIGHT, pid=RIGHT, up=RIGHT, problem="left")
+        for row in rows:
+            up_for = duration(row["up_seconds"]) if row["pid"] else "-"
+            figures = [row["port"], row["pid"] or "-", up_for, row["problem"] or ""]
+            shown.add_row(row["part"], row["state"], *(str(f) for f in figures))
+        console().print(shown)
+    if not all(h.ready for h in found if not h.part.optional):
+        raise typer.Exit(1)
+
+
+def _row(stack: Stack, health: Health) -> dict[str, object]:
+    process = health.process
+    return {
+        "part": health.part.name,
+        "state": health.state,
+        "ready": health.ready,
+        "version": health.version,
+        "problem": health.problem,
+        "pid": process.pid if process else None,
+        "up_seconds": process.up_seconds if process else None,
+        "port": stack.layout.port(health.part.ports[0]),
+    }
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(metavar="PART", help="kafka, registry, postgres, redis, worker or supervisor.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as it grows.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
+) -> None:
+    """Show the last lines of a part's log."""
+    stack = Stack()
+    path = stack.log(name)
+    if follow:
+        subprocess.run(["tail", "-n", str(lines), "-F", str(path)], check=False)
+    else:
+        typer.echo(stack.log_tail(name, lines))

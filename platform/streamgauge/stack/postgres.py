@@ -1,0 +1,146 @@
+"""PostgreSQL with TimescaleDB: a cluster of our own, on loopback.
+
+Who runs the stack is the cluster's superuser, over the unix socket in a folder that nobody else can enter; there is no
+superuser password.
+"""
+
+import getpass
+import subprocess
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from streamgauge.errors import UserError
+from streamgauge.stack.credentials import DATABASE, REGISTRY_ROLE, WITH_POSTGRES, Credentials
+from streamgauge.stack.installed import postgres_bin, server_user
+from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
+from streamgauge.stack.part import NotReady, Program
+
+_SUPERUSER = "postgres"
+
+_SETTINGS = """\
+listen_addresses = '{host}'
+port = {port}
+unix_socket_directories = '{socket}'
+unix_socket_permissions = 0777
+max_connections = 60
+shared_buffers = 128MB
+work_mem = 8MB
+maintenance_work_mem = 64MB
+max_wal_size = 512MB
+max_worker_processes = 16
+max_locks_per_transaction = 128
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+shared_preload_libraries = 'timescaledb'
+timescaledb.telemetry_level = off
+timescaledb.max_background_workers = 4
+"""
+
+_HBA = """\
+local all postgres peer map=stack
+host all all 127.0.0.1/32 scram-sha-256
+"""
+
+
+def _folder(layout: Layout) -> Path:
+    return layout.part("postgres")
+
+
+def prepare(credentials: Credentials) -> None:
+    layout = credentials.layout
+    user = server_user()
+    folder = private_folder(_folder(layout), user)
+    data = folder / "data"
+    if not (data / "PG_VERSION").exists():
+        _initdb(data, user)
+    settings = _SETTINGS.format(host=LOOPBACK, port=layout.port("postgres"), socket=folder)
+    write_private(data / "postgresql.auto.conf", settings, user)
+    write_private(data / "pg_hba.conf", _HBA, user)
+    write_private(data / "pg_ident.conf", f"stack {getpass.getuser()} {_SUPERUSER}\n", user)
+
+
+def _initdb(data: Path, user: str | None) -> None:
+    command = [str(postgres_bin("initdb")), "-D", str(data), "-U", _SUPERUSER, "-E", "UTF8", "--locale=C.UTF-8"]
+    command += ["--auth-local=peer", "--auth-host=scram-sha-256", "--data-checksums", "--no-instructions"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, user=user, cwd="/")
+    if done.returncode != 0:
+        raise UserError("Postgres could not make its data folder", done.stderr.strip()[-1000:])
+
+
+def program(credentials: Credentials) -> Program:
+    data = _folder(credentials.layout) / "data"
+    return Program(
+        (str(postgres_bin("postgres")), "-D", str(data)),
+        user=server_user(),
+        stop_signal="INT",  # fast: it doesn't wait for clients to leave
+        stop_seconds=40,
+    )
+
+
+def _connect(layout: Layout, database: str) -> "psycopg.Connection[tuple[object, ...]]":
+    return psycopg.connect(
+        host=str(_folder(layout)),
+        port=layout.port("postgres"),
+        user=_SUPERUSER,
+        dbname=database,
+        autocommit=True,
+        connect_timeout=3,
+        application_name="streamgauge stack",
+    )
+
+
+def probe(credentials: Credentials) -> str:
+    try:
+        with _connect(credentials.layout, "postgres") as connection:
+            row = connection.execute("show server_version").fetchone()
+    except psycopg.OperationalError as e:
+        raise NotReady(str(e).strip()) from e
+    assert row is not None
+    return str(row[0]).split()[0]
+
+
+def set_up(credentials: Credentials) -> None:
+    """Roles, databases and the extension; the tables and rights inside are `streamgauge apply`'s."""
+    with _connect(credentials.layout, "postgres") as connection:
+        for role in WITH_POSTGRES:
+            _role(connection, f"streamgauge_{role}", credentials.of("postgres", role))
+        _role(connection, REGISTRY_ROLE, credentials.of("postgres", REGISTRY_ROLE))
+        _database(connection, REGISTRY_ROLE, REGISTRY_ROLE)
+        _database(connection, DATABASE, "streamgauge_admin")
+        for role in WITH_POSTGRES:
+            connection.execute(
+                sql.SQL("grant connect on database {} to {}").format(
+                    sql.Identifier(DATABASE), sql.Identifier(f"streamgauge_{role}")
+                )
+            )
+    wanted = stack_file().versions["timescaledb"]
+    with _connect(credentials.layout, DATABASE) as connection:
+        connection.execute("create extension if not exists timescaledb")
+        row = connection.execute("select extversion from pg_extension where extname = 'timescaledb'").fetchone()
+        if row is None or row[0] != wanted:
+            raise UserError(
+                f"the database has TimescaleDB {row and row[0]}, and the stack wants {wanted}",
+                "run `streamgauge stack reset`: what is in this instance will be lost",
+            )
+        connection.execute("create schema if not exists streamgauge authorization streamgauge_admin")
+
+
+def _role(connection: "psycopg.Connection[tuple[object, ...]]", name: str, password: str) -> None:
+    if not connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone():
+        connection.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
+    # Hashed here, so that no log ever shows it.
+    hashed = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    connection.execute(
+        sql.SQL("alter role {} login password {}").format(sql.Identifier(name), sql.Literal(hashed))
+    )
+
+
+def _database(connection: "psycopg.Connection[tuple[object, ...]]", name: str, owner: str) -> None:
+    if connection.execute("select from pg_database where datname = %s", (name,)).fetchone():
+        return
+    made = sql.Identifier(name)
+    connection.execute(sql.SQL("create database {} owner {}").format(made, sql.Identifier(owner)))
+    connection.execute(sql.SQL("revoke connect, temporary on database {} from public").format(made))
