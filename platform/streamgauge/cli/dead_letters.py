@@ -45,9 +45,7 @@ def list_(
     out.print(summary)
     rows = table(position="left", ingest_time="left", reason="left", detail="left", requeued="left")
     for d in latest:
-        rows.add_row(
-            str(d.position), moment(d.ingest_time), d.reason, Text(d.detail or ""), moment(d.requeued_at)
-        )
+        rows.add_row(str(d.position), moment(d.ingest_time), d.reason, Text(d.detail or ""), moment(d.requeued_at))
     out.print()
     out.print(rows)
 
@@ -71,9 +69,7 @@ def show(
         out.print(f"requeued {moment(letter.requeued_at)}")
     key_size = "no key" if record.key is None else f"key of {len(record.key)} bytes"
     size = "no value" if record.value is None else f"value of {len(record.value)} bytes"
-    out.print(
-        f"{key_size}, {size}, headers {', '.join(n for n, _ in record.headers) or 'none'}", markup=False
-    )
+    out.print(f"{key_size}, {size}, headers {', '.join(n for n, _ in record.headers) or 'none'}", markup=False)
     if not payload:
         return
     parts = [("key", record.key), *((f"header {n}", v) for n, v in record.headers), ("value", record.value)]
@@ -95,9 +91,7 @@ def requeue(
         raise UserError("requeue which?", "give positions, --stream or --reason")
     selection = Selection(tuple(map(Position.parse, positions or ())), stream, reason)
     sender = producer(Settings.for_role("producer"))
-    with connect(
-        Settings.for_role("admin"), autocommit=True, application="streamgauge requeue"
-    ) as connection:
+    with connect(Settings.for_role("admin"), autocommit=True, application="streamgauge requeue") as connection:
         for at in selection.positions:
             dead_letters.find(connection, at)
         count = dead_letters.requeue(connection, sender, selection, again)

@@ -23,9 +23,9 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def table(title: str | None = None, **columns: str) -> Table:
+def table(**columns: str) -> Table:
     """A plain table; a column's value says which side it leans to."""
-    made = Table(title=title, box=None, pad_edge=False, title_justify="left", header_style="bold")
+    made = Table(box=None, pad_edge=False, header_style="bold")
     for name, side in columns.items():
         # A figure that doesn't fit is broken, not cut.
         made.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left", overflow="fold")

@@ -21,16 +21,12 @@ SHOWN = 60
 def rollups(
     stream: Annotated[str, typer.Argument(help="The stream, such as user_events.")],
     window: Annotated[str, typer.Option(help="1m, 5m or 1h.")] = "1m",
-    hop: Annotated[
-        str | None, typer.Option(help="Start a window this often; by default as long as it is.")
-    ] = None,
+    hop: Annotated[str | None, typer.Option(help="Start a window this often; by default as long as it is.")] = None,
     begin: Annotated[
         str | None, typer.Option("--from", help="First start of a window, ISO 8601, UTC unless it says else.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Windows start before this.")] = None,
-    group_by: Annotated[
-        list[str] | None, typer.Option(help="A dimension to split by; may be repeated.")
-    ] = None,
+    group_by: Annotated[list[str] | None, typer.Option(help="A dimension to split by; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show a stream's rollups for any window; by default the latest 60 windows in which it has events."""
@@ -59,10 +55,8 @@ def rollups(
 def _span(
     connection: Connection, contract: Contract, window: Window, begin: str | None, end: str | None
 ) -> tuple[datetime, datetime]:
-    if end is not None:
-        stop = _time(end)
-    else:
-        stop = (latest_minute(connection, contract) or datetime.now(UTC)) + MINUTE
+    newest = latest_minute(connection, contract) or datetime.now(UTC)
+    stop = newest + MINUTE if end is None else _time(end)
     if begin is not None:
         return _time(begin), stop
     return stop - window.size - (SHOWN - 1) * window.hop, stop
@@ -90,9 +84,7 @@ def _show(contract: Contract, found: pl.DataFrame, groups: tuple[str, ...], know
     for m in rollup.measures:
         figures += [f"{m.name}_{part}" for part in ("sum", "min", "max")]
         figures += [f"{m.name}_{q}" for q in QUANTILES] if m.quantiles else []
-    shown = table(
-        window_start="left", **dict.fromkeys(groups, "left"), **dict.fromkeys(figures, RIGHT), status="left"
-    )
+    shown = table(window_start="left", **dict.fromkeys(groups, "left"), **dict.fromkeys(figures, RIGHT), status="left")
     for row in found.iter_rows(named=True):
         status = row["status"] if row["complete"] else f"{row['status']}, open"
         shown.add_row(

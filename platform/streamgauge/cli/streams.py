@@ -27,9 +27,7 @@ def streams(as_json: Json = False) -> None:
             for pause in account.pauses:
                 out.print(f"[red]{account.stream} is paused, {pause}[/red]")
             if not account.adds_up:
-                out.print(
-                    f"[red]{account.stream}: the records acknowledged are not those accounted for.[/red]"
-                )
+                out.print(f"[red]{account.stream}: the records acknowledged are not those accounted for.[/red]")
     if not all(a.adds_up for a in accounts):
         raise typer.Exit(1)
 

@@ -38,9 +38,7 @@ def top(
     redis = redis_client(settings)
 
     def read() -> list[TopAnswer]:
-        return read_tops(
-            redis, lambda: connect(settings, application="streamgauge top"), contracts, window, limit
-        )
+        return read_tops(redis, lambda: connect(settings, application="streamgauge top"), contracts, window, limit)
 
     if as_json:
         print_json([answer.as_json() for answer in read()])
@@ -77,7 +75,7 @@ def tops_view(answers: list[TopAnswer]) -> RenderableType:
 
 def _top_table(answer: TopAnswer) -> RenderableType:
     exactness = "exact" if answer.exact else f"at most {number(answer.error)} too high"
-    shown = table(f"{answer.top} ({exactness})", key="left", count=RIGHT)
+    shown = table(**{f"{answer.top}, {exactness}": "left", "count": RIGHT})
     for item in answer.items:
         shown.add_row(Text(item.key), number(item.count))
     return shown
