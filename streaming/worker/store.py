@@ -152,8 +152,8 @@ class Store:
                     for p in moved
                 ],
             )
-        if cursor.rowcount != len(moved):
-            raise Fenced
+            if cursor.rowcount != len(moved):
+                raise Fenced
 
     def is_committed(self, connection: Connection, delta: Delta) -> bool:
         """Whether this delta is already there: asked when the answer to a commit was lost."""

@@ -1,0 +1,156 @@
+"""Records into Kafka: a bounded queue, backpressure instead of loss, and what became of every record."""
+
+import time
+from array import array
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from streamgauge.errors import UserError
+from streamgauge.kafka import producer_config
+from streamgauge.metrics import SENT
+from streamgauge.settings import Settings
+
+Headers = list[tuple[str, bytes]]
+OnDelivered = Callable[[int, Message], None]
+"""Is told a record's index in its batch, and the acknowledged record with partition, offset and ingest time."""
+
+_SERVE_EVERY = 1000
+_QUEUE_FULL_WAIT = 0.1
+
+
+class NotDelivered(UserError):
+    """Records that the broker has not acknowledged. They may or may not be in the log."""
+
+
+@dataclass
+class Deliveries:
+    """What became of the records given to a sender."""
+
+    sent: int = 0
+    acknowledged: Counter[int] = field(default_factory=Counter[int])
+    """By partition."""
+    failed: Counter[str] = field(default_factory=Counter[str])
+    """By the broker's or the client's reason."""
+    latencies: "array[float]" = field(default_factory=lambda: array("d"))
+    """Seconds from a record's entry into the queue to its acknowledgement."""
+
+    @property
+    def outstanding(self) -> int:
+        return self.sent - self.acknowledged.total() - self.failed.total()
+
+
+class Sender:
+    """Sends to one topic. `config` overrides librdkafka's settings, for tests."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        stream: str,
+        topic: str,
+        *,
+        config: dict[str, Any] | None = None,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> None:
+        self.deliveries = Deliveries()
+        self._stream, self._topic = stream, topic
+        self._on_progress = on_progress
+        self._reported = Counter[str]()
+        self._dead: KafkaError | None = None
+        merged = {**producer_config(settings), **(config or {}), "error_cb": self._on_error}
+        self._patience = merged["delivery.timeout.ms"] / 1000 + 5
+        self._producer = Producer(merged)
+
+    def send(
+        self,
+        keys: Sequence[bytes | None],
+        values: Sequence[bytes | None],
+        headers: Headers,
+        on_delivered: OnDelivered | None = None,
+    ) -> None:
+        """Queues every record, waiting while the queue is full. Raises NotDelivered as soon as one has failed."""
+        produce, topic, count = self._producer.produce, self._topic, self._count
+        for i, (key, value) in enumerate(zip(keys, values, strict=True)):
+            callback = count if on_delivered is None else self._noting(i, on_delivered)
+            while True:
+                try:
+                    produce(topic, value, key, on_delivery=callback, headers=headers)
+                    break
+                except BufferError:
+                    self._serve(_QUEUE_FULL_WAIT)
+                except KafkaException as e:
+                    raise NotDelivered(f"{self._topic}: {e.args[0].str()}", _hint(e.args[0])) from e
+            self.deliveries.sent += 1
+            if i % _SERVE_EVERY == 0:
+                self._serve(0)
+        self._serve(0)
+
+    def flush(self, seconds: float | None = None) -> None:
+        """Waits until every record is acknowledged. Raises NotDelivered if one failed or the time is up.
+
+        By default it waits as long as the client itself would go on trying.
+        """
+        deadline = time.monotonic() + (self._patience if seconds is None else seconds)
+        while self._producer.flush(min(0.2, max(0.0, deadline - time.monotonic()))):
+            self._report()
+            if time.monotonic() >= deadline:
+                raise NotDelivered(
+                    f"{self._topic}: {self.deliveries.outstanding} records not acknowledged in time",
+                    "see streamgauge stack status",
+                )
+        self._report()
+
+    def close(self) -> None:
+        """Gives up what is still in the queue; flush first."""
+        self._producer.purge()
+        self._producer.flush(1)
+
+    def _serve(self, seconds: float) -> None:
+        self._producer.poll(seconds)
+        self._report()
+
+    def _report(self) -> None:
+        """Once a call and not once a record: counters and progress bars are slow."""
+        done = self.deliveries
+        now = Counter(acknowledged=done.acknowledged.total(), failed=done.failed.total())
+        for result, n in (now - self._reported).items():
+            SENT.add(n, {"stream": self._stream, "result": result})
+            if result == "acknowledged" and self._on_progress is not None:
+                self._on_progress(n)
+        self._reported = now
+        if self._dead is not None:
+            raise NotDelivered(f"{self._topic}: {self._dead.str()}", _hint(self._dead))
+        if done.failed:
+            reasons = "; ".join(f"{n} records: {reason}" for reason, n in done.failed.most_common(3))
+            raise NotDelivered(f"{self._topic}: not delivered: {reasons}", "see streamgauge stack status")
+
+    def _count(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            self.deliveries.failed[error.str()] += 1
+            return
+        self.deliveries.acknowledged[message.partition() or 0] += 1
+        self.deliveries.latencies.append(message.latency() or 0.0)
+
+    def _noting(self, index: int, on_delivered: OnDelivered) -> Callable[[KafkaError | None, Message], None]:
+        def note(error: KafkaError | None, message: Message) -> None:
+            self._count(error, message)
+            if error is None:
+                on_delivered(index, message)
+
+        return note
+
+    def _on_error(self, error: KafkaError) -> None:
+        """Brokers that are away come back; a refused login or a fatal error stays."""
+        if error.fatal() or error.code() == KafkaError._AUTHENTICATION:  # pyright: ignore[reportPrivateUsage]
+            self._dead = error
+
+
+def _hint(error: KafkaError) -> str:
+    if error.code() == KafkaError._AUTHENTICATION:  # pyright: ignore[reportPrivateUsage]
+        return "the producer's login is in the environment or in the instance's credentials folder"
+    if error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+        return "the record is larger than the topic allows"
+    return "see streamgauge stack status"

@@ -1,0 +1,42 @@
+"""The headers that let an event be followed: W3C trace context and a correlation id.
+
+https://www.w3.org/TR/trace-context/
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from streaming.producer.sender import Headers
+
+CORRELATION_ID = "correlation_id"
+_propagator = TraceContextTextMapPropagator()
+
+
+def tracer() -> Tracer:
+    """The process's own tracer; where none is set up, one that only makes ids, so that every record has some."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, ProxyTracerProvider):
+        provider = TracerProvider(resource=Resource.create({"service.name": "streamgauge-producer"}))
+    return provider.get_tracer("streamgauge.producer")
+
+
+@contextmanager
+def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) -> Iterator[Headers]:
+    """A span around the sending of a batch, and the headers of its records."""
+    attributes = {
+        "messaging.system": "kafka",
+        "messaging.operation.type": "send",
+        "messaging.destination.name": topic,
+        "messaging.batch.message_count": records,
+        "messaging.message.conversation_id": correlation_id,
+    }
+    with tracer.start_as_current_span(f"send {topic}", kind=SpanKind.PRODUCER, attributes=attributes):
+        carrier: dict[str, str] = {}
+        _propagator.inject(carrier)
+        yield [*((k, v.encode()) for k, v in carrier.items()), (CORRELATION_ID, correlation_id.encode())]
