@@ -39,17 +39,18 @@ def status(as_json: Json = False) -> None:
     """Show what runs where; exit code 1 if a server isn't ready."""
     stack = Stack()
     found = stack.health()
-    rows = [_row(stack, h) for h in found]
     if as_json:
-        print_json({"instance": stack.layout.instance, "data_dir": str(stack.layout.root), "parts": rows})
+        parts = [_row(stack, h) for h in found]
+        print_json({"instance": stack.layout.instance, "data_dir": str(stack.layout.root), "parts": parts})
     elif not stack.running:
         console().print(f"The stack {stack.layout.instance} is down; `streamgauge stack up` starts it.")
     else:
         shown = table(part="left", state="left", port=RIGHT, pid=RIGHT, up=RIGHT, problem="left")
-        for row in rows:
-            up_for = duration(row["up_seconds"]) if row["pid"] else "-"
-            figures = [row["port"], row["pid"] or "-", up_for, row["problem"] or ""]
-            shown.add_row(row["part"], row["state"], *(str(f) for f in figures))
+        for h in found:
+            process = h.process
+            pid, up_for = (str(process.pid), duration(process.up_seconds)) if process and process.pid else ("-", "-")
+            port = str(stack.layout.port(h.part.ports[0]))
+            shown.add_row(h.part.name, h.state, port, pid, up_for, h.problem or "")
         console().print(shown)
     if not all(h.ready for h in found if not h.part.optional):
         raise typer.Exit(1)
@@ -71,7 +72,7 @@ def _row(stack: Stack, health: Health) -> dict[str, object]:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(metavar="PART", help="kafka, registry, postgres, redis, worker or supervisor.")],
+    name: Annotated[str, typer.Argument(metavar="PART", help="kafka, registry, postgres, redis, worker, supervisor.")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as it grows.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
 ) -> None:

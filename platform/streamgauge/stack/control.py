@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -201,7 +201,7 @@ class Stack:
             return False
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _alone(self) -> Generator[None]:
         """Two `up`s at once would start everything twice."""
         path = self.layout.root / ".lock"
         with path.open("w") as file:
@@ -220,7 +220,7 @@ def start_worker() -> None:
 def port_holder(port: int) -> str | None:
     """Who listens there, in words; None if nobody does."""
     for connection in psutil.net_connections("tcp"):
-        if connection.status != psutil.CONN_LISTEN or connection.laddr.port != port:
+        if connection.status != psutil.CONN_LISTEN or not connection.laddr or connection.laddr.port != port:
             continue
         if connection.pid is None:
             return "a program of another user"

