@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streamgauge.contracts import Contract
+from streamgauge.kafka import kafka_error
 from streamgauge.postgres import Connection
 
 _TIMEOUT = 10.0
@@ -122,6 +123,9 @@ def log_offsets(admin: AdminClient, contract: Contract) -> dict[int, tuple[int, 
     for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
         wanted = {TopicPartition(contract.topic, p): spec for p in range(contract.topic_spec.partitions)}
         answers = untyped.list_offsets(wanted, request_timeout=_TIMEOUT)
-        ends.append({at.partition: future.result().offset for at, future in answers.items()})
+        try:
+            ends.append({at.partition: future.result().offset for at, future in answers.items()})
+        except KafkaException as e:
+            raise kafka_error(e) from e
     first, end = ends
     return {p: (first[p], end[p]) for p in first}

@@ -4,11 +4,12 @@ https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md lists th
 """
 
 import logging
-from typing import Any
+from typing import Any, cast
 
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
+from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
@@ -64,6 +65,10 @@ def producer_config(settings: Settings) -> dict[str, Any]:
         "retry.backoff.max.ms": 2000,
         "delivery.timeout.ms": 120_000,
     }
+
+
+def kafka_error(error: KafkaException) -> UserError:
+    return UserError(f"Kafka: {cast(KafkaError, error.args[0]).str()}", "see streamgauge stack status")
 
 
 def producer(settings: Settings) -> Producer:

@@ -3,6 +3,7 @@
 import psycopg
 from psycopg.rows import TupleRow
 
+from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 
 SCHEMA = "streamgauge"
@@ -24,3 +25,11 @@ def connect(settings: Settings, *, autocommit: bool = False, application: str = 
         tcp_user_timeout=10_000,
         options=f"-c search_path={SCHEMA},public -c timezone=UTC",
     )
+
+
+def connect_or_explain(settings: Settings, *, autocommit: bool = False, application: str) -> Connection:
+    """For commands, which don't wait for Postgres to come back as a worker does."""
+    try:
+        return connect(settings, autocommit=autocommit, application=application)
+    except psycopg.OperationalError as e:
+        raise UserError(f"no connection to Postgres: {str(e).strip()}", "see streamgauge stack status") from e

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
 from streamgauge.ddl import Database, Grant
-from streamgauge.errors import UserError
+from streamgauge.kafka import kafka_error
 from streamgauge.postgres import SCHEMA, Connection
 from streamgauge.registry import Registry
 
@@ -180,10 +180,6 @@ def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
         views=dict(connection.execute(_VIEWS, (SCHEMA, [v.name for v in wanted.views])).fetchall()),
         grants=frozenset(Grant(*row) for row in connection.execute(_GRANTS, (SCHEMA,))),
     )
-
-
-def kafka_error(error: KafkaException) -> UserError:
-    return UserError(f"Kafka: {error.args[0]}", "see streamgauge stack status")
 
 
 _SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
     ResourceType,
 )
 
-from streamgauge.apply.actual import OPERATIONS, RESOURCES, TIMEOUT, kafka_error, read_actual
+from streamgauge.apply.actual import OPERATIONS, RESOURCES, TIMEOUT, read_actual
 from streamgauge.apply.changes import (
     AddColumn,
     AllowKafka,
@@ -45,8 +45,8 @@ from streamgauge.apply.desired import Acl, Desired, Users, desired
 from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.contracts import Contract
 from streamgauge.ddl import CHUNK, names, quote
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import SCHEMA, Connection, connect
+from streamgauge.kafka import admin_client, kafka_error
+from streamgauge.postgres import SCHEMA, Connection, connect_or_explain
 from streamgauge.registry import Incompatible, Registry, registry
 from streamgauge.settings import Settings
 
@@ -97,7 +97,7 @@ def _session(settings: Settings, contracts: tuple[Contract, ...]) -> Generator[_
     users = Users(*(Settings.for_role(r).kafka_username for r in ("producer", "worker", "reader")))
     client = registry(settings)
     try:
-        with connect(settings, application="streamgauge apply") as connection:
+        with connect_or_explain(settings, application="streamgauge apply") as connection:
             yield _Session(admin_client(settings), client, connection, desired(contracts, users))
     finally:
         client.close()

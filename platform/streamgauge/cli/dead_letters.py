@@ -11,7 +11,7 @@ from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.dead_letters import Position, Selection
 from streamgauge.errors import UserError
 from streamgauge.kafka import producer
-from streamgauge.postgres import connect
+from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
 
 app = typer.Typer(no_args_is_help=True, help="Records that couldn't be decoded or broke their contract.")
@@ -29,7 +29,7 @@ def list_(
 ) -> None:
     """Count dead letters by stream and reason, and list the latest."""
     selection = Selection(stream=stream, reason=reason)
-    with connect(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
+    with connect_or_explain(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
         counts = dead_letters.counts(connection, selection)
         latest = dead_letters.latest(connection, selection, limit)
     if as_json:
@@ -59,7 +59,7 @@ def show(
 ) -> None:
     """Show one dead letter."""
     at = Position.parse(position)
-    with connect(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
+    with connect_or_explain(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
         letter = dead_letters.find(connection, at)
         record = dead_letters.payload(connection, at)
     out = console()
@@ -91,7 +91,9 @@ def requeue(
         raise UserError("requeue which?", "give positions, --stream or --reason")
     selection = Selection(tuple(map(Position.parse, positions or ())), stream, reason)
     sender = producer(Settings.for_role("producer"))
-    with connect(Settings.for_role("admin"), autocommit=True, application="streamgauge requeue") as connection:
+    with connect_or_explain(
+        Settings.for_role("admin"), autocommit=True, application="streamgauge requeue"
+    ) as connection:
         for at in selection.positions:
             dead_letters.find(connection, at)
         count = dead_letters.requeue(connection, sender, selection, again)
@@ -103,7 +105,7 @@ def resume(stream: Annotated[str, typer.Argument(help="The stream whose partitio
     """Let a stream go on that was paused because of too many dead letters."""
     settings = Settings.for_role("admin")
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
-    with connect(settings, application="streamgauge resume") as connection:
+    with connect_or_explain(settings, application="streamgauge resume") as connection:
         resumed = dead_letters.resume(connection, contract.topic)
     console().print(f"{len(resumed)} partitions resumed." if resumed else f"{stream} is not paused.")
 

@@ -7,7 +7,7 @@ import typer
 
 from streamgauge.cli.output import console
 from streamgauge.contracts import load_contracts
-from streamgauge.postgres import connect
+from streamgauge.postgres import connect_or_explain
 from streamgauge.reference import find_reference, load_reference
 from streamgauge.settings import Settings
 
@@ -27,6 +27,6 @@ def load(
     """Insert and update rows of a reference table from a CSV file; workers take them over by themselves."""
     settings = Settings.for_role("admin")
     spec = find_reference(load_contracts(settings.contracts_dir), name)
-    with connect(settings, application="streamgauge reference") as connection:
+    with connect_or_explain(settings, application="streamgauge reference") as connection:
         done = load_reference(connection, spec, file)
     console().print(f"{spec.table}: {done.inserted} new, {done.changed} changed, of {done.rows} rows.")

@@ -10,7 +10,7 @@ from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_j
 from streamgauge.contracts import Contract, find_contract, load_contracts
 from streamgauge.ddl import COUNTERS
 from streamgauge.errors import UserError
-from streamgauge.postgres import Connection, connect
+from streamgauge.postgres import Connection, connect_or_explain
 from streamgauge.rollups import MINUTE, QUANTILES, Window, latest_minute, read_windows, watermark
 from streamgauge.settings import Settings
 
@@ -34,7 +34,7 @@ def rollups(
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
     length = Window.parse(window, hop)
     groups = tuple(group_by or ())
-    with connect(settings, application="streamgauge rollups") as connection:
+    with connect_or_explain(settings, application="streamgauge rollups") as connection:
         known = watermark(connection, contract)
         start, stop = _span(connection, contract, length, begin, end)
         found = read_windows(connection, contract, length, start, stop, groups)

@@ -9,14 +9,14 @@ from streamgauge.accounts import Account, read_accounts
 from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
 from streamgauge.contracts import load_contracts
 from streamgauge.kafka import admin_client
-from streamgauge.postgres import connect
+from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
 
 
 def streams(as_json: Json = False) -> None:
     """Show what became of each stream's records; exit code 1 if the books don't add up."""
     settings = Settings.for_role("reader")
-    with connect(settings, autocommit=True, application="streamgauge streams") as connection:
+    with connect_or_explain(settings, autocommit=True, application="streamgauge streams") as connection:
         accounts = read_accounts(connection, admin_client(settings), load_contracts(settings.contracts_dir))
     if as_json:
         print_json([a.as_json() for a in accounts])

@@ -1,6 +1,7 @@
 """`streamgauge top`."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -13,7 +14,7 @@ from streamgauge.cache import redis_client
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
 from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect
+from streamgauge.postgres import connect_or_explain
 from streamgauge.rollups import WINDOWS
 from streamgauge.settings import Settings
 from streamgauge.tops import TopAnswer, read_tops
@@ -38,7 +39,9 @@ def top(
     redis = redis_client(settings)
 
     def read() -> list[TopAnswer]:
-        return read_tops(redis, lambda: connect(settings, application="streamgauge top"), contracts, window, limit)
+        return read_tops(
+            redis, lambda: connect_or_explain(settings, application="streamgauge top"), contracts, window, limit
+        )
 
     if as_json:
         print_json([answer.as_json() for answer in read()])
@@ -49,9 +52,17 @@ def top(
             try:
                 while True:
                     time.sleep(_REFRESH_SECONDS)
-                    live.update(tops_view(read()), refresh=True)
+                    live.update(_view_or_error(read), refresh=True)
             except KeyboardInterrupt:
                 return
+
+
+def _view_or_error(read: Callable[[], list[TopAnswer]]) -> RenderableType:
+    """A server that is away for a while is no reason to end a live view."""
+    try:
+        return tops_view(read())
+    except UserError as e:
+        return Text(f"{e.what}; trying again")
 
 
 def tops_view(answers: list[TopAnswer]) -> RenderableType:
