@@ -3,50 +3,49 @@
 import sys
 from importlib.metadata import entry_points
 
-import click
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from streamgauge.errors import UserError
 
 GROUP = "streamgauge.commands"
 
 
-def build() -> typer.Typer:
-    """Every installed sub-command: a Typer app becomes a group, a function a command."""
+def build(only: str | None = None) -> typer.Typer:
+    """Every installed sub-command, or the one named: a Typer app becomes a group, a function a command."""
     app = typer.Typer(
         help="Streamgauge: publishes at once, publishes again when checked, and always says which.",
         no_args_is_help=True,
-        add_completion=True,
         pretty_exceptions_enable=False,
     )
-    for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
-        command = entry.load()
+
+    @app.callback()
+    def _root() -> None:  # pyright: ignore[reportUnusedFunction]
+        """Streamgauge: publishes at once, publishes again when checked, and always says which."""
+
+    found = {e.name: e for e in entry_points(group=GROUP)}
+    # To load them all takes a second, which only the list of commands is worth.
+    names = [only] if only in found else sorted(found)
+    for name in names:
+        command = found[name].load()
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=entry.name)
+            app.add_typer(command, name=name)
         else:
-            app.command(entry.name)(command)
+            app.command(name)(command)
     return app
 
 
 def main() -> None:
-    """Exit codes: 0 done, 1 failed (what and what to do on stderr), 2 wrong usage, 130 interrupted."""
+    """Exit codes: 0 done, 1 failed or found wanting, 2 wrong usage, 130 interrupted."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else None
     try:
-        build()(standalone_mode=False)
+        build(asked)()
     except UserError as e:
-        _print_error(e.what, e.hint)
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error: ", "bold red"), e.what))
+        if e.hint:
+            console.print(Text(f"  {e.hint}", style="dim"))
         sys.exit(1)
-    except click.ClickException as e:
-        e.show()
-        sys.exit(e.exit_code)
-    except click.exceptions.Exit as e:
-        sys.exit(e.exit_code)
-    except (KeyboardInterrupt, click.Abort):
+    except KeyboardInterrupt:
         sys.exit(130)
-
-
-def _print_error(what: str, hint: str) -> None:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    console.print(f"[red]error:[/] {what}", markup=True)
-    if hint:
-        console.print(f"  {hint}", style="dim", markup=False)
