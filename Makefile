@@ -1,0 +1,33 @@
+# `make demo` and `make test` need Debian 12 with Python 3.11, git and make, and bring the rest themselves.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+BIN := .venv/bin
+.PHONY: install demo test check bench down reset lock
+
+install:
+	@platform/stack/install.sh
+
+demo: install
+	@$(BIN)/streamgauge demo
+
+test: install
+	@$(BIN)/pytest
+
+check: install
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+bench: install
+	@$(BIN)/streamgauge bench
+
+down:
+	@$(BIN)/streamgauge stack down
+
+reset:
+	@$(BIN)/streamgauge stack reset
+
+lock:
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --generate-hashes --no-header --no-emit-index-url \
+		--python-version 3.11 --quiet -o requirements.lock
