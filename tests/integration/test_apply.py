@@ -1,20 +1,24 @@
 """Plan and apply on the real servers."""
 
+import json
 import uuid
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+import typer
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME as LOG_APPEND_TIME
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from psycopg import sql
+from typer.testing import CliRunner
 
 from streamgauge.apply.actual import Actual, read_actual
 from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig
-from streamgauge.apply.desired import Users, desired
+from streamgauge.apply.desired import desired
 from streamgauge.apply.execute import apply, plan
 from streamgauge.avro import avro_schema
+from streamgauge.cli import contracts as commands
 from streamgauge.errors import UserError
 from streamgauge.kafka import admin_client, consumer_config, producer_config
 from streamgauge.postgres import connect
@@ -32,7 +36,7 @@ def stream(tmp_path: Path) -> OwnStream:
 def state(stream: OwnStream) -> Actual:
     """All that apply could have changed."""
     settings = stream.settings()
-    wanted = desired([stream.contract], Users("producer", "worker", "reader"))
+    wanted = desired([stream.contract])
     registry = Registry(settings.registry_url)
     with connect(settings) as connection:
         return read_actual(wanted, admin_client(settings), registry, connection)
@@ -60,6 +64,34 @@ def test_plan_apply_and_nothing_is_left_to_do(stream: OwnStream) -> None:
 
     assert plan(settings, contracts).changes == ()
     assert apply(settings, contracts).changes == ()
+
+
+def test_plans_exit_code_says_whether_there_is_something_to_do(
+    stream: OwnStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMGAUGE_CONTRACTS_DIR", str(stream.folder))
+    app = typer.Typer()
+    app.command("plan")(commands.plan)
+    app.command("apply")(commands.apply)
+    runner = CliRunner()
+
+    planned = runner.invoke(app, ["plan", "--json"])
+    assert planned.exit_code == 2
+    targets = {step["target"] for step in json.loads(planned.output)}
+    assert {f"topic app-{stream.name}", f"hypertable {stream.name}_minutes"} <= targets
+    applied = runner.invoke(app, ["apply"])
+    assert applied.exit_code == 0
+    assert f"subject app-{stream.name}-value" in applied.output
+    nothing = runner.invoke(app, ["plan"])
+    assert (nothing.exit_code, "nothing to change" in nothing.output) == (0, True)
+
+    document = stream.document()
+    add_field(document, "colour", default=None)
+    stream.write(document)
+    refused = runner.invoke(app, ["plan"])
+    assert refused.exit_code == 1
+    assert "colour" in refused.output
+    assert isinstance(runner.invoke(app, ["apply"]).exception, UserError)
 
 
 def test_a_new_file_makes_all_that_a_stream_needs(stream: OwnStream) -> None:

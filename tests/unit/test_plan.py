@@ -17,7 +17,7 @@ from streamgauge.apply.changes import (
     SetCompatibility,
     SetTopicConfig,
 )
-from streamgauge.apply.desired import Acl, Desired, Users, desired
+from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import make_plan
 from streamgauge.contracts import load_contracts
 from streamgauge.ddl import READER, WORKER, Column, Table, minutes_table
@@ -26,7 +26,7 @@ from streamgauge.settings import CHECKOUT
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 USER = next(c for c in CONTRACTS if c.stream == "user_events")
-WANTED = desired(CONTRACTS, Users(producer="p", worker="w", reader="r"))
+WANTED = desired(CONTRACTS)
 NOTHING = Actual(
     topics={},
     subjects={s.name: ActualSubject(registered=False, level=None) for s in WANTED.subjects},
@@ -191,9 +191,11 @@ def test_a_broker_without_rights_gets_none() -> None:
 
 def test_each_role_may_do_what_it_needs_and_no_more() -> None:
     allowed = {c.acl for c in make_plan(WANTED, NOTHING).kafka if isinstance(c, AllowKafka)}
-    assert {a for a in allowed if a.user == "p"} == {Acl("p", "topic", c.topic, "write") for c in CONTRACTS}
-    assert not {a for a in allowed if a.user == "r" and a.operation == "write"}
-    assert Acl("w", "topic", USER.topic, "write") not in allowed
-    assert {Acl("w", "topic", USER.topic, "read"), Acl("w", "group", USER.group, "read")} <= allowed
+    assert {a for a in allowed if a.user == "producer"} == {
+        Acl("producer", "topic", c.topic, "write") for c in CONTRACTS
+    }
+    assert not {a for a in allowed if a.user == "reader" and a.operation == "write"}
+    assert Acl("worker", "topic", USER.topic, "write") not in allowed
+    assert {Acl("worker", "topic", USER.topic, "read"), Acl("worker", "group", USER.group, "read")} <= allowed
     writers = {g.role for g in WANTED.database.grants if g.privilege != "SELECT"}
     assert writers == {WORKER}

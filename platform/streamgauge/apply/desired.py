@@ -13,6 +13,9 @@ DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
 """Longer than any stream's own: someone has to find the time to look at them."""
 
 
+PRODUCER, WORKER, READER = "producer", "worker", "reader"
+"""Kafka's users are named as the roles; the administrator is a super user and needs no ACL."""
+
 AclResource: TypeAlias = Literal["topic", "group"]
 AclVerb: TypeAlias = Literal["read", "write", "describe"]
 
@@ -42,15 +45,6 @@ class Acl:
 
 
 @dataclass(frozen=True)
-class Users:
-    """The Kafka user of each role that has one here; the administrator needs no ACL."""
-
-    producer: str
-    worker: str
-    reader: str
-
-
-@dataclass(frozen=True)
 class Desired:
     topics: tuple[Topic, ...]
     subjects: tuple[Subject, ...]
@@ -58,12 +52,12 @@ class Desired:
     database: Database
 
 
-def desired(contracts: Iterable[Contract], users: Users) -> Desired:
+def desired(contracts: Iterable[Contract]) -> Desired:
     contracts = tuple(contracts)
     return Desired(
         topics=tuple(t for c in contracts for t in _topics(c)),
         subjects=tuple(s for c in contracts for s in _subjects(c)),
-        acls=tuple(a for c in contracts for a in _acls(c, users)),
+        acls=tuple(a for c in contracts for a in _acls(c)),
         database=database(contracts),
     )
 
@@ -104,14 +98,14 @@ def _subjects(c: Contract) -> list[Subject]:
     return subjects
 
 
-def _acls(c: Contract, users: Users) -> list[Acl]:
+def _acls(c: Contract) -> list[Acl]:
     written = [c.dead_letter_topic, *([c.topic_spec.countsTopic] if c.topic_spec.countsTopic else [])]
     # Reading or writing a topic implies describing it, so no ACL says that.
     return [
-        Acl(users.producer, "topic", c.topic, "write"),
-        Acl(users.worker, "topic", c.topic, "read"),
-        Acl(users.worker, "group", c.group, "read"),
-        *(Acl(users.worker, "topic", t, "write") for t in written),
-        *(Acl(users.reader, "topic", t, "read") for t in (c.topic, *written)),
-        Acl(users.reader, "group", c.group, "describe"),
+        Acl(PRODUCER, "topic", c.topic, "write"),
+        Acl(WORKER, "topic", c.topic, "read"),
+        Acl(WORKER, "group", c.group, "read"),
+        *(Acl(WORKER, "topic", t, "write") for t in written),
+        *(Acl(READER, "topic", t, "read") for t in (c.topic, *written)),
+        Acl(READER, "group", c.group, "describe"),
     ]

@@ -41,7 +41,7 @@ from streamgauge.apply.changes import (
     SetCompatibility,
     SetTopicConfig,
 )
-from streamgauge.apply.desired import Acl, Desired, Users, desired
+from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.contracts import Contract
 from streamgauge.ddl import CHUNK, names, quote
@@ -94,11 +94,10 @@ class _Session:
 
 @contextmanager
 def _session(settings: Settings, contracts: tuple[Contract, ...]) -> Generator[_Session]:
-    users = Users(*(Settings.for_role(r).kafka_username for r in ("producer", "worker", "reader")))
     client = registry(settings)
     try:
         with connect_or_explain(settings, application="streamgauge apply") as connection:
-            yield _Session(admin_client(settings), client, connection, desired(contracts, users))
+            yield _Session(admin_client(settings), client, connection, desired(contracts))
     finally:
         client.close()
 
