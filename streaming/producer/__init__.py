@@ -1,1 +1,1 @@
-"""Sends events that keep their contract: check -> encode -> send, each until the broker has acknowledged it or said why not."""
+"""Sends events that keep their contract: check -> encode -> send, until each is acknowledged or failed."""

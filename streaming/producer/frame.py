@@ -7,12 +7,14 @@ from typing import Any, cast
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
 from streamgauge.contracts import Contract, FieldSpec
 from streamgauge.rules import violations
 from streaming.worker.decode import POLARS_TYPES
 
+_pyarrow: Any = pyarrow
+_from_arrow: Any = pl.from_arrow  # pyright: ignore[reportUnknownMemberType]
 _INT_BITS = {"int": 31, "long": 63, "timestamp-millis": 63}
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 
@@ -49,16 +51,15 @@ def frame_of(contract: Contract, events: Sequence[Mapping[str, Any]]) -> tuple[p
 
 
 def maps(name: str, values: Sequence[Mapping[str, str] | None]) -> pl.Series:
-    """A column of maps as polars knows them, lists of key and value; built flat, for row by row is forty times slower."""
+    """A column of maps as lists of key and value; built flat, for row by row is forty times slower."""
     present = [v or {} for v in values]
     entries = pl.Series("", [k for v in present for k in v], pl.String).to_frame("key")
     entries = entries.with_columns(pl.Series("value", [t for v in present for t in v.values()], pl.String))
     lengths = np.fromiter(map(len, present), np.int64, len(present))
     offsets = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths)))
-    flat: Any = entries.to_struct().to_arrow()
-    lists = pa.LargeListArray.from_arrays(offsets, flat)
+    lists = _pyarrow.LargeListArray.from_arrays(offsets, entries.to_struct().to_arrow())
     nulls = pl.Series([v is None for v in values], dtype=pl.Boolean)
-    series = cast(pl.Series, pl.from_arrow(lists)).alias(name)
+    series = cast(pl.Series, _from_arrow(lists)).alias(name)
     return pl.select(pl.when(~nulls).then(series).alias(name)).to_series() if nulls.any() else series
 
 
@@ -76,14 +77,14 @@ def breaches(contract: Contract, frame: pl.DataFrame) -> list[Broken]:
     return [Broken(row, rules[broke.index(True)].name) for row, *broke in bad.iter_rows()]
 
 
-def _native(f: FieldSpec, value: Any) -> Any:  # noqa: ANN401
+def _native(f: FieldSpec, value: Any) -> Any:
     """A timestamp as epoch ms; everything else as it is."""
     if f.type == "timestamp-millis" and isinstance(value, datetime) and value.tzinfo is not None:
         return (value - _EPOCH) // timedelta(milliseconds=1)
     return value
 
 
-def _fits(f: FieldSpec, value: Any) -> bool:  # noqa: ANN401
+def _fits(f: FieldSpec, value: Any) -> bool:
     if value is None:
         return True
     match f.type:

@@ -43,9 +43,7 @@ class EventProducer:
     def __enter__(self) -> "EventProducer":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         try:
             if error is None:
                 self.flush()
@@ -88,7 +86,7 @@ class EventProducer:
 
 
 def find_schema_id(settings: Settings, contract: Contract) -> int:
-    """The id of exactly the contract's schema: an older producer goes on with its own when a newer one is registered."""
+    """The id of exactly the contract's schema: an older producer keeps its own when a newer one is registered."""
     schemas = registry(settings)
     try:
         found = schemas.lookup(contract.subject, avro_schema(contract))
@@ -96,7 +94,7 @@ def find_schema_id(settings: Settings, contract: Contract) -> int:
         schemas.close()
     if found is None:
         raise UserError(
-            f"the registry has no schema for version {contract.version} of {contract.stream} (subject {contract.subject})",
+            f"the registry has no schema for {contract.stream} {contract.version} (subject {contract.subject})",
             "run streamgauge apply",
         )
     return found.id

@@ -14,7 +14,7 @@ from streamgauge.kafka import producer_config
 from streamgauge.metrics import SENT
 from streamgauge.settings import Settings
 
-Headers = list[tuple[str, bytes]]
+Headers = list[tuple[str, str | bytes | None]]
 OnDelivered = Callable[[int, Message], None]
 """Is told a record's index in its batch, and the acknowledged record with partition, offset and ingest time."""
 
@@ -60,8 +60,8 @@ class Sender:
         self._on_progress = on_progress
         self._reported = Counter[str]()
         self._dead: KafkaError | None = None
-        merged = {**producer_config(settings), **(config or {}), "error_cb": self._on_error}
-        self._patience = merged["delivery.timeout.ms"] / 1000 + 5
+        merged: dict[str, Any] = {**producer_config(settings), **(config or {}), "error_cb": self._on_error}
+        self._patience: float = merged["delivery.timeout.ms"] / 1000 + 5
         self._producer = Producer(merged)
 
     def send(

@@ -3,7 +3,7 @@
 https://www.w3.org/TR/trace-context/
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from opentelemetry import trace
@@ -27,7 +27,7 @@ def tracer() -> Tracer:
 
 
 @contextmanager
-def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) -> Iterator[Headers]:
+def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) -> Generator[Headers]:
     """A span around the sending of a batch, and the headers of its records."""
     attributes = {
         "messaging.system": "kafka",
