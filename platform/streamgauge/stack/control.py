@@ -73,7 +73,9 @@ class Stack:
         with self._alone():
             if not self.running:
                 raise UserError("the stack is down", "start it with `streamgauge stack up`")
-            self._start(credentials(self.layout), [part(name)], lambda _: None)
+            wanted = [part(name)]
+            self._check_ports(wanted, self._supervisor.processes())
+            self._start(credentials(self.layout), wanted, lambda _: None)
 
     def stop_program(self, name: str) -> None:
         if self.running:
@@ -119,9 +121,7 @@ class Stack:
         processes = self._supervisor.processes()
         if not processes:
             self._stop_orphans()
-        for p in wanted:
-            if p.name not in processes or not processes[p.name].running:
-                self._check_ports(p)
+        self._check_ports(wanted, processes)
         if not processes:
             self._supervisor.launch((p.name, p.program(known)) for p in PARTS)
 
@@ -171,15 +171,18 @@ class Stack:
                 "make room, or put the data elsewhere with STREAMGAUGE_DATA_DIR",
             )
 
-    def _check_ports(self, p: Part) -> None:
-        for name in p.ports:
-            port = self.layout.port(name)
-            holder = port_holder(port)
-            if holder is not None:
-                raise UserError(
-                    f"port {port}, which {p.name} needs ({name}), is taken by {holder}",
-                    "stop that program, or change the ports in platform/stack/stack.toml",
-                )
+    def _check_ports(self, wanted: list[Part], processes: dict[str, Process]) -> None:
+        for p in wanted:
+            if p.name in processes and processes[p.name].running:
+                continue
+            for name in p.ports:
+                port = self.layout.port(name)
+                holder = port_holder(port)
+                if holder is not None:
+                    raise UserError(
+                        f"port {port}, which {p.name} needs ({name}), is taken by {holder}",
+                        "stop that program, or change the ports in platform/stack/stack.toml",
+                    )
 
     def _stop_orphans(self) -> bool:
         """Servers whose supervisor was killed: they would keep the ports, and the locks on their data."""

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import psutil
+import psycopg
+from confluent_kafka import KafkaException
 
 from streamgauge.accounts import read_accounts
 from streamgauge.apply.execute import plan
@@ -49,10 +51,11 @@ def examine(stack: Stack) -> Iterator[Finding]:
         yield _server(health)
     if not all(h.ready for h in servers):
         return
-    yield _guarded("contracts", _contracts)
-    worker = next(h for h in found if h.part.name == WORKER)
-    yield _worker(worker)
-    yield _guarded("worker's lag", _lag)
+    contracts = _guarded("contracts", _contracts)
+    yield contracts
+    yield _worker(next(h for h in found if h.part.name == WORKER))
+    if contracts.verdict == "ok":
+        yield _guarded("worker's lag", _lag)
 
 
 def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
@@ -60,6 +63,8 @@ def _guarded(check: str, look: Callable[[], Finding]) -> Finding:
         return look()
     except UserError as e:
         return Finding(check, "problem", e.what, e.hint)
+    except (psycopg.Error, KafkaException) as e:
+        return Finding(check, "problem", str(e).strip(), "streamgauge stack status")
 
 
 def _installed() -> Iterator[Finding]:

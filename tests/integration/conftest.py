@@ -1,0 +1,50 @@
+"""The real servers, as the instance `test`: fresh for each session, beside a running demo, and gone when it ends."""
+
+import atexit
+import contextlib
+import fcntl
+import os
+import signal
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from streamgauge.settings import PREFIX
+from streamgauge.stack.control import Stack
+from streamgauge.stack.layout import cache_dir
+
+_INSTANCE = "test"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Generator[Stack]:
+    """`Settings.for_role(role)` leads to these servers for as long as the session lasts."""
+    with _turn(), pytest.MonkeyPatch.context() as patch:
+        for name in [n for n in os.environ if n.startswith(PREFIX)]:
+            patch.delenv(name)
+        patch.setenv(f"{PREFIX}INSTANCE", _INSTANCE)
+        made = Stack()
+        made.reset()
+        # pytest finishes its fixtures on Ctrl-C, and on SIGTERM only if it looks the same.
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        atexit.register(made.reset)
+        try:
+            made.up()
+            yield made
+        finally:
+            made.reset()
+            atexit.unregister(made.reset)
+            signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def _turn() -> Generator[None]:
+    """Two sessions at once would wipe each other's servers: the second waits for the first."""
+    with (cache_dir() / "test.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    raise KeyboardInterrupt
