@@ -28,9 +28,7 @@ class Position:
         topic, _, rest = text.partition("/")
         partition, _, offset = rest.partition("/")
         if not (topic and partition.isdecimal() and offset.isdecimal()):
-            raise UserError(
-                f"{text!r} is no position", "write topic/partition/offset, as dead-letters list does"
-            )
+            raise UserError(f"{text!r} is no position", "write topic/partition/offset, as dead-letters list does")
         return Position(topic, int(partition), int(offset))
 
     def __str__(self) -> str:
@@ -139,12 +137,6 @@ def payload(connection: Connection, position: Position) -> Payload:
     return _payload(*row)
 
 
-def resume(connection: Connection, topic: str) -> list[int]:
-    """Ends the pauses of a topic's partitions; workers look for that by themselves."""
-    rows = connection.execute("DELETE FROM stream_pauses WHERE topic = %s RETURNING partition", (topic,))
-    return [partition for (partition,) in rows]
-
-
 def requeue(connection: Connection, producer: Producer, selection: Selection, again: bool) -> int:
     """Sends the selected records to their topic once more, as they were but for one header, and notes it.
 
@@ -165,8 +157,7 @@ def requeue(connection: Connection, producer: Producer, selection: Selection, ag
             _send(producer, batch)
             with connection.cursor() as cursor:
                 cursor.executemany(
-                    "UPDATE dead_letters SET requeued_at = now()"
-                    ' WHERE topic = %s AND partition = %s AND "offset" = %s',
+                    'UPDATE dead_letters SET requeued_at = now() WHERE topic = %s AND partition = %s AND "offset" = %s',
                     [(at.topic, at.partition, at.offset) for at, _ in batch],
                 )
         last = batch[-1][0]

@@ -162,17 +162,3 @@ def test_what_is_not_there_is_said(stream: OwnStream, arguments: list[str], what
     error = run(*arguments).exception
     assert isinstance(error, UserError)
     assert what in error.what
-
-
-def test_resume_ends_the_pauses_of_one_stream(stream: OwnStream) -> None:
-    with connect(stream.settings("worker")) as connection:
-        connection.execute(
-            "INSERT INTO stream_pauses (topic, partition, reason)"
-            " VALUES (%s, 1, 'too many'), ('other-topic', 1, 'too many') ON CONFLICT DO NOTHING",
-            (stream.contract.topic,),
-        )
-    assert "1 partitions resumed" in text("resume", stream.name)
-    assert "is not paused" in text("resume", stream.name)
-    with connect(stream.settings("worker")) as connection:
-        left = connection.execute("DELETE FROM stream_pauses WHERE topic = 'other-topic' RETURNING 1").fetchall()
-    assert len(left) == 1

@@ -1,4 +1,4 @@
-"""`streamgauge dead-letters`: list, show, requeue, resume."""
+"""`streamgauge dead-letters`: list, show, requeue."""
 
 from typing import Annotated
 
@@ -7,7 +7,6 @@ from rich.text import Text
 
 from streamgauge import dead_letters
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
-from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.dead_letters import Position, Selection
 from streamgauge.errors import UserError
 from streamgauge.kafka import producer
@@ -98,16 +97,6 @@ def requeue(
             dead_letters.find(connection, at)
         count = dead_letters.requeue(connection, sender, selection, again)
     console().print(f"{count} dead letters requeued." if count else "Nothing to requeue; see --again.")
-
-
-@app.command()
-def resume(stream: Annotated[str, typer.Argument(help="The stream whose partitions are paused.")]) -> None:
-    """Let a stream go on that was paused because of too many dead letters."""
-    settings = Settings.for_role("admin")
-    contract = find_contract(load_contracts(settings.contracts_dir), stream)
-    with connect_or_explain(settings, application="streamgauge resume") as connection:
-        resumed = dead_letters.resume(connection, contract.topic)
-    console().print(f"{len(resumed)} partitions resumed." if resumed else f"{stream} is not paused.")
 
 
 def hexdump(data: bytes) -> str:
