@@ -16,6 +16,7 @@ from streamgauge.avro import frame
 from streamgauge.contracts import Contract, FieldSpec
 from streamgauge.types import Int64s
 
+_to_arrow: Any = pl.Series.to_arrow  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 _VARINT_BYTES = 10
 _NULL, _PRESENT = b"\x00", b"\x02"
 """An optional field is a union of null, its first branch, and the field's type."""
@@ -59,8 +60,7 @@ def _present(f: FieldSpec, values: pl.Series) -> Iterable[bytes]:
 
 
 def _strings(values: pl.Series) -> Iterator[bytes]:
-    column: Any = values.to_arrow()  # pyright: ignore[reportUnknownMemberType]
-    encoded: Any = column.dictionary_encode()
+    encoded = _to_arrow(values).dictionary_encode()
     texts = [t.encode() for t in cast(list[str], encoded.dictionary.to_pylist())]
     pieces = [_SHORT[len(t)] + t if len(t) < len(_SHORT) else _long(len(t)) + t for t in texts]
     return map(pieces.__getitem__, cast(list[int], encoded.indices.to_pylist()))

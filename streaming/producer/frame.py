@@ -14,7 +14,7 @@ from streamgauge.rules import violations
 from streaming.worker.decode import POLARS_TYPES
 
 _pyarrow: Any = pyarrow
-_from_arrow: Any = pl.from_arrow  # pyright: ignore[reportUnknownMemberType]
+_from_arrow: Any = pl.from_arrow  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 _INT_BITS = {"int": 31, "long": 63, "timestamp-millis": 63}
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 

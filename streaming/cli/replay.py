@@ -1,0 +1,61 @@
+"""`streamgauge replay`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
+from streamgauge.errors import UserError
+from streamgauge.settings import Settings
+
+from streaming.replay.replay import NOW, ReplayResult, describe_bad, parse_end, progress_bars, replay_files
+
+MAX = "max"
+
+
+def replay(
+    files: Annotated[list[Path], typer.Argument(help="JSON Lines, gzipped or not.", exists=True, dir_okay=False)],
+    mapping: Annotated[
+        Path | None, typer.Option(help="Mapping file; found by the file's name if not given.", exists=True)
+    ] = None,
+    speed: Annotated[str, typer.Option(help="Event time by real time, such as 60; max is without a pause.")] = MAX,
+    end: Annotated[str, typer.Option(help="When the last event happens: now, original or an ISO moment.")] = NOW,
+    skip_bad: Annotated[bool, typer.Option(help="Leave out lines that are no event of the stream.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Send data sets to their streams, in the order of event time."""
+    settings = Settings.for_role("producer")
+    at, factor = parse_end(end), _speed(speed)
+    with progress_bars(console=Console(stderr=True)) as bars:
+        results = replay_files(
+            settings, files, end=at, mapping=mapping, speed=factor, skip_bad=skip_bad, progress=bars
+        )
+    if as_json:
+        print_json([r.as_json() for r in results])
+        return
+    _show(results)
+
+
+def _speed(text: str) -> float | None:
+    if text == MAX:
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise UserError(f"--speed {text!r} is no speed", "give max or a number above 0, such as 60")
+    return speed
+
+
+def _show(results: list[ReplayResult]) -> None:
+    out = console()
+    shown = table(file="left", stream="left", sent=RIGHT, acknowledged=RIGHT, first="left", last="left", took=RIGHT)
+    for r in results:
+        row = (number(r.sent), number(r.acknowledged), moment(r.first), moment(r.last), duration(r.seconds))
+        shown.add_row(r.file, r.stream, *row)
+    out.print(shown)
+    for r in results:
+        if r.bad_lines:
+            out.print(f"{r.file}: left out {describe_bad(r.bad_lines)}", style="yellow")

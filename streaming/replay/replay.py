@@ -1,0 +1,152 @@
+"""Sends data sets, each with its own producer and progress bar."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from streamgauge.contracts import Contract, load_contracts
+from streamgauge.errors import UserError
+from streamgauge.settings import CHECKOUT, Settings
+
+from streaming.producer.producer import EventProducer
+from streaming.replay.dataset import BadLine, read_dataset, shift
+from streaming.replay.mapping import DataMapping, find_mapping, load_mapping
+
+MAPPINGS = CHECKOUT / "examples" / "mappings"
+NOW, ORIGINAL = "now", "original"
+
+_CHUNK = 2_000
+_PACED_CHUNK_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class ReplayResult:
+    file: str
+    stream: str
+    sent: int
+    acknowledged: int
+    bad_lines: list[BadLine]
+    first: datetime | None
+    last: datetime | None
+    """Event times as sent."""
+    seconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        moments = {k: None if v is None else v.isoformat() for k, v in (("first", self.first), ("last", self.last))}
+        return {**asdict(self), **moments}
+
+
+def parse_end(end: str) -> datetime | None:
+    """`now`, `original` (None) or an ISO moment, in UTC where it doesn't say."""
+    if end == ORIGINAL:
+        return None
+    if end == NOW:
+        return datetime.now(UTC)
+    try:
+        at = datetime.fromisoformat(end)
+    except ValueError as e:
+        raise UserError(f"--end {end!r} is no time", "give now, original or a moment like 2026-01-31T12:00:00Z") from e
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def progress_bars(**options: Any) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, **options)
+
+
+def replay_files(
+    settings: Settings,
+    files: Sequence[Path],
+    *,
+    end: datetime | None,
+    mapping: Path | None = None,
+    speed: float | None = None,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> list[ReplayResult]:
+    """Sends every file's events, all at the same time, so that the last of each is at `end` (None: at original times).
+
+    `speed` is event time by real time; None is as fast as the broker takes them. A bad line is reported in the result and
+    raises UserError before anything is sent, unless `skip_bad`. `progress` must be started and stopped by the caller.
+    """
+    contracts = load_contracts(settings.contracts_dir)
+    end_ms = None if end is None else round(end.timestamp() * 1000)
+    jobs = [
+        (f, *(load_mapping(mapping, contracts) if mapping else find_mapping(f, MAPPINGS, contracts))) for f in files
+    ]
+    bars = progress or progress_bars(disable=True)
+    tasks = [bars.add_task(contract.stream, total=None) for _, _, contract in jobs]
+    with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
+        running = [
+            pool.submit(_replay, settings, *job, end_ms, speed, skip_bad, bars, task)
+            for job, task in zip(jobs, tasks, strict=True)
+        ]
+        return [r.result() for r in running]
+
+
+def _replay(
+    settings: Settings,
+    path: Path,
+    mapping: DataMapping,
+    contract: Contract,
+    end_ms: int | None,
+    speed: float | None,
+    skip_bad: bool,
+    bars: Progress,
+    task: TaskID,
+) -> ReplayResult:
+    began = time.monotonic()
+    data = read_dataset(path, mapping, contract)
+    if data.bad_lines and not skip_bad:
+        raise UserError(f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or leave them out with --skip-bad")
+    events = shift(data.events, contract.event_time, end_ms)
+    bars.update(task, total=events.height)
+    with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
+        for chunk in _chunks(events, contract.event_time, speed):
+            producer.send(chunk)
+    times = events[contract.event_time]
+    return ReplayResult(
+        file=path.name,
+        stream=contract.stream,
+        sent=producer.deliveries.sent,
+        acknowledged=producer.deliveries.acknowledged.total(),
+        bad_lines=data.bad_lines,
+        first=times[0] if len(times) else None,
+        last=times[-1] if len(times) else None,
+        seconds=time.monotonic() - began,
+    )
+
+
+def describe_bad(bad: Sequence[BadLine], most: int = 5) -> str:
+    some = "; ".join(f"line {b.line}: {b.reason}" for b in bad[:most])
+    return f"{len(bad)} bad lines: {some}{'; …' if len(bad) > most else ''}"
+
+
+def _chunks(
+    events: pl.DataFrame,
+    event_time: str,
+    speed: float | None,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[pl.DataFrame]:
+    """The events in pieces; with a speed, each piece no earlier than its turn."""
+    if speed is None:
+        yield from events.iter_slices(_CHUNK)
+        return
+    times = events[event_time].to_physical()
+    began, at = clock(), 0
+    while at < events.height:
+        due = times[0] + (clock() - began) * 1000 * speed
+        upto = min(int(times.search_sorted(due, side="right")), at + _CHUNK)
+        if upto > at:
+            yield events.slice(at, upto - at)
+            at = upto
+        else:
+            wait = (times[at] - due) / 1000 / speed
+            sleep(min(max(wait, 0.001), _PACED_CHUNK_SECONDS))
