@@ -1,6 +1,7 @@
 """What the local stack is made of, where it lies and where it listens: platform/stack/stack.toml."""
 
 import os
+import pwd
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -23,7 +24,10 @@ class StackFile(BaseModel):
 
 @cache
 def stack_file() -> StackFile:
-    return StackFile.model_validate(tomllib.loads((STACK_DIR / "stack.toml").read_text()))
+    path = STACK_DIR / "stack.toml"
+    if not path.exists():
+        raise UserError(f"there is no local stack here: {path} is missing", "run this in a checkout of Streamgauge")
+    return StackFile.model_validate(tomllib.loads(path.read_text()))
 
 
 def cache_dir() -> Path:
@@ -97,7 +101,5 @@ def private_folder(path: Path, user: str | None = None) -> Path:
 
 
 def give(path: Path, user: str) -> None:
-    import pwd
-
     entry = pwd.getpwnam(user)
     os.chown(path, entry.pw_uid, entry.pw_gid)

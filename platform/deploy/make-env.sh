@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Prints the passwords that compose.yaml needs, new ones each time: platform/deploy/make-env.sh > .env
+set -euo pipefail
+umask 077
+for name in KAFKA_{ADMIN,PRODUCER,WORKER,READER} POSTGRES POSTGRES_{ADMIN,WORKER,READER,REGISTRY} REDIS_{ADMIN,WORKER,READER}; do
+  printf '%s_PASSWORD=%s\n' "$name" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
+done

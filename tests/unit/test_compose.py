@@ -1,0 +1,91 @@
+"""compose.yaml: valid by the Compose Specification, and the same stack as the local one."""
+
+import json
+import re
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+
+from streamgauge.settings import CHECKOUT, PREFIX, Settings
+from streamgauge.stack.layout import stack_file
+
+DEPLOY = CHECKOUT / "platform" / "deploy"
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+SERVERS = ("kafka", "postgres", "redis", "registry")
+
+
+def test_valid_by_the_specification() -> None:
+    package = find_spec("check_jsonschema")
+    assert package is not None
+    assert package.origin is not None
+    schema = Path(package.origin).parent / "builtin_schemas" / "vendor" / "compose-spec.json"
+    document = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+    Draft7Validator(json.loads(schema.read_text())).validate(document)  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_same_versions_as_the_local_stack() -> None:
+    versions = stack_file().versions
+    assert {name: SERVICES[name]["image"] for name in SERVERS} == {
+        "kafka": f"apache/kafka:{versions['kafka']}",
+        "postgres": f"timescale/timescaledb:{versions['timescaledb']}-pg{versions['postgres']}-oss",
+        "redis": f"redis:{versions['redis']}",
+        "registry": f"apicurio/apicurio-registry:{versions['registry']}",
+    }
+
+
+def test_ports_are_published_on_loopback_only() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_every_secret_comes_from_the_environment() -> None:
+    """A password is `${NAME:?…}` and nothing else, also inside a URL."""
+    reference = r"\$\{[A-Z_]+_PASSWORD:\?[^}]+\}"
+    for service in SERVICES.values():
+        for name, value in service.get("environment", {}).items():
+            if name.endswith("PASSWORD"):
+                assert re.fullmatch(reference, value), name
+            elif name.endswith(("_DSN", "REDIS_URL")):
+                assert re.fullmatch(rf"\w+://\w+:{reference}@[\w:/]+", value), name
+
+
+def test_make_env_makes_every_password_that_is_asked_for() -> None:
+    asked = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text()))
+    lines = subprocess.run([DEPLOY / "make-env.sh"], capture_output=True, text=True, check=True).stdout.splitlines()
+    made = dict(line.split("=") for line in lines)
+    assert set(made) == asked
+    assert len(set(made.values())) == len(made)
+    assert all(re.fullmatch("[0-9a-f]{48}", value) for value in made.values())
+
+
+@pytest.mark.parametrize("name", ["apply", "worker"])
+def test_our_services_have_settings_that_are_complete_and_known(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment: dict[str, str] = SERVICES[name]["environment"]
+    ours = {k: v for k, v in environment.items() if k.startswith(PREFIX)}
+    assert {k.removeprefix(PREFIX).lower() for k in ours} <= set(Settings.model_fields)
+    for key, value in ours.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path))
+    assert Settings.for_role("worker").kafka_bootstrap_servers == "kafka:9092"
+
+
+def test_each_waits_until_what_it_needs_is_ready() -> None:
+    assert all("healthcheck" in SERVICES[name] for name in (*SERVERS, "worker"))
+    needs = {name: s.get("depends_on", {}) for name, s in SERVICES.items()}
+    assert {k: v["condition"] for k, v in needs["apply"].items()} == dict.fromkeys(
+        ("kafka", "postgres", "registry"), "service_healthy"
+    )
+    assert needs["worker"]["apply"]["condition"] == "service_completed_successfully"
+
+
+def test_scripts_are_valid_bash() -> None:
+    for script in sorted(DEPLOY.glob("*.sh")):
+        subprocess.run(["bash", "-n", script], check=True)
