@@ -52,12 +52,12 @@ def top(
             try:
                 while True:
                     time.sleep(_REFRESH_SECONDS)
-                    live.update(_view_or_error(read), refresh=True)
+                    live.update(view_or_error(read), refresh=True)
             except KeyboardInterrupt:
                 return
 
 
-def _view_or_error(read: Callable[[], list[TopAnswer]]) -> RenderableType:
+def view_or_error(read: Callable[[], list[TopAnswer]]) -> RenderableType:
     """A server that is away for a while is no reason to end a live view."""
     try:
         return tops_view(read())
