@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+
 from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
-
 from streaming.replay.replay import NOW, ReplayResult, describe_bad, parse_end, progress_bars, replay_files
 
 MAX = "max"
@@ -28,9 +28,7 @@ def replay(
     settings = Settings.for_role("producer")
     at, factor = parse_end(end), _speed(speed)
     with progress_bars(console=Console(stderr=True)) as bars:
-        results = replay_files(
-            settings, files, end=at, mapping=mapping, speed=factor, skip_bad=skip_bad, progress=bars
-        )
+        results = replay_files(settings, files, end=at, mapping=mapping, speed=factor, skip_bad=skip_bad, progress=bars)
     if as_json:
         print_json([r.as_json() for r in results])
         return

@@ -10,10 +10,10 @@ from typing import Any
 
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
 from streamgauge.contracts import Contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT, Settings
-
 from streaming.producer.producer import EventProducer
 from streaming.replay.dataset import BadLine, read_dataset, shift
 from streaming.replay.mapping import DataMapping, find_mapping, load_mapping
@@ -104,7 +104,9 @@ def _replay(
     began = time.monotonic()
     data = read_dataset(path, mapping, contract)
     if data.bad_lines and not skip_bad:
-        raise UserError(f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or leave them out with --skip-bad")
+        raise UserError(
+            f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or leave them out with --skip-bad"
+        )
     events = shift(data.events, contract.event_time, end_ms)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
