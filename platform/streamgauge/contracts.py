@@ -331,7 +331,9 @@ def _check(c: Contract) -> None:
             else head in c.field and c.field[head].is_map == bool(tail)
         )
         if not known:
-            raise ValueError(f"rollup {source.name}: source {source.source!r} is no property, map key or reference column")
+            raise ValueError(
+                f"rollup {source.name}: source {source.source!r} is no property, map key or reference column"
+            )
         if isinstance(source, Measure) and not tail and not c.field[head].is_number:
             raise ValueError(f"rollup measure {source.name}: {source.source!r} is not a number")
 

@@ -144,6 +144,8 @@ def test_rollups_by_dimension_and_hopping_as_a_table(stream: OwnStream) -> None:
     rows = [line for line in shown.splitlines() if "2026-01-01 10:57" in line]
     assert len(rows) == 2
     assert "provisional" in rows[0]
+    store(stream, 4, 0, "[bold]", ["ann"], [1])
+    assert "[bold]" in text(rollups, stream.name, "--group-by", "event_type"), "a value from an event is no markup"
     only = text(rollups, stream.name, "--from", "2026-01-01T11:00", "--to", "2026-01-01T11:01")
     assert "2026-01-01 11:00" in only
     assert "2026-01-01 10:57" not in only

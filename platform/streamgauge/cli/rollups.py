@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import polars as pl
 import typer
+from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
 from streamgauge.contracts import Contract, find_contract, load_contracts
@@ -88,7 +89,7 @@ def _show(contract: Contract, found: pl.DataFrame, groups: tuple[str, ...], know
     for row in found.iter_rows(named=True):
         status = row["status"] if row["complete"] else f"{row['status']}, open"
         shown.add_row(
-            moment(row["window_start"]), *(row[g] for g in groups), *(number(row[f]) for f in figures), status
+            moment(row["window_start"]), *(Text(row[g]) for g in groups), *(number(row[f]) for f in figures), status
         )
     out.print(shown)
     out.print(

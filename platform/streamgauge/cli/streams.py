@@ -25,9 +25,9 @@ def streams(as_json: Json = False) -> None:
         out.print(accounts_table(accounts))
         for account in accounts:
             for pause in account.pauses:
-                out.print(f"[red]{account.stream} is paused, {pause}[/red]")
+                out.print(f"{account.stream} is paused, {pause}", style="red", markup=False)
             if not account.adds_up:
-                out.print(f"[red]{account.stream}: the records acknowledged are not those accounted for.[/red]")
+                out.print(f"{account.stream}: the records acknowledged are not those accounted for.", style="red")
     if not all(a.adds_up for a in accounts):
         raise typer.Exit(1)
 
