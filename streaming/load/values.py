@@ -127,12 +127,10 @@ class Breaker:
     value: Any
 
     def apply(self, frame: pl.DataFrame, rows: Int64s) -> pl.DataFrame:
-        column = frame[self.field]
-        if column.dtype == pl.Datetime:
-            broken = column.to_physical().scatter(rows, self.value).cast(column.dtype)
-        else:
-            broken = column.scatter(rows, self.value)
-        return frame.with_columns(broken.alias(self.field))
+        at = pl.int_range(pl.len()).is_in(rows)
+        dtype = frame.schema[self.field]
+        broken = pl.lit(self.value).cast(pl.Int64).cast(dtype) if dtype == pl.Datetime else pl.lit(self.value, dtype)
+        return frame.with_columns(pl.when(at).then(broken).otherwise(pl.col(self.field)).alias(self.field))
 
 
 def breakers(contract: Contract) -> list[Breaker]:
