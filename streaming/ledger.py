@@ -5,6 +5,7 @@ A record that was not acknowledged isn't in it, though it may be in the log.
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,7 +35,8 @@ class _Page:
     places: Int64s
 
     def note(self, index: int, message: Message) -> None:
-        self.places[index] = (message.partition(), message.offset(), message.timestamp()[1])
+        place: Any = (message.partition(), message.offset(), message.timestamp()[1])
+        self.places[index] = place
 
 
 @dataclass

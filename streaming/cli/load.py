@@ -24,9 +24,7 @@ def load(
     rate: Annotated[float | None, typer.Option(help="Events a second; as fast as possible if not given.")] = None,
     events: Annotated[int | None, typer.Option(help="How many events.")] = None,
     seconds: Annotated[float | None, typer.Option(help="How long, at the rate.")] = None,
-    span: Annotated[
-        float, typer.Option(help="Without a rate: seconds of event time to spread over, ending now.")
-    ] = 600,
+    span: Annotated[float, typer.Option(help="Without a rate: seconds of event time up to now.")] = 600,
     seed: Annotated[int | None, typer.Option(help="The same seed makes the same values; drawn if not given.")] = None,
     skew: Annotated[float, typer.Option(help="Zipf exponent; 0 draws all values alike.")] = 1.0,
     users: Annotated[int, typer.Option(help="How many users.")] = 10_000,
@@ -70,9 +68,8 @@ def _count(rate: float | None, events: int | None, seconds: float | None) -> int
 
 def _show(stream: str, seed: int, result: LoadResult) -> None:
     done = result.deliveries
-    shown = table(
-        stream="left", sent=RIGHT, acknowledged=RIGHT, events_per_second=RIGHT, p50=RIGHT, p95=RIGHT, p99=RIGHT
-    )
+    figures = ("sent", "acknowledged", "events_per_second", "p50", "p95", "p99")
+    shown = table(stream="left", **dict.fromkeys(figures, RIGHT))
     latencies = (f"{(result.latency(q) or 0) * 1000:.0f} ms" for q in (0.5, 0.95, 0.99))
     total = done.acknowledged.total()
     shown.add_row(stream, number(done.sent), number(total), f"{total / result.seconds:,.0f}", *latencies)

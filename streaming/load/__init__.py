@@ -1,1 +1,1 @@
-"""Synthetic traffic for any contract: a seeded generator, a paced sender, and a ledger of what the broker acknowledged."""
+"""Synthetic traffic for any contract: a seeded generator and a paced sender."""

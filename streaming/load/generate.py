@@ -1,4 +1,4 @@
-"""Records of a chosen shape. The same seed, start and shape give the same records, whatever the pace at which they are sent."""
+"""Records of a chosen shape. The same seed, start and shape give the same records, at whatever pace they are sent."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -40,7 +40,7 @@ class Shape:
         shares = (self.duplicates, self.late, self.bad)
         if min(shares) < 0 or sum(shares) > 1:
             raise UserError(
-                "the shares of duplicates, late and bad records are below 0 or above 1 together", "lower them"
+                "a share is below 0, or together they are above 1", "correct --duplicates, --late and --bad"
             )
         if self.users < 1 or self.skew < 0:
             raise UserError("there must be a user at least, and a skew of 0 or more", "correct --users and --skew")
@@ -174,9 +174,9 @@ class Generator:
     def _check(self) -> None:
         """A first try: a broken rule names the field for which no value could be made."""
         rng_state = self._rng.bit_generator.state
-        faults = sorted(self._values.impossible) or [
-            b.rule for b in breaches(self._contract, self._events(np.full(100, 1_700_000_000_000)))
-        ]
+        if not (faults := sorted(self._values.impossible)):
+            tried = self._events(np.full(100, 1_700_000_000_000))
+            faults = [b.rule for b in breaches(self._contract, tried)]
         if faults:
             raise UserError(
                 f"no value can be made for {self._contract.stream}: {faults[0]}", "use replay with a data set instead"

@@ -24,7 +24,7 @@ _TICK_SECONDS = 0.01
 class Plan:
     """How many records, and when: at a rate from `start_ms` on, or (rate None) as fast as the broker takes them.
 
-    At a rate, an event happens when it is due. Without one, the events are spread evenly over `span_seconds` before `start_ms`.
+    At a rate, an event happens when it is due. Without one, they are spread evenly over `span_seconds` before `start_ms`.
     """
 
     events: int
@@ -83,7 +83,7 @@ def load(
     on_progress: Callable[[int], None] | None = None,
     config: dict[str, Any] | None = None,
 ) -> LoadResult:
-    """Sends the plan's records. The ledger is right also when this raises: it holds what was acknowledged until then."""
+    """Sends the plan's records. The ledger is right also when this raises: it holds what was acknowledged so far."""
     kinds = Counter[str]()
     began = time.monotonic()
     with EventProducer(settings, contract, on_progress=on_progress, config=config) as producer:

@@ -6,6 +6,7 @@ https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from itertools import pairwise, repeat
 from typing import Any, cast
 
@@ -62,7 +63,7 @@ def _present(f: FieldSpec, values: pl.Series) -> Iterable[bytes]:
 def _strings(values: pl.Series) -> Iterator[bytes]:
     encoded = _to_arrow(values).dictionary_encode()
     texts = [t.encode() for t in cast(list[str], encoded.dictionary.to_pylist())]
-    pieces = [_SHORT[len(t)] + t if len(t) < len(_SHORT) else _long(len(t)) + t for t in texts]
+    pieces = [_size(len(t)) + t for t in texts]
     return map(pieces.__getitem__, cast(list[int], encoded.indices.to_pylist()))
 
 
@@ -73,7 +74,7 @@ def _maps(values: pl.Series) -> Iterator[bytes]:
     flat = list(map(bytes.__add__, _strings(entries.field("key")), _strings(entries.field("value"))))
     edges = np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths))).tolist()
     return (
-        b"".join((_long(end - start), *flat[start:end], b"\x00")) if end > start else b"\x00"
+        b"".join((_size(end - start), *flat[start:end], b"\x00")) if end > start else b"\x00"
         for start, end in pairwise(edges)
     )
 
@@ -104,5 +105,5 @@ def _long(value: int) -> bytes:
     return bytes(encoded)
 
 
-_SHORT = [_long(n) for n in range(512)]
-"""The lengths of nearly all strings."""
+_size = lru_cache(maxsize=4096)(_long)
+"""Lengths are nearly always the same few."""

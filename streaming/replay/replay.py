@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from streamgauge.contracts import Contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT, Settings
+from streamgauge.types import Int64s
 from streaming.producer.producer import EventProducer
 from streaming.replay.dataset import BadLine, read_dataset, shift
 from streaming.replay.mapping import DataMapping, find_mapping, load_mapping
@@ -72,8 +74,8 @@ def replay_files(
 ) -> list[ReplayResult]:
     """Sends every file's events, all at the same time, so that the last of each is at `end` (None: at original times).
 
-    `speed` is event time by real time; None is as fast as the broker takes them. A bad line is reported in the result and
-    raises UserError before anything is sent, unless `skip_bad`. `progress` must be started and stopped by the caller.
+    `speed` is event time by real time; None is as fast as the broker takes them. A file with bad lines
+    raises UserError and isn't sent, unless `skip_bad`. `progress` must be started and stopped by the caller.
     """
     contracts = load_contracts(settings.contracts_dir)
     end_ms = None if end is None else round(end.timestamp() * 1000)
@@ -104,9 +106,7 @@ def _replay(
     began = time.monotonic()
     data = read_dataset(path, mapping, contract)
     if data.bad_lines and not skip_bad:
-        raise UserError(
-            f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or leave them out with --skip-bad"
-        )
+        raise UserError(f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or give --skip-bad")
     events = shift(data.events, contract.event_time, end_ms)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
@@ -141,14 +141,14 @@ def _chunks(
     if speed is None:
         yield from events.iter_slices(_CHUNK)
         return
-    times = events[event_time].to_physical()
+    times: Int64s = events[event_time].to_physical().to_numpy()
     began, at = clock(), 0
     while at < events.height:
-        due = times[0] + (clock() - began) * 1000 * speed
-        upto = min(int(times.search_sorted(due, side="right")), at + _CHUNK)
+        due = int(times[0]) + (clock() - began) * 1000 * speed
+        upto = min(int(np.searchsorted(times, due, side="right")), at + _CHUNK)
         if upto > at:
             yield events.slice(at, upto - at)
             at = upto
         else:
-            wait = (times[at] - due) / 1000 / speed
+            wait = (int(times[at]) - due) / 1000 / speed
             sleep(min(max(wait, 0.001), _PACED_CHUNK_SECONDS))
