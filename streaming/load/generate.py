@@ -149,8 +149,9 @@ class Generator:
         if not len(rows):
             return frame
         chosen = self._rng.integers(0, len(self._breakers), len(rows))
-        for i in np.unique(chosen).tolist():
-            frame = self._breakers[i].apply(frame, rows[chosen == i])
+        for i, breaker in enumerate(self._breakers):
+            if (chosen == i).any():
+                frame = breaker.apply(frame, rows[chosen == i])
         return frame
 
     def _damage(self, kind: str, value: bytes, event_id: bytes) -> bytes | None:

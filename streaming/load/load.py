@@ -24,7 +24,8 @@ _TICK_SECONDS = 0.01
 class Plan:
     """How many records, and when: at a rate from `start_ms` on, or (rate None) as fast as the broker takes them.
 
-    At a rate, an event happens when it is due. Without one, they are spread evenly over `span_seconds` before `start_ms`.
+    At a rate, an event happens when it is due. Without one, they are spread evenly over the `span_seconds`
+    before `start_ms`.
     """
 
     events: int
