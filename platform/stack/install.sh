@@ -37,9 +37,17 @@ as_root() {
 has_timescaledb() { grep -q "^default_version = '$(version timescaledb)'" "$control" 2>/dev/null; }
 
 logged() { # NAME COMMAND…: its output in a file of that name, whose end is shown if it fails
-  local log=$cache/$1.log
+  local log=$cache/$1.log status
   shift
-  if ! ("$@") >"$log" 2>&1; then
+  # Not `if (…)`: bash ignores `set -e` inside a condition.
+  set +e
+  (
+    set -e
+    "$@"
+  ) >"$log" 2>&1
+  status=$?
+  set -e
+  if [ $status != 0 ]; then
     tail -n 15 "$log" >&2
     fail "that failed; its last lines are above" "the whole log: $log"
   fi
@@ -81,9 +89,7 @@ install_timescaledb() {
 }
 
 build_timescaledb() {
-  set -e
-  local work
-  work=$(mktemp -d)
+  work=$(mktemp -d) # not local: the trap needs it when the function is done
   trap 'rm -rf "$work"' EXIT
   chmod 755 "$work"
   cd "$work"
@@ -107,7 +113,7 @@ install_java_servers() {
   say "Kafka $(version kafka), Apicurio Registry $(version registry): fetching them"
   local new=$cache/new
   rm -rf "$new"
-  logged maven mvn -B -ntp -f "$here/pom.xml" package "-Dinto=$new" "-Dkafka.version=$(version kafka)" "-Dregistry.version=$(version registry)"
+  logged maven mvn -B -ntp -Dstyle.color=never -f "$here/pom.xml" package "-Dinto=$new" "-Dkafka.version=$(version kafka)" "-Dregistry.version=$(version registry)"
   rm -rf "$kafka" "$registry"
   mv "$new/kafka-"* "$new/registry-"* "$cache/"
   rm -rf "$new"
@@ -129,7 +135,6 @@ install_python() {
 }
 
 python_packages() {
-  set -e
   "$(find_python)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || fail "this is not Python 3.11" "install python3.11"
   [ -x "$venv/bin/pip" ] || "$(find_python)" -m venv --clear "$venv"
   # pip fetches uv by its hash, and uv the rest. uv doesn't read pip's configuration, so it is told of a mirror.
@@ -137,7 +142,7 @@ python_packages() {
   "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$venv/uv.lock"
   local index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
   [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
-  export VIRTUAL_ENV=$venv UV_LINK_MODE=copy
+  export VIRTUAL_ENV=$venv UV_LINK_MODE=copy UV_SYSTEM_CERTS=true
   "$venv/bin/uv" pip sync -q --require-hashes "$checkout/requirements.lock"
   "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e "$checkout"
 }
