@@ -15,7 +15,7 @@ from streamgauge.errors import UserError
 from streamgauge.kafka import admin_client
 from streamgauge.stack.credentials import ROLES, Credentials
 from streamgauge.stack.installed import java, kafka_jars, server_user
-from streamgauge.stack.layout import LOOPBACK, STACK_DIR, private_folder, stack_file, write_private
+from streamgauge.stack.layout import LOOPBACK, STACK_DIR, fresh_folder, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
 
 _SUPER_USER = "admin"
@@ -64,6 +64,7 @@ def prepare(credentials: Credentials) -> None:
     layout = credentials.layout
     user = server_user()
     folder = private_folder(layout.part("kafka"), user)
+    fresh_folder(folder / "tmp", user)
     config = folder / "server.properties"
     text = _SETTINGS.format(
         host=LOOPBACK,
@@ -107,8 +108,8 @@ def _cluster_id() -> str:
 
 
 def _java(folder: Path, *options: str) -> list[str]:
-    log4j = f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}"
-    return [str(java()), *options, log4j, "-cp", f"{kafka_jars()}/*"]
+    places = [f"-Dlog4j2.configurationFile={folder / 'log4j2.yaml'}", f"-Djava.io.tmpdir={folder / 'tmp'}"]
+    return [str(java()), *options, *places, "-cp", f"{kafka_jars()}/*"]
 
 
 def program(credentials: Credentials) -> Program:

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -98,6 +99,12 @@ def private_folder(path: Path, user: str | None = None) -> Path:
     if user is not None:
         give(path, user)
     return path
+
+
+def fresh_folder(path: Path, user: str | None = None) -> Path:
+    """For a server's temporary files: in /tmp two users' servers would stumble over each other's."""
+    shutil.rmtree(path, ignore_errors=True)
+    return private_folder(path, user)
 
 
 def give(path: Path, user: str) -> None:

@@ -4,7 +4,7 @@ import httpx
 
 from streamgauge.stack.credentials import REGISTRY_ROLE, Credentials
 from streamgauge.stack.installed import java, registry_jar, server_user
-from streamgauge.stack.layout import LOOPBACK, private_folder, write_private
+from streamgauge.stack.layout import LOOPBACK, fresh_folder, private_folder, write_private
 from streamgauge.stack.part import NotReady, Program
 
 _SETTINGS = """\
@@ -12,6 +12,7 @@ quarkus.http.host={host}
 quarkus.http.port={port}
 quarkus.management.host={host}
 quarkus.management.port={management_port}
+quarkus.http.access-log.enabled=false
 apicurio.storage.kind=sql
 apicurio.storage.sql.kind=postgresql
 apicurio.datasource.url=jdbc:postgresql://{host}:{postgres_port}/{database}
@@ -27,7 +28,9 @@ def prepare(credentials: Credentials) -> None:
     """Quarkus reads `config/application.properties` in its working folder."""
     layout = credentials.layout
     user = server_user()
-    folder = private_folder(private_folder(layout.part("registry"), user) / "config", user)
+    own = private_folder(layout.part("registry"), user)
+    fresh_folder(own / "tmp", user)
+    folder = private_folder(own / "config", user)
     settings = _SETTINGS.format(
         host=LOOPBACK,
         port=layout.port("registry"),
@@ -40,11 +43,12 @@ def prepare(credentials: Credentials) -> None:
 
 
 def program(credentials: Credentials) -> Program:
+    folder = credentials.layout.part("registry")
     options = ("-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError")
     return Program(
-        (str(java()), *options, "-jar", str(registry_jar())),
+        (str(java()), *options, f"-Djava.io.tmpdir={folder / 'tmp'}", "-jar", str(registry_jar())),
         user=server_user(),
-        directory=str(credentials.layout.part("registry")),
+        directory=str(folder),
     )
 
 
