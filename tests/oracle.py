@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any, cast
 
+import polars as pl
+
 from streamgauge.avro import parse, read_record
 from streamgauge.contracts import NO_VALUE, Contract, FieldSpec, Source
 
@@ -104,6 +106,12 @@ class Expected:
     def total(self, verdict: str) -> int:
         """`counted`, `late`, `duplicates` or `dead_letters`, over all partitions."""
         return sum(getattr(t, verdict) for t in self.partitions.values())
+
+
+def from_ledger(ledger: pl.DataFrame) -> list[LogRecord]:
+    """The log that a ledger stands for: it holds all that was acknowledged."""
+    columns = ledger.sort("partition", "offset").select("partition", "offset", "value", "ingest_ms")
+    return [LogRecord(*row) for row in columns.iter_rows()]
 
 
 def play(

@@ -110,7 +110,7 @@ def _replay(
     events = shift(data.events, contract.event_time, end_ms)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
-        for chunk in _chunks(events, contract.event_time, speed):
+        for chunk in pieces(events, contract.event_time, speed):
             producer.send(chunk)
     times = events[contract.event_time]
     return ReplayResult(
@@ -130,7 +130,7 @@ def describe_bad(bad: Sequence[BadLine], most: int = 5) -> str:
     return f"{len(bad)} bad lines: {some}{'; …' if len(bad) > most else ''}"
 
 
-def _chunks(
+def pieces(
     events: pl.DataFrame,
     event_time: str,
     speed: float | None,
