@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the passwords that compose.yaml needs, new ones each time: platform/deploy/make-env.sh > .env
+# Prints the passwords that compose.yaml needs, new ones each time: platform/deploy/make-env.sh > platform/deploy/.env
 set -euo pipefail
 umask 077
 for name in KAFKA_{ADMIN,PRODUCER,WORKER,READER} POSTGRES POSTGRES_{ADMIN,WORKER,READER,REGISTRY} REDIS_{ADMIN,WORKER,READER}; do
