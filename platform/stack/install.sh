@@ -55,7 +55,7 @@ logged() { # NAME COMMAND…: its output in a file of that name, whose end is sh
 
 install_packages() {
   local wanted=(ca-certificates "postgresql-$postgres" redis-server) missing=() package
-  [ -d "$kafka" ] && [ -d "$registry" ] || wanted+=(maven default-jre-headless)
+  [ -d "$kafka" ] && [ -d "$registry" ] || wanted+=(maven) # which brings a Java if there is none
   has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake gcc make dpkg-dev libssl-dev libkrb5-dev)
   has_ensurepip || wanted+=(python3-venv)
   for package in "${wanted[@]}"; do

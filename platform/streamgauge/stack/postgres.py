@@ -4,7 +4,8 @@ Who runs the stack is the cluster's superuser, over the unix socket in a folder 
 superuser password.
 """
 
-import getpass
+import os
+import pwd
 import subprocess
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def prepare(credentials: Credentials) -> None:
     settings = _SETTINGS.format(host=LOOPBACK, port=layout.port("postgres"), socket=folder)
     write_private(data / "postgresql.auto.conf", settings, user)
     write_private(data / "pg_hba.conf", _HBA, user)
-    write_private(data / "pg_ident.conf", f"stack {getpass.getuser()} {_SUPERUSER}\n", user)
+    write_private(data / "pg_ident.conf", f"stack {pwd.getpwuid(os.geteuid()).pw_name} {_SUPERUSER}\n", user)
 
 
 def _initdb(data: Path, user: str | None) -> None:
