@@ -35,6 +35,8 @@ def _rules(f: FieldSpec) -> Iterator[tuple[str, pl.Expr]]:
         yield "not a finite number", ~value.is_finite()
     if f.type == "timestamp-millis":
         value = value.to_physical()
+    if f.type == "string":
+        yield "holds a NUL character", value.str.contains("\0", literal=True)
     length = value.str.len_chars()
     if f.min_length is not None:
         yield f"shorter than {f.min_length}", length < f.min_length

@@ -185,13 +185,13 @@ class Pipeline:
             for row, *broke in bad.iter_rows():
                 rejected.append(Rejected(row, "contract", self._rules[broke.index(True)].name))
         if latest is not None and latest > records.earliest_ingest_ms + tolerated:
-            ahead = frame.filter(event_time > records.earliest_ingest_ms + tolerated).select(ROW, event_time)
-            known = {r.row for r in rejected}
-            for row, at in ahead.iter_rows():
-                excess = at - records.raw(row).ingest_ms - tolerated
-                if row not in known and excess > 0:
-                    detail = f"{self.contract.event_time} is {excess} ms past what the broker's clock allows"
-                    rejected.append(Rejected(row, "future", detail))
+            known = [r.row for r in rejected]
+            ahead = frame.filter(event_time > records.earliest_ingest_ms + tolerated, ~pl.col(ROW).is_in(known))
+            rows = ahead[ROW].to_numpy().astype(np.int64)
+            excess = ahead.select(event_time).to_series().to_numpy() - records.ingest_ms(rows) - tolerated
+            for row, ms in zip(rows[excess > 0].tolist(), excess[excess > 0].tolist(), strict=True):
+                detail = f"{self.contract.event_time} is {ms} ms past what the broker's clock allows"
+                rejected.append(Rejected(row, "future", detail))
         if rejected:
             frame = frame.filter(~pl.col(ROW).is_in([r.row for r in rejected]))
         return frame, rejected

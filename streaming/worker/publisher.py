@@ -19,7 +19,7 @@ from redis.exceptions import RedisError
 from streamgauge import metrics, sketches
 from streamgauge.cache import redis_client
 from streamgauge.contracts import Contract
-from streamgauge.kafka import producer_config
+from streamgauge.kafka import DEAD_LETTER_MAX_BYTES, producer_config
 from streamgauge.postgres import connect
 from streamgauge.registry import Registry, RegistryError
 from streamgauge.settings import Settings
@@ -60,7 +60,7 @@ class Publisher:
         self._store = Store(contract, "publisher")
         self._redis = redis_client(settings)
         self._replace = self._redis.register_script(_REPLACE_UNLESS_NEWER)
-        self._topics = Topics(contract, Producer(producer_config(settings)), registry)
+        self._topics = Topics(contract, Producer({**producer_config(settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES}), registry)
         self._failing: set[str] = set()
 
     def committed(self) -> None:
@@ -78,7 +78,6 @@ class Publisher:
                 self._stop.wait(1.0)
 
     def _publish_while_leading(self, connection: Connection) -> None:
-        connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
         recent, last = Recent(self._contract), 0.0
         leading = False
         while not self._stop.is_set():
@@ -100,6 +99,7 @@ class Publisher:
 
     def _tick(self, connection: Connection, recent: Recent) -> None:
         with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
             moment = recent.moment(connection)
             if moment is None:
                 return

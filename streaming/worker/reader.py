@@ -14,11 +14,10 @@ from streaming.worker.records import Records, from_messages
 
 log = logging.getLogger(__name__)
 
-BATCH_RECORDS = 50_000
+BATCH_RECORDS = 25_000
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0
-_QUEUED_KBYTES = 48 * 1024
 _SOON_SECONDS = 1.0
 
 Claim = Callable[[dict[int, tuple[int, int]]], tuple[Assignment, dict[int, int]]]
@@ -36,7 +35,6 @@ class Reader:
         self._consumer = Consumer(
             {
                 **consumer_config(settings, contract.group),
-                "queued.max.messages.kbytes": _QUEUED_KBYTES,
                 "partition.assignment.strategy": "roundrobin",
                 "session.timeout.ms": 10_000,
                 "error_cb": self._note,

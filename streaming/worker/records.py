@@ -24,7 +24,8 @@ class RawRecord:
 
 @dataclass(frozen=True)
 class Records:
-    """`raw(row)` gives one record whole; `earliest_ingest_ms` is a lower bound of every row's ingest time.
+    """`raw(row)` gives one record whole, `ingest_ms(rows)` the ingest times of some; `earliest_ingest_ms` is a lower
+    bound of all of them.
 
     `idle` maps a partition that has been read to its end to the time (epoch ms) up to which it is believed complete.
     """
@@ -34,6 +35,7 @@ class Records:
     offsets: Int64s
     earliest_ingest_ms: int
     raw: Callable[[int], RawRecord]
+    ingest_ms: Callable[[Int64s], Int64s]
     idle: dict[int, int] = field(default_factory=dict[int, int])
 
     def __len__(self) -> int:
@@ -58,11 +60,15 @@ def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
             ingest_ms=m.timestamp()[1],
         )
 
+    def ingest_ms(rows: Int64s) -> Int64s:
+        return np.array([messages[row].timestamp()[1] for row in rows.tolist()], np.int64)
+
     return Records(
         values=list(map(Message.value, messages)),
         partitions=partitions,
         offsets=offsets,
-        earliest_ingest_ms=min((messages[int(i)].timestamp()[1] for i in firsts), default=0),
+        earliest_ingest_ms=int(ingest_ms(firsts).min(initial=2**62)),
         raw=raw,
+        ingest_ms=ingest_ms,
         idle=idle,
     )

@@ -11,6 +11,7 @@ from streaming.worker.enrich import REFERENCE
 MINUTE_MS = 60_000
 MINUTE, PARTITION = "minute", "partition"
 COUNTED, LATE, DUPLICATE = "__counted", "__late", "__duplicate"
+_MAX_MAP_VALUE = 200
 VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
 
 
@@ -94,4 +95,6 @@ class RollupPlan:
         if head == "reference":
             return pl.col(REFERENCE + tail)
         entry = pl.element().struct
-        return pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()
+        value = pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()
+        # no rule bounds a map's values, and Postgres takes neither NUL in a text nor a long one in a key
+        return value.str.replace_all("\0", "\ufffd", literal=True).str.head(_MAX_MAP_VALUE)
