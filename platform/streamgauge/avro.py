@@ -42,7 +42,9 @@ def avro_schema(contract: Contract) -> dict[str, Any]:
 
 
 def counts_schema(contract: Contract) -> dict[str, Any]:
-    """A minute's count by the contract's dimensions, absolute: a later record with the same key replaces an earlier one."""
+    """A minute's count by the contract's dimensions, absolute: a later record with the same key replaces an
+    earlier one.
+    """
     minute = {"name": "minute", "type": _AVRO_TYPES["timestamp-millis"], "doc": "Start of the minute of event time."}
     counters = [{"name": n, "type": "long"} for n in ("count", "late", "duplicates")]
     return {

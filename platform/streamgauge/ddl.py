@@ -239,8 +239,7 @@ def _check_name(contract: Contract, name: str) -> None:
 COUNTERS = ("count", "late", "duplicates")
 _TIME = "timestamp with time zone"
 _TALLY = tuple(
-    Column(c, "bigint", default="0")
-    for c in ("counted", "late", "duplicates", "dead_letters", "lost", "skipped")
+    Column(c, "bigint", default="0") for c in ("counted", "late", "duplicates", "dead_letters", "lost", "skipped")
 )
 
 _STATE_TABLES = (

@@ -40,7 +40,8 @@ def configure_logs(settings: Settings, stream: TextIO = sys.stderr) -> None:
 def own_stderr() -> TextIO:
     """A stream of our own on what is stderr now, with nothing left on file descriptor 2.
 
-    polars prints its own line there for each broken block it meets, and such a line can quote a number out of the record.
+    polars prints its own line there for each broken block it meets, and such a line can quote a number out of
+    the record.
     """
     ours = os.fdopen(os.dup(2), "w", buffering=1)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -33,9 +33,7 @@ RESTARTS = _meter.create_counter(
 PUBLISH_FAILURES = _meter.create_counter(
     "streamgauge.publisher.failures", "{failure}", "Ticks that could not publish. Attributes: stream, target."
 )
-SENT = _meter.create_counter(
-    "streamgauge.producer.events", "{event}", "Delivery results. Attributes: stream, result."
-)
+SENT = _meter.create_counter("streamgauge.producer.events", "{event}", "Delivery results. Attributes: stream, result.")
 
 
 def serve_metrics(service: str, port: int) -> None:

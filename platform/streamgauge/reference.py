@@ -22,9 +22,7 @@ class Loaded:
 def find_reference(contracts: Iterable[Contract], name: str) -> ReferenceSpec:
     known = {c.reference.name: c.reference for c in contracts if c.reference}
     if name not in known:
-        raise UserError(
-            f"no contract has a reference {name!r}", f"there is {', '.join(sorted(known)) or 'none'}"
-        )
+        raise UserError(f"no contract has a reference {name!r}", f"there is {', '.join(sorted(known)) or 'none'}")
     return known[name]
 
 
@@ -36,9 +34,7 @@ def load_reference(connection: Connection, spec: ReferenceSpec, file: Path) -> L
     values = [sql.Identifier(c) for c in spec.columns]
     with connection.transaction(), connection.cursor() as cursor:
         cursor.execute(
-            sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(
-                loading, names, table
-            )
+            sql.SQL("CREATE TEMP TABLE {} ON COMMIT DROP AS SELECT {} FROM {} LIMIT 0").format(loading, names, table)
         )
         rows = 0
         with cursor.copy(sql.SQL("COPY {} ({}) FROM STDIN").format(loading, names)) as copy:

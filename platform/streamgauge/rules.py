@@ -1,4 +1,6 @@
-"""A contract's rules for a single record, as polars expressions. Producer, worker and quality checks all use these."""
+"""A contract's rules for a single record, as polars expressions. Producer, worker and quality checks all use
+these.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +25,9 @@ def violations(contract: Contract) -> list[Rule]:
     The frame has the contract's fields: a timestamp as Datetime, a map as a list of structs of key and value.
     """
     return [
-        Rule(f"{f.name}: {name}", f.name, broken.fill_null(False)) for f in contract.fields for name, broken in _rules(f)
+        Rule(f"{f.name}: {name}", f.name, broken.fill_null(False))
+        for f in contract.fields
+        for name, broken in _rules(f)
     ]
 
 

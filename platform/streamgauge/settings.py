@@ -1,7 +1,7 @@
 """Settings from the environment (`STREAMGAUGE_…`), then from the role's credentials file, then defaults.
 
-A role is a set of logins with only the rights its processes need. The local stack writes a credentials file for each;
-elsewhere the environment holds them.
+A role is a set of logins with only the rights its processes need. The local stack writes a credentials file for
+each; elsewhere the environment holds them.
 """
 
 import os

@@ -127,7 +127,7 @@ def _replay(
 
 def describe_bad(bad: Sequence[BadLine], most: int = 5) -> str:
     some = "; ".join(f"line {b.line}: {b.reason}" for b in bad[:most])
-    return f"{len(bad)} bad lines: {some}{'; …' if len(bad) > most else ''}"
+    return f"bad lines ({len(bad)}): {some}{'; …' if len(bad) > most else ''}"
 
 
 def pieces(

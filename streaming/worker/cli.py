@@ -16,9 +16,7 @@ from streaming.worker.process import run_worker
 
 
 def worker(
-    stream: Annotated[
-        list[str] | None, typer.Argument(help="Streams to work on; all if none is named.")
-    ] = None,
+    stream: Annotated[list[str] | None, typer.Argument(help="Streams to work on; all if none is named.")] = None,
 ) -> None:
     """Run a stream worker in the foreground, until SIGTERM or Ctrl-C."""
     settings = Settings.for_role("worker")
@@ -34,9 +32,7 @@ def worker(
 
 def resume(
     stream: Annotated[str, typer.Argument(help="The stream whose partitions to resume.")],
-    partition: Annotated[
-        int | None, typer.Argument(help="One partition; all paused ones if none is named.")
-    ] = None,
+    partition: Annotated[int | None, typer.Argument(help="One partition; all paused ones if none is named.")] = None,
 ) -> None:
     """Let the worker go on with partitions that the dead-letter limit paused."""
     settings = Settings.for_role("admin")
@@ -47,8 +43,6 @@ def resume(
             (contract.topic, partition, partition),
         ).fetchall()
     if not rows:
-        raise UserError(
-            f"nothing is paused in {stream}", "`streamgauge streams` shows what each stream is doing"
-        )
+        raise UserError(f"nothing is paused in {stream}", "`streamgauge streams` shows what each stream is doing")
     resumed = ", ".join(str(r[0]) for r in sorted(rows))
     Console().print(f"{stream}: partition {resumed} goes on; the worker notices within 5 s")

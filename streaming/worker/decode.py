@@ -1,9 +1,9 @@
 """From framed Avro records to one polars frame, whole batches at a time.
 
-The records of one writer schema are joined into a single Avro container block, which polars reads at once. Each record's
-five framing bytes are read as its first field, and a random marker is put behind each record as its last: a record that is
-too short or too long can't hide, because it moves a marker. A block with a bad record is halved until the record stands
-alone; fastavro then gives the reason.
+The records of one writer schema are joined into a single Avro container block, which polars reads at once. Each
+record's five framing bytes are read as its first field, and a random marker is put behind each record as its
+last: a record that is too short or too long can't hide, because it moves a marker. A block with a bad record is
+halved until the record stands alone; fastavro then gives the reason.
 """
 
 import io
@@ -90,9 +90,7 @@ class Decoder:
             return Rejected(-1, "empty", "the record has no value")
         schema_id = schema_id_of(header)
         if schema_id is None:
-            return Rejected(
-                -1, "undecodable", "not framed Avro: a zero byte and a four-byte schema id come first"
-            )
+            return Rejected(-1, "undecodable", "not framed Avro: a zero byte and a four-byte schema id come first")
         if schema_id not in self._writers:
             schema = self._schema_of(schema_id)
             if schema is None:
@@ -100,9 +98,7 @@ class Decoder:
             try:
                 self._writers[schema_id] = _Writer(schema, header, self._fields)
             except (ValueError, TypeError) as e:
-                return Rejected(
-                    -1, "undecodable", f"schema {schema_id} can't be read as this contract's: {e}"
-                )
+                return Rejected(-1, "undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
         return self._writers[schema_id]
 
 
@@ -141,18 +137,14 @@ class _Writer:
         self._container_head = _container_head(json.dumps(block_schema).encode())
         self._columns = [_HEADER, *(f.name for f in fields if f.name in written), _MARKER]
         self._select = [
-            (pl.col(f.name) if f.name in written else pl.lit(f.default))
-            .cast(POLARS_TYPES[f.type])
-            .alias(f.name)
+            (pl.col(f.name) if f.name in written else pl.lit(f.default)).cast(POLARS_TYPES[f.type]).alias(f.name)
             for f in fields
         ]
 
     def read(self, values: list[bytes], rows: Sequence[int]) -> list["pl.DataFrame | Rejected"]:
         whole = self._read_block(values)
         if whole is not None:
-            numbers = (
-                pl.Series(ROW, rows, dtype=pl.UInt32) if len(rows) else pl.Series(ROW, [], dtype=pl.UInt32)
-            )
+            numbers = pl.Series(ROW, rows, dtype=pl.UInt32) if len(rows) else pl.Series(ROW, [], dtype=pl.UInt32)
             return [whole.with_columns(numbers)]
         if len(values) <= _SMALL:
             return [self._read_one(v, r) for v, r in zip(values, rows, strict=True)]
@@ -171,8 +163,7 @@ class _Writer:
             intact = (
                 frame.height == len(values)
                 and frame.select(
-                    (pl.col(_MARKER) == pl.lit(marker)).all()
-                    & (pl.col(_HEADER) == pl.lit(self._header)).all()
+                    (pl.col(_MARKER) == pl.lit(marker)).all() & (pl.col(_HEADER) == pl.lit(self._header)).all()
                 ).item()
             )
             return frame.select(self._select) if intact else None

@@ -24,9 +24,5 @@ class Reference:
     def enrich(self, events: pl.DataFrame) -> pl.DataFrame:
         """Adds the reference columns; an unknown key gets the contract's `unknown`. Rows keep their order."""
         renamed = self.table.rename({c: REFERENCE + c for c in self.spec.columns})
-        joined = events.join(
-            renamed, left_on=self.spec.key, right_on="key", how="left", maintain_order="left"
-        )
-        return joined.with_columns(
-            pl.col(REFERENCE + c).fill_null(self.spec.unknown) for c in self.spec.columns
-        )
+        joined = events.join(renamed, left_on=self.spec.key, right_on="key", how="left", maintain_order="left")
+        return joined.with_columns(pl.col(REFERENCE + c).fill_null(self.spec.unknown) for c in self.spec.columns)

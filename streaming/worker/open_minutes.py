@@ -1,7 +1,7 @@
 """The sketches of the minutes that can still change, as one partition has added them up.
 
-Sketches can't be merged in SQL, so each partition's are kept here and written whole. They start from what Postgres holds
-when the partition is taken over, and go when the watermark leaves no way to change them.
+Sketches can't be merged in SQL, so each partition's are kept here and written whole. They start from what
+Postgres holds when the partition is taken over, and go when the watermark leaves no way to change them.
 """
 
 from collections import deque

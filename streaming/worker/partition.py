@@ -34,10 +34,10 @@ class PartitionState:
     seen: Seen = field(default_factory=Seen)
     paused: bool = False
 
-    def advance(
-        self, next_offset: int, watermark: int | None, offsets: Int64s, generations: Int64s
-    ) -> Progress:
-        """Moves on to `next_offset`. `offsets` and `generations` are those of the valid events on the way, in order."""
+    def advance(self, next_offset: int, watermark: int | None, offsets: Int64s, generations: Int64s) -> Progress:
+        """Moves on to `next_offset`. `offsets` and `generations` are those of the valid events on the way, in
+        order.
+        """
         firsts = np.unique(generations, return_index=True)[1]
         known = dict(self.progress.generations)
         for i in firsts:
@@ -56,11 +56,7 @@ class PartitionState:
     def generations_at(self, offsets: Int64s) -> Int64s:
         starts = np.array([o for _, o in self.progress.generations], np.int64)
         names = np.array([g for g, _ in self.progress.generations], np.int64)
-        return (
-            names[np.maximum(np.searchsorted(starts, offsets, side="right") - 1, 0)]
-            if len(names)
-            else offsets[:0]
-        )
+        return names[np.maximum(np.searchsorted(starts, offsets, side="right") - 1, 0)] if len(names) else offsets[:0]
 
 
 @dataclass(frozen=True)

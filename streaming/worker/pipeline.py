@@ -1,4 +1,6 @@
-"""The speed layer's logic, from records to what one transaction writes. Talks to nothing but the schema registry's cache."""
+"""The speed layer's logic, from records to what one transaction writes. Talks to nothing but the schema registry's
+cache.
+"""
 
 import time
 from collections import deque
@@ -50,8 +52,8 @@ class PartitionDelta:
 class Delta:
     """What one transaction adds.
 
-    `minutes` has a column for each of the minutes table but `upto`; `minute` in epoch ms, sketches as bytes or null.
-    `tops` are rows (minute, partition, top, sketch).
+    `minutes` has a column for each of the minutes table but `upto`; `minute` in epoch ms, sketches as bytes or
+    null. `tops` are rows (minute, partition, top, sketch).
     """
 
     partitions: list[PartitionDelta]
@@ -79,9 +81,7 @@ class _Limit:
 class Pipeline:
     """One worker's share of a stream: the partitions it owns, and their open minutes."""
 
-    def __init__(
-        self, contract: Contract, schema_of: SchemaOf, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, contract: Contract, schema_of: SchemaOf, clock: Callable[[], float] = time.monotonic) -> None:
         self.contract = contract
         self.states: dict[int, PartitionState] = {}
         self.reference = Reference.empty(contract.reference) if contract.reference else None
@@ -162,10 +162,7 @@ class Pipeline:
             partitions,
             minutes,
             tops,
-            [
-                DeadLetter(records.raw(r.row), r.reason, r.detail)
-                for r in (rejected[i] for i in sorted(kept_rejected))
-            ],
+            [DeadLetter(records.raw(r.row), r.reason, r.detail) for r in (rejected[i] for i in sorted(kept_rejected))],
             earliest,
         )
 
@@ -199,7 +196,9 @@ class Pipeline:
     def _apply_limit(
         self, state: PartitionState, dead: Int64s, rejected_rows: Int64s, new: Bools
     ) -> tuple[str | None, Int64s]:
-        """Pauses the partition before the first dead letter over the limit: the rows from there on are no longer new."""
+        """Pauses the partition before the first dead letter over the limit: the rows from there on are no longer
+        new.
+        """
         limit, now = self._limits[state.progress.partition], self._clock()
         left = limit.left(now)
         pause = None
@@ -221,9 +220,7 @@ class Pipeline:
                 continue
             before = state.progress
             if before.watermark is not None and complete_to > before.watermark:
-                deltas.append(
-                    PartitionDelta(before, state.advance(before.next_offset, complete_to, nothing, nothing))
-                )
+                deltas.append(PartitionDelta(before, state.advance(before.next_offset, complete_to, nothing, nothing)))
         return deltas
 
     def _roll_up(

@@ -33,9 +33,7 @@ def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, handler)
-    threads = [
-        threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream) for c in contracts
-    ]
+    threads = [threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream) for c in contracts]
     for thread in threads:
         thread.start()
     log.info("worker for %s", ", ".join(c.stream for c in contracts))

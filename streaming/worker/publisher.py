@@ -1,7 +1,9 @@
-"""What the speed layer publishes after its commits: top-N and latest minutes to Redis, minute counts and dead letters to Kafka.
+"""What the speed layer publishes after its commits: top-N and latest minutes to Redis, minute counts and dead
+letters to Kafka.
 
-All of it is read from Postgres over all partitions and written as absolute values: a tick that fails or is repeated does no
-harm, and Redis can be lost at any time. One worker publishes for a stream at a time; an advisory lock says which.
+All of it is read from Postgres over all partitions and written as absolute values: a tick that fails or is
+repeated does no harm, and Redis can be lost at any time. One worker publishes for a stream at a time; an
+advisory lock says which.
 """
 
 import json
@@ -50,9 +52,7 @@ return 1
 class Publisher:
     """Runs in a thread of its own; nothing it waits for holds a commit up."""
 
-    def __init__(
-        self, settings: Settings, contract: Contract, registry: Registry, stop: threading.Event
-    ) -> None:
+    def __init__(self, settings: Settings, contract: Contract, registry: Registry, stop: threading.Event) -> None:
         self._settings = settings
         self._contract = contract
         self._stop = stop
@@ -60,7 +60,9 @@ class Publisher:
         self._store = Store(contract, "publisher")
         self._redis = redis_client(settings)
         self._replace = self._redis.register_script(_REPLACE_UNLESS_NEWER)
-        self._topics = Topics(contract, Producer({**producer_config(settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES}), registry)
+        # a dead letter is longer than its record by the headers that say where it came from
+        producer = Producer({**producer_config(settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES})
+        self._topics = Topics(contract, producer, registry)
         self._failing: set[str] = set()
 
     def committed(self) -> None:
@@ -69,9 +71,7 @@ class Publisher:
     def run(self) -> None:
         while not self._stop.is_set():
             try:
-                with connect(
-                    self._settings, autocommit=True, application="streamgauge-publisher"
-                ) as connection:
+                with connect(self._settings, autocommit=True, application="streamgauge-publisher") as connection:
                     self._publish_while_leading(connection)
             except psycopg.Error as e:
                 self._note("Postgres", e)
@@ -113,9 +113,7 @@ class Publisher:
                 (NotAcknowledged, KafkaException, RegistryError),
                 lambda: self._counts(connection, moment, changed),
             )
-        self._attempt(
-            "dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection)
-        )
+        self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
 
     def _to_redis(self, recent: Recent, moment: Moment, totals: list[tuple[int, int, int, int]]) -> None:
         stamp: dict[str, Any] = {

@@ -66,9 +66,7 @@ class Recent:
         for partition, offset in moment.offsets.items():
             read_to = self._read_to.get(partition, -1)
             if offset > read_to:
-                for minute, p, top, data in connection.execute(
-                    query, (partition, read_to, oldest), binary=True
-                ):
+                for minute, p, top, data in connection.execute(query, (partition, read_to, oldest), binary=True):
                     self._sketches[int(minute), top][p] = sketches.load_frequent(data)
                     self._merged.pop((int(minute), top), None)
                 self._read_to[partition] = offset

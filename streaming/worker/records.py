@@ -24,10 +24,11 @@ class RawRecord:
 
 @dataclass(frozen=True)
 class Records:
-    """`raw(row)` gives one record whole, `ingest_ms(rows)` the ingest times of some; `earliest_ingest_ms` is a lower
-    bound of all of them.
+    """`raw(row)` gives one record whole, `ingest_ms(rows)` the ingest times of some; `earliest_ingest_ms` is a
+    lower bound of all of them.
 
-    `idle` maps a partition that has been read to its end to the time (epoch ms) up to which it is believed complete.
+    `idle` maps a partition that has been read to its end to the time (epoch ms) up to which it is believed
+    complete.
     """
 
     values: list[bytes | None]
@@ -43,7 +44,9 @@ class Records:
 
 
 def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
-    """The columns of consumed messages. Log-append time never falls within a partition, so its first row is its earliest."""
+    """The columns of consumed messages. Log-append time never falls within a partition, so its first row is its
+    earliest.
+    """
     count = len(messages)
     partitions = np.fromiter(map(Message.partition, messages), np.int64, count)
     offsets = np.fromiter(map(Message.offset, messages), np.int64, count)
@@ -57,11 +60,11 @@ def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
             key=m.key(),
             value=m.value(),
             headers=cast(list[tuple[str, bytes | None]], m.headers() or []),
-            ingest_ms=m.timestamp()[1],
+            ingest_ms=_ingest_ms(m),
         )
 
     def ingest_ms(rows: Int64s) -> Int64s:
-        return np.array([messages[row].timestamp()[1] for row in rows.tolist()], np.int64)
+        return np.array([_ingest_ms(messages[row]) for row in rows.tolist()], np.int64)
 
     return Records(
         values=list(map(Message.value, messages)),
@@ -72,3 +75,7 @@ def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
         ingest_ms=ingest_ms,
         idle=idle,
     )
+
+
+def _ingest_ms(message: Message) -> int:
+    return message.timestamp()[1]

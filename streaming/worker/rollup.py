@@ -17,7 +17,8 @@ VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
 
 @dataclass(frozen=True)
 class Rolled:
-    """`minutes`: a row per minute, partition and dimensions, with counts, sums and, as lists, what the sketches take in.
+    """`minutes`: a row per minute, partition and dimensions, with counts, sums and, as lists, what the sketches
+    take in.
 
     `tops`: by the name of each top-N, a row per minute and partition with the lists `keys` and `weights`.
     """
@@ -50,10 +51,7 @@ class RollupPlan:
             counted.sum().cast(pl.Int64).alias("count"),
             pl.col(LATE).sum().cast(pl.Int64).alias("late"),
             pl.col(DUPLICATE).sum().cast(pl.Int64).alias("duplicates"),
-            *(
-                pl.col(d.name).filter(counted).drop_nulls().unique().alias(VALUES + d.name)
-                for d in rollup.distinct
-            ),
+            *(pl.col(d.name).filter(counted).drop_nulls().unique().alias(VALUES + d.name) for d in rollup.distinct),
         ]
         for m in rollup.measures:
             value = pl.col(m.name)

@@ -1,11 +1,13 @@
 """The event ids one partition remembers, to find duplicates.
 
-An id is kept as a 64-bit hash in the generation its event fell into: an equal share of the duplicate horizon, counted on the
-partition's watermark. A generation is a few sorted arrays that are merged as they grow. What is remembered depends only on
-the log's order, never on where batches begin, so a restart that reads the remembered generations again finds the same.
+An id is kept as a 64-bit hash in the generation its event fell into: an equal share of the duplicate horizon,
+counted on the partition's watermark. A generation is a few sorted arrays that are merged as they grow. What is
+remembered depends only on the log's order, never on where batches begin, so a restart that reads the remembered
+generations again finds the same.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -51,7 +53,7 @@ class Seen:
 def _equal_runs(values: Int64s) -> Iterator[slice]:
     borders = np.flatnonzero(np.diff(values)) + 1
     edges = [0, *borders.tolist(), len(values)]
-    return (slice(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b)
+    return (slice(a, b) for a, b in pairwise(edges) if a < b)
 
 
 def _sort_first_come_first(hashes: UInt64s) -> tuple[Int64s, UInt64s, Bools]:
@@ -70,7 +72,9 @@ def _sort_first_come_first(hashes: UInt64s) -> tuple[Int64s, UInt64s, Bools]:
 
 
 def _add(runs: list[UInt64s], new: UInt64s) -> None:
-    """Appends a sorted run, merging while the last is not much smaller: few runs, each id moved a logarithmic number of times."""
+    """Appends a sorted run, merging while the last is not much smaller: few runs, each id moved a logarithmic
+    number of times.
+    """
     if not len(new):
         return
     runs.append(new)

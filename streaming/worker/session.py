@@ -1,7 +1,8 @@
 """One stream's worker, from joining the group to the first failure: reader, pipeline and committer, a thread each.
 
-A session that fails is thrown away whole and a new one begins from what Postgres and the log hold: there is one way to start,
-and it is the way to recover. What passes by itself (Postgres or the registry away) is waited for inside the session.
+A session that fails is thrown away whole and a new one begins from what Postgres and the log hold: there is one
+way to start, and it is the way to recover. What passes by itself (Postgres or the registry away) is waited for
+inside the session.
 """
 
 import logging
@@ -35,6 +36,7 @@ _STAY_SECONDS = 2.0
 """How long the reader waits for the pipeline before it pauses its partitions and polls, to stay in the group."""
 _DRAIN_SECONDS = 3.0
 _TICK = 0.1
+_AFTER_PAUSE = "see `streamgauge dead-letters list`, then `streamgauge resume STREAM`"
 
 T = TypeVar("T")
 
@@ -219,19 +221,14 @@ class Session:
             self._offsets[p.after.partition] = p.after.next_offset
             if p.pause:
                 self._paused.add(p.after.partition)
-                log.error(
-                    "%s: partition %d is paused: %s; look at `streamgauge dead-letters list`, then `streamgauge resume %s`",
-                    stream, p.after.partition, p.pause, stream,
-                )  # fmt: skip
+                log.error("%s: partition %d is paused: %s; %s", stream, p.after.partition, p.pause, _AFTER_PAUSE)
         for verdict in ("counted", "late", "duplicates", "dead_letters"):
             count = sum(getattr(p, verdict) for p in delta.partitions)
             if count:
                 metrics.EVENTS.add(count, {"stream": stream, "verdict": verdict})
         metrics.COMMIT_SECONDS.record(seconds, {"stream": stream})
         if delta.earliest_ingest_ms is not None:
-            metrics.READABLE_SECONDS.record(
-                max(0.0, time.time() - delta.earliest_ingest_ms / 1000), {"stream": stream}
-            )
+            metrics.READABLE_SECONDS.record(max(0.0, time.time() - delta.earliest_ingest_ms / 1000), {"stream": stream})
 
     def _look_after(self, connection: Connection, pipeline: Pipeline | None) -> Connection:
         try:
@@ -265,9 +262,7 @@ class Session:
                 pause = min(pause * 2, 5.0)
             else:
                 if pause > 0.1:
-                    log.info(
-                        "%s: %s is back after %.1f s", self._contract.stream, what, time.monotonic() - since
-                    )
+                    log.info("%s: %s is back after %.1f s", self._contract.stream, what, time.monotonic() - since)
                 return result
 
     def _put(self, to: "queue.Queue[T | None]", item: T | None) -> bool:

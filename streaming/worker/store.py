@@ -1,7 +1,8 @@
 """The worker's side of Postgres: taking partitions over, and one fenced transaction a batch.
 
-Whoever takes a partition over raises its epoch. A commit compares and sets the epoch and the offset first, so that a worker
-that was cut off changes nothing, and one that repeats a commit whose answer was lost finds it done.
+Whoever takes a partition over raises its epoch. A commit compares and sets the epoch and the offset first, so
+that a worker that was cut off changes nothing, and one that repeats a commit whose answer was lost finds it
+done.
 """
 
 from collections.abc import Iterable, Sequence
@@ -30,16 +31,16 @@ class Fenced(Exception):
 
 
 class Store:
-    """Statements for one contract. Every method uses the connection it is given and leaves it outside a transaction."""
+    """Statements for one contract. Every method uses the connection it is given and leaves it outside a
+    transaction.
+    """
 
     def __init__(self, contract: Contract, owner: str) -> None:
         self._contract = contract
         self._owner = owner
         self._columns, self._upsert_minutes = self._minutes_statement()
 
-    def claim(
-        self, connection: Connection, partition: int, low: int, high: int
-    ) -> tuple[Progress, str | None]:
+    def claim(self, connection: Connection, partition: int, low: int, high: int) -> tuple[Progress, str | None]:
         """Takes a partition over. `low` and `high` are the ends of its log.
 
         Returns where it stands, and why it is paused if it is. What the log no longer has is recorded as a gap.
@@ -74,9 +75,7 @@ class Store:
                     partition,
                     f"the log ends at {high}, before the committed offset {next_offset}",
                 )
-            cursor.execute(
-                "select reason from stream_pauses where topic = %s and partition = %s", (topic, partition)
-            )
+            cursor.execute("select reason from stream_pauses where topic = %s and partition = %s", (topic, partition))
             paused = cursor.fetchone()
         remembered = tuple(zip(generations, offsets, strict=True))
         return Progress(partition, next_offset, epoch, watermark, remembered), paused[0] if paused else None
@@ -106,8 +105,8 @@ class Store:
                         opened.put(progress.partition, int(minute), key, load(data))
         if pipeline.top:
             query = sql.SQL(
-                "select extract(epoch from minute)::bigint * 1000, top, sketch from {} where partition = %s and minute >= "
-                + _AT.format("%s")
+                "select extract(epoch from minute)::bigint * 1000, top, sketch from {}"
+                " where partition = %s and minute >= " + _AT.format("%s")
             ).format(sql.Identifier(self._contract.top_table))
             for minute, top, data in connection.execute(query, (progress.partition, first), binary=True):
                 if top in pipeline.top:
@@ -177,16 +176,17 @@ class Store:
         connection.execute(self._upsert_minutes, [rows[c].to_list() for c in self._columns])
 
     def _minutes_statement(self) -> tuple[list[str], sql.Composed]:
-        """The columns and the upsert that takes an array of each. Rows come sorted by key. Counts and sums are added, sketches replaced: a partition's rows have one writer."""
+        """The columns and the upsert that takes an array of each. Rows come sorted by key. Counts and sums are
+        added, sketches replaced: a partition's rows have one writer.
+        """
         c = self._contract
         types: dict[str, LiteralString] = {MINUTE: "bigint", PARTITION: "int"}
         types |= dict.fromkeys(c.dimension_names, "text")
         types |= dict.fromkeys(("count", "late", "duplicates"), "bigint")
         updates: dict[str, LiteralString] = dict.fromkeys(("count", "late", "duplicates"), "{t}.{c} + excluded.{c}")
         for m in c.rollup.measures:
-            types |= {f"{m.name}_n": "bigint"} | {
-                f"{m.name}_{s}": "double precision" for s in ("sum", "min", "max")
-            }
+            types[f"{m.name}_n"] = "bigint"
+            types |= dict.fromkeys((f"{m.name}_{s}" for s in ("sum", "min", "max")), "double precision")
             updates |= {f"{m.name}_{s}": "{t}.{c} + excluded.{c}" for s in ("n", "sum")}
             updates |= {
                 f"{m.name}_min": "least({t}.{c}, excluded.{c})",
@@ -270,9 +270,7 @@ class Store:
         )
 
     def paused(self, connection: Connection) -> set[int]:
-        rows = connection.execute(
-            "select partition from stream_pauses where topic = %s", (self._contract.topic,)
-        )
+        rows = connection.execute("select partition from stream_pauses where topic = %s", (self._contract.topic,))
         return {row[0] for row in rows}
 
     def unforwarded(self, connection: Connection, limit: int) -> list[tuple[RawRecord, str]]:

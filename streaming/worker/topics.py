@@ -28,7 +28,9 @@ class Topics:
         self._frame: bytes | None = None
 
     def send_counts(self, rows: Sequence[tuple[Any, ...]]) -> None:
-        """`rows` are (minute in epoch ms, dimensions …, count, late, duplicates). The key is minute and dimensions."""
+        """`rows` are (minute in epoch ms, dimensions …, count, late, duplicates). The key is minute and
+        dimensions.
+        """
         topic, subject = self._contract.topic_spec.countsTopic, self._contract.counts_subject
         if topic is None or subject is None:
             return
@@ -63,9 +65,7 @@ class Topics:
     ) -> None:
         while True:
             try:
-                self._producer.produce(
-                    topic, key=key, value=value, headers=list(headers), on_delivery=self._delivered
-                )
+                self._producer.produce(topic, key=key, value=value, headers=list(headers), on_delivery=self._delivered)
                 return
             except BufferError:
                 self._producer.poll(0.1)

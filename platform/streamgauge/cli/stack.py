@@ -1,9 +1,11 @@
 """The commands `streamgauge stack …`."""
 
 import subprocess
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from streamgauge.cli.output import RIGHT, Json, console, duration, print_json, table
 from streamgauge.stack.control import Health, Stack
@@ -45,15 +47,19 @@ def status(as_json: Json = False) -> None:
     elif not stack.running:
         console().print(f"The stack {stack.layout.instance} is down; `streamgauge stack up` starts it.")
     else:
-        shown = table(part="left", state="left", port=RIGHT, pid=RIGHT, up=RIGHT, problem="left")
-        for h in found:
-            process = h.process
-            pid, up_for = (str(process.pid), duration(process.up_seconds)) if process and process.pid else ("-", "-")
-            port = str(stack.layout.port(h.part.ports[0]))
-            shown.add_row(h.part.name, h.state, port, pid, up_for, h.problem or "")
-        console().print(shown)
+        console().print(health_table(stack, found))
     if not all(h.ready for h in found if not h.part.optional):
         raise typer.Exit(1)
+
+
+def health_table(stack: Stack, found: Sequence[Health]) -> Table:
+    shown = table(part="left", state="left", port=RIGHT, pid=RIGHT, up=RIGHT, problem="left")
+    for h in found:
+        process = h.process
+        pid, up_for = (str(process.pid), duration(process.up_seconds)) if process and process.pid else ("-", "-")
+        port = str(stack.layout.port(h.part.ports[0]))
+        shown.add_row(h.part.name, h.state, port, pid, up_for, h.problem or "")
+    return shown
 
 
 def _row(stack: Stack, health: Health) -> dict[str, object]:

@@ -1,0 +1,156 @@
+"""`streamgauge demo`: the real servers, the real data, the numbers, in one command."""
+
+import time
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import typer
+from psycopg import sql
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from streamgauge.accounts import Account, read_accounts
+from streamgauge.apply.execute import apply
+from streamgauge.cli.output import RIGHT, console, duration, moment, number, table
+from streamgauge.cli.stack import health_table
+from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.errors import UserError
+from streamgauge.kafka import admin_client
+from streamgauge.postgres import Connection, connect_or_explain
+from streamgauge.reference import find_reference, load_reference
+from streamgauge.rollups import MINUTE, latest_minute, read_top
+from streamgauge.settings import CHECKOUT, Settings
+from streamgauge.stack.control import Stack
+from streaming.replay.replay import ReplayResult, progress_bars, replay_files
+
+DATA = CHECKOUT / "examples" / "data"
+FILES = ("github_events.jsonl.gz", "openstack_logs.jsonl.gz", "cloudwatch_metrics.jsonl.gz")
+_CATCH_UP_SECONDS = 120.0
+_SHOWN = 5
+_NAME = "streamgauge demo"
+
+
+def demo() -> None:
+    """Start the stack, replay the real data so that it ends now, and show what became of it."""
+    out = console()
+    steps = Console(stderr=True)
+    stack = Stack()
+    began = time.monotonic()
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=steps) as progress:
+        task = progress.add_task("starting the servers")
+        stack.up(say=progress.console.print)
+        admin, reader = Settings.for_role("admin"), Settings.for_role("reader")
+        contracts = load_contracts(admin.contracts_dir)
+        progress.update(task, description="applying the contracts")
+        changes = len(apply(admin, contracts).changes)
+        progress.console.print(f"contracts applied: {number(changes)} changes")
+        with connect_or_explain(admin, application=_NAME) as connection:
+            load_reference(connection, find_reference(contracts, "actors"), DATA / "github_actors.csv")
+        progress.update(task, description="starting the worker")
+        stack.start_program("worker")
+        progress.remove_task(task)
+    end, again = _replay_end(stack.layout.root)
+    with progress_bars(console=steps) as bars:
+        results = replay_files(Settings.for_role("producer"), [DATA / f for f in FILES], end=end, progress=bars)
+    with connect_or_explain(reader, autocommit=True, application=_NAME) as connection:
+        accounts = _when_caught_up(connection, reader, contracts, steps)
+        out.print(f"\nReplayed so that the last event happened at {moment(end)}; all done in "
+                  f"{duration(time.monotonic() - began)}.\n")  # fmt: skip
+        out.print(_books(results, accounts))
+        if again:
+            out.print(
+                "These events were sent before, with the same ids and times: what was still remembered is a duplicate,"
+                " what is older than the watermark allows is late, and nothing is counted twice."
+            )
+        user_events, system_events = (find_contract(contracts, s) for s in ("user_events", "system_events"))
+        out.print(_ranking("\nuser_events by event_type", _by_dimension(connection, user_events, "event_type")))
+        out.print(_ranking("\nbusiest users of the last hour of user_events", _busiest_users(connection, user_events)))
+        out.print(_ranking("\nsystem_events by service", _by_dimension(connection, system_events, "service")))
+    out.print()
+    out.print(health_table(stack, stack.health()))
+    out.print(_NEXT)
+    if not all(a.adds_up for a in accounts):
+        raise typer.Exit(1)
+
+
+_NEXT = """
+What to try next
+  streamgauge top                                    what happens most, live
+  streamgauge rollups user_events --window 5m        minute rollups merged to any window
+  streamgauge load user_events --rate 2000 --seconds 60 --bad 0.001
+  streamgauge dead-letters list                      and what was wrong with the bad ones
+  streamgauge doctor                                 is all well?
+  make down                                          stop; make reset deletes what was stored
+(the command is .venv/bin/streamgauge)"""
+
+
+def _replay_end(folder: Path) -> tuple[datetime, bool]:
+    """When the replayed data ends, and whether it was replayed before: the first demo's now is every later one's
+    too.
+    """
+    note = folder / "demo-replayed-to"
+    if note.exists():
+        return datetime.fromisoformat(note.read_text()), True
+    end = datetime.now(UTC)
+    note.write_text(end.isoformat())
+    return end, False
+
+
+def _when_caught_up(
+    connection: Connection, settings: Settings, contracts: Sequence[Contract], steps: Console
+) -> list[Account]:
+    client = admin_client(settings)
+    until = time.monotonic() + _CATCH_UP_SECONDS
+    with steps.status("the worker catches up") as status:
+        while True:
+            accounts = read_accounts(connection, client, contracts)
+            lag = sum(a.lag for a in accounts)
+            if not lag:
+                return accounts
+            if time.monotonic() > until:
+                raise UserError(f"the worker is still {lag:,} records behind", "see `streamgauge stack logs worker`")
+            status.update(f"the worker catches up: {lag:,} records to go")
+            time.sleep(0.2)
+
+
+def _ranking(title: str, rows: Iterable[tuple[str, int]]) -> Table:
+    shown = table(key="left", count=RIGHT)
+    shown.title = title
+    shown.title_justify = "left"
+    for key, count in rows:
+        shown.add_row(escape(key), number(count))
+    return shown
+
+
+def _by_dimension(connection: Connection, contract: Contract, dimension: str) -> list[tuple[str, int]]:
+    query = sql.SQL("SELECT {0}, sum(count)::bigint FROM {1} GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {2}").format(
+        sql.Identifier(dimension), sql.Identifier(f"{contract.stream}_1h"), sql.Literal(_SHOWN)
+    )
+    return [(key, count) for key, count in connection.execute(query)]
+
+
+def _busiest_users(connection: Connection, contract: Contract) -> list[tuple[str, int]]:
+    newest = latest_minute(connection, contract)
+    if newest is None:
+        return []
+    end = newest + MINUTE
+    top = read_top(connection, contract, "users", end - 60 * MINUTE, end, _SHOWN)
+    return [(item.key, item.count) for item in top.items]
+
+
+def _books(results: Sequence[ReplayResult], accounts: Sequence[Account]) -> Table:
+    figures = ("acknowledged", "counted", "late", "duplicates", "dead_letters")
+    shown = table(stream="left", sent=RIGHT, **dict.fromkeys(figures, RIGHT), watermark="left", freshness=RIGHT)
+    sent = {r.stream: r.sent for r in results}
+    for a in accounts:
+        shown.add_row(
+            a.stream,
+            number(sent.get(a.stream, 0)),
+            *(number(getattr(a, f)) for f in figures),
+            moment(a.watermark),
+            duration(a.freshness_seconds),
+        )
+    return shown
