@@ -241,6 +241,8 @@ def read(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str, 
         if f.name not in written and f.required and f.default is None:
             return "undecodable"
         event[f.name] = written.get(f.name, f.default)
+        if f.type == "string" and event[f.name] is not None and not isinstance(event[f.name], str):
+            return "undecodable"
         if f.type == "int" and event[f.name] is not None and not -(2**31) <= event[f.name] < 2**31:
             return "undecodable"
     if any(not keeps(f, event[f.name]) for f in contract.fields):

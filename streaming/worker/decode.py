@@ -34,6 +34,17 @@ POLARS_TYPES: dict[str, Any] = {
     "map<string,string>": pl.List(pl.Struct({"key": pl.String, "value": pl.String})),
 }
 
+_READABLE: dict[str, tuple[str, ...]] = {
+    "string": ("string",),
+    "int": ("int", "long"),
+    "long": ("int", "long"),
+    "double": ("int", "long", "float", "double"),
+    "boolean": ("boolean",),
+    "timestamp-millis": ("int", "long"),
+    "map<string,string>": ("map",),
+}
+"""What may have been written for a field; polars would make text of numbers, and whole numbers of others."""
+
 SchemaOf = Callable[[int], dict[str, Any] | None]
 """The writer's schema by its id; None where the registry has none. Raises RegistryUnavailable when it can't tell."""
 
@@ -125,6 +136,10 @@ class _Writer:
         missing = [f.name for f in fields if f.name not in written and f.required and f.default is None]
         if missing:
             raise ValueError(f"it lacks the required {', '.join(missing)}")
+        kinds = {f["name"]: _kind(f["type"]) for f in schema["fields"]}
+        wrong = [f.name for f in fields if f.name in kinds and kinds[f.name] not in _READABLE[f.type]]
+        if wrong:
+            raise ValueError(f"another type is written for {', '.join(wrong)}")
         block_schema = {
             "type": "record",
             "name": "block",
@@ -200,6 +215,14 @@ class _Writer:
         except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError):
             return Rejected(row, "undecodable", "a value doesn't fit the contract's type")
         return frame.with_columns(pl.Series(ROW, [row], dtype=pl.UInt32))
+
+
+def _kind(written: Any) -> str:
+    """The name of an Avro type, without null and logical type."""
+    if isinstance(written, list):
+        kinds = [_kind(branch) for branch in cast(list[Any], written)]
+        return next((k for k in kinds if k != "null"), "null") if len(kinds) <= 2 else "union"
+    return _kind(cast(dict[str, Any], written)["type"]) if isinstance(written, dict) else str(written)
 
 
 def _maps_as_arrays(f: dict[str, Any]) -> dict[str, Any]:
