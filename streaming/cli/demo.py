@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 from psycopg import sql
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -66,9 +66,9 @@ def demo() -> None:
                 " what is older than the watermark allows is late, and nothing is counted twice."
             )
         user_events, system_events = (find_contract(contracts, s) for s in ("user_events", "system_events"))
-        out.print(_ranking("\nuser_events by event_type", _by_dimension(connection, user_events, "event_type")))
-        out.print(_ranking("\nbusiest users of the last hour of user_events", _busiest_users(connection, user_events)))
-        out.print(_ranking("\nsystem_events by service", _by_dimension(connection, system_events, "service")))
+        out.print(_ranking("user_events by event_type", _by_dimension(connection, user_events, "event_type")))
+        out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
+        out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
     out.print()
     out.print(health_table(stack, stack.health()))
     out.print(_NEXT)
@@ -116,13 +116,11 @@ def _when_caught_up(
             time.sleep(0.2)
 
 
-def _ranking(title: str, rows: Iterable[tuple[str, int]]) -> Table:
+def _ranking(title: str, rows: Iterable[tuple[str, int]]) -> Group:
     shown = table(key="left", count=RIGHT)
-    shown.title = title
-    shown.title_justify = "left"
     for key, count in rows:
         shown.add_row(escape(key), number(count))
-    return shown
+    return Group(f"\n[bold]{title}[/]", shown)
 
 
 def _by_dimension(connection: Connection, contract: Contract, dimension: str) -> list[tuple[str, int]]:
@@ -143,7 +141,7 @@ def _busiest_users(connection: Connection, contract: Contract) -> list[tuple[str
 
 def _books(results: Sequence[ReplayResult], accounts: Sequence[Account]) -> Table:
     figures = ("acknowledged", "counted", "late", "duplicates", "dead_letters")
-    shown = table(stream="left", sent=RIGHT, **dict.fromkeys(figures, RIGHT), watermark="left", freshness=RIGHT)
+    shown = table(stream="left", sent_now=RIGHT, **dict.fromkeys(figures, RIGHT), watermark="left", freshness=RIGHT)
     sent = {r.stream: r.sent for r in results}
     for a in accounts:
         shown.add_row(
