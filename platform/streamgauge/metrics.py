@@ -3,12 +3,15 @@
 OpenTelemetry instruments (https://opentelemetry.io/docs/specs/semconv/general/metrics/), exported for Prometheus.
 """
 
+import logging
+
 from opentelemetry import metrics
 from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
 from prometheus_client import start_http_server
 
+log = logging.getLogger(__name__)
 _meter = metrics.get_meter("streamgauge")
 _LATENCY = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0]
 
@@ -42,4 +45,7 @@ def serve_metrics(service: str, port: int) -> None:
     metrics.set_meter_provider(
         MeterProvider(metric_readers=[reader], resource=Resource.create({"service.name": service}))
     )
-    start_http_server(port, addr="127.0.0.1")
+    try:
+        start_http_server(port, addr="127.0.0.1")
+    except OSError as e:
+        log.warning("no metrics at port %d (%s): give this process a port by STREAMGAUGE_METRICS_PORT", port, e)

@@ -57,7 +57,7 @@ def _present(f: FieldSpec, values: pl.Series) -> Iterable[bytes]:
         case "map<string,string>":
             return _maps(values)
         case _:
-            return _longs(values.to_physical().to_numpy().astype(np.int64))
+            return encode_longs(values.to_physical().to_numpy().astype(np.int64))
 
 
 def _strings(values: pl.Series) -> Iterator[bytes]:
@@ -79,7 +79,7 @@ def _maps(values: pl.Series) -> Iterator[bytes]:
     )
 
 
-def _longs(values: Int64s) -> Iterator[bytes]:
+def encode_longs(values: Int64s) -> Iterator[bytes]:
     """Zigzag, then seven bits a byte, lowest first; the high bit says that more follow."""
     distinct, inverse = np.unique(values, return_inverse=True)
     rest = ((distinct << 1) ^ (distinct >> 63)).view(np.uint64)

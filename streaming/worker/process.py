@@ -12,7 +12,7 @@ from types import FrameType
 
 from streamgauge import metrics
 from streamgauge.contracts import Contract
-from streamgauge.registry import registry
+from streamgauge.registry import Registry
 from streamgauge.settings import Settings
 from streaming.worker.publisher import Publisher
 from streaming.worker.session import Session
@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 
 _STEADY_SECONDS = 30.0
 """A session that lasted this long was well; the pause after it starts small again."""
+_STOP_SECONDS = 4.0
+"""Who waits longer than this for a server is left behind; what it holds is still in the log."""
 
 
 def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
@@ -33,22 +35,26 @@ def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, handler)
-    threads = [threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream) for c in contracts]
+    threads = [
+        threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream, daemon=True) for c in contracts
+    ]
     for thread in threads:
         thread.start()
     log.info("worker for %s", ", ".join(c.stream for c in contracts))
     stop.wait()
     log.info("stopping")
+    until = time.monotonic() + _STOP_SECONDS
     for thread in threads:
-        thread.join()
+        thread.join(max(0.0, until - time.monotonic()))
     log.info("stopped")
 
 
 def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
-    client = registry(settings)
+    # the session repeats what fails, so one attempt at a time, and a short one
+    client = Registry(settings.registry_url, attempts=1, timeout=2.0)
     publisher = Publisher(settings, contract, client, stop)
-    publishing = threading.Thread(target=publisher.run, name=f"{contract.stream}-publish")
+    publishing = threading.Thread(target=publisher.run, name=f"{contract.stream}-publish", daemon=True)
     publishing.start()
     pause = 0.5
     while not stop.is_set():

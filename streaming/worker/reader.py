@@ -18,7 +18,7 @@ BATCH_RECORDS = 25_000
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0
-_SOON_SECONDS = 1.0
+_SOON_SECONDS = 2.0
 
 Claim = Callable[[dict[int, tuple[int, int]]], tuple[Assignment, dict[int, int]]]
 """Takes partitions over, given the ends of their logs. Returns the assignment and the offset to read each from."""

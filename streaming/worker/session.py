@@ -88,7 +88,9 @@ class Session:
     def run(self) -> None:
         """Returns when `stop` is set and what was read is committed. Raises what ended the session otherwise."""
         threads = [
-            threading.Thread(target=self._guard, args=(work,), name=f"{self._contract.stream}{work.__name__}")
+            threading.Thread(
+                target=self._guard, args=(work,), name=f"{self._contract.stream}{work.__name__}", daemon=True
+            )
             for work in (self._process, self._commit)
         ]
         reader = Reader(self._settings, self._contract, self._claim)
@@ -103,7 +105,8 @@ class Session:
             self._ended.set()
             reader.close()
             for thread in threads:
-                thread.join()
+                # one that hangs in a server's answer is left to its fate: whatever it still sends meets the fence
+                thread.join(_TICK)
         if self._failure is not None:
             raise self._failure
 
@@ -212,7 +215,8 @@ class Session:
                 return connection
             raise
         self._note(delta, time.monotonic() - started)
-        self._committed()
+        if delta.earliest_ingest_ms is not None:
+            self._committed()
         return connection
 
     def _note(self, delta: Delta, seconds: float) -> None:

@@ -11,7 +11,7 @@ from streamgauge.contracts import Contract
 from streamgauge.registry import Registry
 from streaming.worker.records import RawRecord
 
-_FLUSH_SECONDS = 10.0
+_FLUSH_SECONDS = 3.0
 
 
 class NotAcknowledged(Exception):

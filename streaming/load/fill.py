@@ -1,0 +1,94 @@
+"""Fills a topic with good events as fast as one process can, for benchmarks.
+
+A few thousand records are encoded once; after that only the event id and the time in them are replaced. There are no headers
+and no report for each record, so use `load` where what became of a record matters.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import repeat
+
+import numpy as np
+from confluent_kafka import KafkaError, Message, Producer
+
+from streamgauge.contracts import Contract
+from streamgauge.kafka import producer_config
+from streamgauge.settings import Settings
+from streaming.load.generate import Generator, Shape
+from streaming.load.load import Plan
+from streaming.producer.encode import encode_longs
+from streaming.producer.producer import EventProducer
+from streaming.producer.sender import NotDelivered
+
+_POOL = 8192
+_QUEUE = 500_000
+
+
+def fill(
+    settings: Settings,
+    contract: Contract,
+    plan: Plan,
+    shape: Shape | None = None,
+    on_progress: Callable[[int], None] | None = None,
+) -> None:
+    """Sends the plan's events, at no rate, and waits until all are acknowledged. Raises NotDelivered if one isn't."""
+    failed = Counter[str]()
+
+    def reported(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            failed[error.str()] += 1
+
+    with EventProducer(settings, contract) as encodes:
+        generator = Generator(contract, shape or Shape(), plan.seed, plan.start_ms, encodes)
+    config = {"delivery.report.only.error": True, "queue.buffering.max.messages": _QUEUE}
+    producer = Producer({**producer_config(settings), **config})
+    produce, topic = producer.produce, contract.topic
+    sent = 0
+    for keys, values in records(generator, contract, plan):
+        for key, value in zip(keys, values, strict=True):
+            while True:
+                try:
+                    produce(topic, value, key, on_delivery=reported)
+                    break
+                except BufferError:
+                    producer.poll(0.01)
+        producer.poll(0)
+        sent += len(keys)
+        if on_progress is not None:
+            on_progress(len(keys))
+        if failed:
+            break
+    left = producer.flush(150)
+    if failed or left:
+        why = "; ".join(failed) or "not acknowledged in time"
+        raise NotDelivered(f"{topic}: {failed.total() + left} of {sent} records: {why}", "see streamgauge stack status")
+
+
+def records(generator: Generator, contract: Contract, plan: Plan) -> Iterator[tuple[list[bytes], list[bytes]]]:
+    """Keys and values. Only the parts of a value around its id and its time come from the pool."""
+    pool = generator.batch(plan.times(0, _POOL))
+    names = [f.name for f in contract.fields]
+    id_first = names.index(contract.event_id) < names.index(contract.event_time)
+    key_is_id = contract.topic_spec.partitionKey == contract.event_id
+    heads: list[bytes] = []
+    middles: list[bytes] = []
+    tails: list[bytes] = []
+    for value, event_id, at in zip(pool.values, pool.event_ids, encode_longs(pool.times), strict=True):
+        # the id with its length, which is that of every new one
+        identity = bytes([2 * len(event_id)]) + event_id.encode()
+        first, second = (identity, at) if id_first else (at, identity)
+        head, _, rest = (value or b"").partition(first)
+        middle, _, tail = rest.partition(second)
+        heads.append(head)
+        middles.append(middle)
+        tails.append(tail)
+    prefix = f"fill.{plan.seed:x}.{plan.start_ms:x}."
+    length = bytes([2 * (len(prefix) + 9)])
+    for start in range(0, plan.events, _POOL):
+        n = min(_POOL, plan.events - start)
+        ids = [f"{prefix}{i:09x}".encode() for i in range(start, start + n)]
+        times = encode_longs(np.asarray(plan.times(start, n)))
+        identities = map(bytes.__add__, repeat(length, n), ids)
+        firsts, seconds = (identities, times) if id_first else (times, identities)
+        values = list(map(b"".join, zip(heads[:n], firsts, middles[:n], seconds, tails[:n], strict=True)))
+        yield ids if key_is_id else [k or b"" for k in pool.keys[:n]], values
