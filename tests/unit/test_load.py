@@ -14,6 +14,7 @@ from streamgauge.contracts import Contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 from streaming.ledger import Ledger, read_ledger
+from streaming.load.fill import records
 from streaming.load.generate import BAD_KINDS, BYTE_FAULTS, Batch, Generator, Shape
 from streaming.load.load import BATCH, Plan
 from streaming.producer.encode import Encoder
@@ -183,3 +184,14 @@ def test_every_fault_of_bytes_leaves_the_key_alone() -> None:
         for kind, key, event_id in zip(b.kinds, b.keys, b.event_ids, strict=True):
             assert (key is None) == (kind == "null_key")
             assert kind not in BYTE_FAULTS or key == event_id.encode()
+
+
+@pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.stream)
+def test_filling_makes_events_of_their_own(contract: Contract) -> None:
+    plan = Plan(20_000, None, START, 1)
+    generator = Generator(contract, Shape(), 1, START, Encodes(contract))
+    made = [(k, v) for keys, values in records(generator, contract, plan) for k, v in zip(keys, values, strict=True)]
+    log = [LogRecord(0, i, v, START) for i, (_, v) in enumerate(made)]
+    expected = play(contract, log, {SCHEMA_ID: avro_schema(contract)})
+    assert expected.total("counted") == len({k for k, _ in made}) == 20_000
+    assert expected.watermark == START - 600_000 + int(19_999 * 600_000 / 20_000)
