@@ -64,7 +64,7 @@ def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
         )
 
     def ingest_ms(rows: Int64s) -> Int64s:
-        return np.array([_ingest_ms(messages[row]) for row in rows.tolist()], np.int64)
+        return np.array([_ingest_ms(messages[row]) for row in cast(list[int], rows.tolist())], np.int64)
 
     return Records(
         values=list(map(Message.value, messages)),

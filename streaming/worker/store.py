@@ -5,6 +5,7 @@ that a worker that was cut off changes nothing, and one that repeats a commit wh
 done.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
@@ -20,6 +21,8 @@ from streaming.worker.partition import Progress
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
 from streaming.worker.records import RawRecord
 from streaming.worker.rollup import MINUTE, PARTITION
+
+log = logging.getLogger(__name__)
 
 Connection = psycopg.Connection[TupleRow]
 
@@ -68,6 +71,10 @@ class Store:
                     values (%s, %s, %s, %s, now())""",
                     (topic, partition, next_offset, low),
                 )
+                log.error(
+                    "%s: the log of partition %d no longer has offsets %d to %d: %d records are lost",
+                    self._contract.stream, partition, next_offset, low - 1, low - next_offset,
+                )  # fmt: skip
                 next_offset = low
             elif next_offset > high:
                 self.pause(
