@@ -1,7 +1,7 @@
 """Fills a topic with good events as fast as one process can, for benchmarks.
 
-A few thousand records are encoded once; after that only the event id and the time in them are replaced. There are no headers
-and no report for each record, so use `load` where what became of a record matters.
+A few thousand records are encoded once; after that only the event id and the time in them are replaced. There are no
+headers and no report for each record, so use `load` where what became of a record matters.
 """
 
 from collections import Counter

@@ -89,14 +89,14 @@ def load(
     began = time.monotonic()
     with EventProducer(settings, contract, on_progress=on_progress, config=config) as producer:
         generator = Generator(contract, shape, plan.seed, plan.start_ms, producer)
-        for batch in _paced(generator, plan, began):
+        for batch in _paced(generator, plan, began, producer.wait):
             kinds.update(batch.kinds)
             noted = None if ledger is None else ledger.page(batch).note
             producer.send_records(batch.keys, batch.values, noted)
     return LoadResult(producer.deliveries, kinds, time.monotonic() - began)
 
 
-def _paced(generator: Generator, plan: Plan, began: float) -> Iterator[Batch]:
+def _paced(generator: Generator, plan: Plan, began: float, wait: Callable[[float], None]) -> Iterator[Batch]:
     """The records in pieces, each when it is due."""
     for first in range(0, plan.events, BATCH):
         n = min(BATCH, plan.events - first)
@@ -111,4 +111,4 @@ def _paced(generator: Generator, plan: Plan, began: float) -> Iterator[Batch]:
                 yield batch.slice(at, due)
                 at = due
             else:
-                time.sleep(_TICK_SECONDS)
+                wait(_TICK_SECONDS)

@@ -81,6 +81,10 @@ class EventProducer:
         with publishing(self._tracer, self.contract.topic, len(values), self.correlation_id) as headers:
             self._sender.send(keys, values, headers, on_delivered)
 
+    def wait(self, seconds: float) -> None:
+        """For a pause between sends: takes in acknowledgements for so long, or until one came."""
+        self._sender.wait(seconds)
+
     def flush(self, seconds: float | None = None) -> None:
         self._sender.flush(seconds)
 

@@ -103,6 +103,10 @@ class Sender:
                 )
         self._report()
 
+    def wait(self, seconds: float) -> None:
+        """Takes in acknowledgements for so long, or until one came."""
+        self._serve(seconds)
+
     def close(self) -> None:
         """Gives up what is still in the queue; flush first."""
         self._producer.purge()

@@ -1,5 +1,6 @@
 """Sends data sets, each with its own producer and progress bar."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,8 @@ from streaming.replay.mapping import DataMapping, find_mapping, load_mapping
 MAPPINGS = CHECKOUT / "examples" / "mappings"
 NOW, ORIGINAL = "now", "original"
 
-_CHUNK = 2_000
-_PACED_CHUNK_SECONDS = 0.2
+_PIECE = 2_000
+_MOST_WAIT = 0.2
 
 
 @dataclass(frozen=True)
@@ -84,12 +85,17 @@ def replay_files(
     ]
     bars = progress or progress_bars(disable=True)
     tasks = [bars.add_task(contract.stream, total=None) for _, _, contract in jobs]
+    stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
         running = [
-            pool.submit(_replay, settings, *job, end_ms, speed, skip_bad, bars, task)
+            pool.submit(_replay, settings, *job, end_ms, speed, skip_bad, bars, task, stop)
             for job, task in zip(jobs, tasks, strict=True)
         ]
-        return [r.result() for r in running]
+        try:
+            return [r.result() for r in running]
+        except KeyboardInterrupt:
+            stop.set()
+            raise
 
 
 def _replay(
@@ -102,6 +108,7 @@ def _replay(
     skip_bad: bool,
     bars: Progress,
     task: TaskID,
+    stop: threading.Event,
 ) -> ReplayResult:
     began = time.monotonic()
     data = read_dataset(path, mapping, contract)
@@ -110,8 +117,8 @@ def _replay(
     events = shift(data.events, contract.event_time, end_ms)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
-        for chunk in pieces(events, contract.event_time, speed):
-            producer.send(chunk)
+        for piece in pieces(events, contract.event_time, speed, wait=producer.wait, stop=stop):
+            producer.send(piece)
     times = events[contract.event_time]
     return ReplayResult(
         file=path.name,
@@ -134,21 +141,21 @@ def pieces(
     events: pl.DataFrame,
     event_time: str,
     speed: float | None,
+    *,
+    wait: Callable[[float], None],
+    stop: threading.Event,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[pl.DataFrame]:
-    """The events in pieces; with a speed, each piece no earlier than its turn."""
-    if speed is None:
-        yield from events.iter_slices(_CHUNK)
-        return
+    """The events in pieces, with a speed each no earlier than its turn, until `stop` is set."""
     times: Int64s = events[event_time].to_physical().to_numpy()
     began, at = clock(), 0
-    while at < events.height:
-        due = int(times[0]) + (clock() - began) * 1000 * speed
-        upto = min(int(np.searchsorted(times, due, side="right")), at + _CHUNK)
-        if upto > at:
-            yield events.slice(at, upto - at)
-            at = upto
-        else:
-            wait = (int(times[at]) - due) / 1000 / speed
-            sleep(min(max(wait, 0.001), _PACED_CHUNK_SECONDS))
+    while at < events.height and not stop.is_set():
+        upto = min(events.height, at + _PIECE)
+        if speed is not None:
+            due = int(times[0]) + (clock() - began) * 1000 * speed
+            upto = min(upto, int(np.searchsorted(times, due, side="right")))
+            if upto == at:
+                wait(min(max((int(times[at]) - due) / 1000 / speed, 0.001), _MOST_WAIT))
+                continue
+        yield events.slice(at, upto - at)
+        at = upto
