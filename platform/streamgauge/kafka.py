@@ -44,9 +44,9 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
         "auto.offset.reset": "error",
         "fetch.queue.backoff.ms": 5,
         "fetch.max.bytes": 50 * 1024 * 1024,
-        # What is fetched is held decompressed, several times the size of what came over the wire.
-        "max.partition.fetch.bytes": 1024 * 1024,
-        "queued.max.messages.kbytes": 32 * 1024,
+        # What is queued takes several times its size: it is held decompressed, and each record has a struct around it.
+        "max.partition.fetch.bytes": 512 * 1024,
+        "queued.max.messages.kbytes": 12 * 1024,
     }
 
 

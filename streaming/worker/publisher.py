@@ -32,8 +32,10 @@ from streaming.worker.topics import NotAcknowledged, Topics
 
 log = logging.getLogger(__name__)
 
-WINDOWS = {"1m": 1, "5m": 5, "1h": 60}
-"""Windows of the published top-N, in minutes; each ends with the newest minute that has events."""
+WINDOWS = {"1m": (1, 0.0), "5m": (5, 0.0), "1h": (60, 5.0)}
+"""Windows of the published top-N: length in minutes, each ending with the newest minute that has events; and seconds
+between two publications, because merging an hour costs more than it changes in a moment.
+"""
 TOP_ITEMS = 100
 _TICK_SECONDS = 0.5
 _REPEAT_SECONDS = 10.0
@@ -64,6 +66,7 @@ class Publisher:
         producer = Producer({**producer_config(settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES})
         self._topics = Topics(contract, producer, registry)
         self._failing: set[str] = set()
+        self._published: dict[str, float] = {}
 
     def committed(self) -> None:
         self._dirty.set()
@@ -116,6 +119,8 @@ class Publisher:
         self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
 
     def _to_redis(self, recent: Recent, moment: Moment, totals: list[tuple[int, int, int, int]]) -> None:
+        now = time.monotonic()
+        windows = [w for w, (_, seconds) in WINDOWS.items() if now - self._published.get(w, -seconds) >= seconds]
         stamp: dict[str, Any] = {
             "version": moment.version,
             "as_of": _iso(int(time.time() * 1000)),
@@ -125,7 +130,8 @@ class Publisher:
         minutes = [{"minute": _iso(m), "count": c, "late": late, "duplicates": d} for m, c, late, d in totals]
         self._put(self._contract.redis_minutes_key, {**stamp, "minutes": minutes})
         for top in self._contract.rollup.top:
-            for window, length in WINDOWS.items():
+            for window in windows:
+                length, _ = WINDOWS[window]
                 first = moment.newest - (length - 1) * MINUTE_MS
                 sketch = recent.top(top.name, first, moment.newest)
                 error = sketches.frequent_error(sketch)
@@ -143,6 +149,7 @@ class Publisher:
                     "error": error,
                 }
                 self._put(self._contract.redis_top_key(top.name, window), answer)
+        self._published |= dict.fromkeys(windows, now)
 
     def _put(self, key: str, answer: Mapping[str, Any]) -> None:
         self._replace(keys=[key], args=[answer["version"], json.dumps(answer), _TTL_SECONDS])

@@ -32,8 +32,9 @@ class Recent:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._read_to: dict[int, int] = {}
-        self._sketches: dict[tuple[int, str], dict[int, sketches.Frequent]] = defaultdict(dict)
-        self._merged: dict[tuple[int, str], sketches.Frequent] = {}
+        # kept as bytes: a sketch ready for use takes many times the room of what it holds
+        self._by_partition: dict[tuple[int, str], dict[int, bytes]] = defaultdict(dict)
+        self._merged: dict[tuple[int, str], bytes] = {}
 
     def moment(self, connection: Connection) -> Moment | None:
         """None before the stream's first event."""
@@ -67,22 +68,23 @@ class Recent:
             read_to = self._read_to.get(partition, -1)
             if offset > read_to:
                 for minute, p, top, data in connection.execute(query, (partition, read_to, oldest), binary=True):
-                    self._sketches[int(minute), top][p] = sketches.load_frequent(data)
+                    self._by_partition[int(minute), top][p] = data
                     self._merged.pop((int(minute), top), None)
                 self._read_to[partition] = offset
-        for key in [k for k in self._sketches if k[0] < oldest]:
-            del self._sketches[key]
+        for key in [k for k in self._by_partition if k[0] < oldest]:
+            del self._by_partition[key]
             self._merged.pop(key, None)
 
     def top(self, name: str, first: int, last: int) -> sketches.Frequent:
         """The top-N of the minutes from `first` to `last`, both included."""
-        minutes = [m for m, top in self._sketches if top == name and first <= m <= last]
-        return sketches.merge_frequent(self._minute(m, name) for m in minutes)
+        minutes = [m for m, top in self._by_partition if top == name and first <= m <= last]
+        return sketches.merge_frequent(sketches.load_frequent(self._minute(m, name)) for m in minutes)
 
-    def _minute(self, minute: int, name: str) -> sketches.Frequent:
+    def _minute(self, minute: int, name: str) -> bytes:
         key = (minute, name)
         if key not in self._merged:
-            self._merged[key] = sketches.merge_frequent(self._sketches[key].values())
+            parts = map(sketches.load_frequent, self._by_partition[key].values())
+            self._merged[key] = sketches.dump_frequent(sketches.merge_frequent(parts))
         return self._merged[key]
 
     def totals(self, connection: Connection, moment: Moment) -> list[tuple[int, int, int, int]]:

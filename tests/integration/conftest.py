@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,9 @@ import pytest
 from streamgauge.settings import PREFIX
 from streamgauge.stack.control import Stack
 from streamgauge.stack.layout import cache_dir
+from tests.integration.own_stream import OwnStream, block
+from tests.integration.running import Running
+from tests.integration.workers import Workers
 
 _INSTANCE = "test"
 
@@ -36,6 +40,16 @@ def stack() -> Generator[Stack]:
             made.reset()
             atexit.unregister(made.reset)
             signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def running(stack: Stack, tmp_path: Path) -> Generator[Running]:
+    """A stream that is never idle, so that what comes of its log doesn't hang on the clock."""
+    own = OwnStream(tmp_path)
+    with Workers([own.name], tmp_path) as workers:
+        made = Running(own, workers)
+        made.edit(lambda d: block(d, "time").update(idleAfterSeconds=3600))
+        yield made
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from streamgauge.postgres import connect
 from streamgauge.settings import PREFIX, Settings
 
 _STOP_SECONDS = 10.0
+_LOG_CHARACTERS = 20_000
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
@@ -26,11 +27,15 @@ def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) ->
 
 
 class Workers:
-    """Workers for streams of one contracts folder. Leaving the block ends those that still run."""
+    """Workers for streams of one contracts folder (all of them if none is named), which also gets their logs.
 
-    def __init__(self, streams: Sequence[str], contracts_dir: Path) -> None:
+    Leaving the block ends those that still run.
+    """
+
+    def __init__(self, streams: Sequence[str], contracts_dir: Path, *, logs: Path | None = None) -> None:
         self._streams = streams
         self._contracts_dir = contracts_dir
+        self._logs = logs or contracts_dir
         self._started = 0
         self.running: list[subprocess.Popen[bytes]] = []
 
@@ -48,6 +53,8 @@ class Workers:
                 process.kill()
                 process.wait(_STOP_SECONDS)
         self.running.clear()
+        if error is not None:
+            print(self.log()[-_LOG_CHARACTERS:])  # noqa: T201  pytest shows it with the failure
 
     def start(self) -> subprocess.Popen[bytes]:
         self._started += 1
@@ -80,7 +87,7 @@ class Workers:
         return "".join(f.read_text(errors="replace") for f in files)
 
     def _file(self, number: int) -> Path:
-        return self._contracts_dir / f"worker-{number}.log"
+        return self._logs / f"worker-{number}.log"
 
 
 def account_of(contract: Contract) -> Account:

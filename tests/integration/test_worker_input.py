@@ -1,0 +1,199 @@
+"""What a worker makes of the records it is given, on the real servers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+
+from streamgauge.avro import avro_schema, frame
+from streamgauge.kafka import admin_client
+from streamgauge.postgres import connect
+from streamgauge.registry import registry
+from streamgauge.settings import Settings
+from streaming.producer.producer import EventProducer
+from tests.integration.expectation import assert_as_expected, expected_of
+from tests.integration.own_stream import block
+from tests.integration.running import (
+    Running,
+    encoded,
+    events,
+    header,
+    lagging,
+    now_ms,
+    one,
+    read_topic,
+    rows_of,
+    started,
+    stored,
+    streamgauge,
+)
+from tests.integration.workers import wait_for, wait_until_read
+
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(180)]
+
+
+def test_every_bad_record_is_a_dead_letter_and_no_good_one_is(running: Running) -> None:
+    running.apply()
+    contract = running.contract
+    schema = avro_schema(contract)
+    client = registry(Settings.for_role("admin"))
+    own = client.lookup(contract.subject, schema)
+    assert own is not None
+
+    def other(name: str, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> tuple[int, dict[str, Any]]:
+        """A schema of somebody else's subject."""
+        made = {**schema, "fields": change([dict(f) for f in schema["fields"]])}
+        return client.register(f"{contract.topic}-{name}", made), made
+
+    without_id, without = other("without", lambda fields: [f for f in fields if f["name"] != "event_type"])
+    numbered_id, numbered = other(
+        "numbered", lambda fields: [{**f, "type": "long"} if f["name"] == "user_id" else f for f in fields]
+    )
+
+    def good(**change: Any) -> bytes:
+        return encoded(schema, own.id, one(contract, **change))
+
+    large = {f"k{i}": "x" * 1000 for i in range(960)}
+    whole, twice = good(), one(contract)
+    numeric = encoded(numbered, numbered_id, one(contract, user_id=5))
+    bad: dict[str, tuple[bytes | None, str]] = {
+        "truncated": (whole[:-3], "undecodable"),
+        "frame cut": (whole[:3], "undecodable"),
+        "trailing bytes": (whole + b"xyz", "undecodable"),
+        "wrong magic": (b"\x01" + whole[1:], "undecodable"),
+        "unknown schema": (b"\x00\x7f\xff\xff\x00" + whole[5:], "unknown_schema"),
+        "empty": (b"", "empty"),
+        "tombstone": (None, "empty"),
+        "large and bad": (good(metadata=large)[:-1], "undecodable"),
+        "wrong type": (numeric, "undecodable"),
+        "wrong type in disguise": (frame(own.id) + numeric[5:], "undecodable"),
+        "missing field": (encoded(without, without_id, one(contract)), "undecodable"),
+        "negative time": (good(timestamp=-1), "contract"),
+        "zero time": (good(timestamp=0), "contract"),
+        "far future": (good(timestamp=32_503_680_000_000), "future"),
+        "end of time": (good(timestamp=2**63 - 1), "future"),
+        "no UTF-8": (good(user_id="snowman").replace(b"snowman", b"sn\xff\xfeman"), "undecodable"),
+        "one rule": (good(event_type="lower"), "contract"),
+    }
+    running.send(events(contract, 10_000))
+    fine = running.send_raw(
+        (None, good()),
+        (b"large", good(metadata=large)),
+        (b"twice", encoded(schema, own.id, twice)),
+        (b"twice", encoded(schema, own.id, {**twice, "user_id": "bob", "properties": {"size": "9"}})),
+        (b"future but tolerated", good(timestamp=now_ms() + 200_000)),
+    )
+    placed = running.send_raw(*((name.encode(), value) for name, (value, _) in bad.items()))
+    position_of = dict(zip(bad, placed, strict=True))
+
+    running.workers.start()
+    account = wait_until_read(contract)
+    assert (account.counted, account.duplicates, account.late) == (10_004, 1, 0)
+    assert account.dead_letters == len(bad)
+    expected = expected_of(contract, schemas={without_id: without, numbered_id: numbered})
+    assert [expected.verdicts[p] for p in fine] == ["counted", "counted", "counted", "duplicate", "counted"]
+
+    with connect(Settings.for_role("reader")) as connection:
+        rows = connection.execute(
+            'select partition, "offset", key, value, reason from dead_letters where topic = %s', (contract.topic,)
+        ).fetchall()
+    held = {(p, o): (key, value, reason) for p, o, key, value, reason in rows}
+    assert held == {position_of[name]: (name.encode(), value, reason) for name, (value, reason) in bad.items()}
+
+    wait_for(lambda: all(f for (f,) in rows_of("dead_letters", "forwarded", contract)), "they are on their topic")
+    sent = read_topic(contract.dead_letter_topic, contract.group)
+    forwarded = {(m.key() or b"").decode(): m for m in sent}
+    assert forwarded.keys() == bad.keys()
+    for name, message in forwarded.items():
+        partition, offset = position_of[name]
+        value, reason = bad[name]
+        assert message.value() == value
+        assert header(message, "dead_letter_reason") == reason
+        assert header(message, "dead_letter_topic") == contract.topic
+        assert (header(message, "dead_letter_partition"), header(message, "dead_letter_offset")) == (
+            str(partition),
+            str(offset),
+        )
+        assert header(message, "traceparent") == "00-1-2-01"
+    assert_as_expected(contract, expected)
+
+
+def test_more_dead_letters_than_the_limit_pause_their_partition_only(running: Running) -> None:
+    running.edit(lambda d: block(d, "deadLetters").update(limit=20, perSeconds=600))
+    running.apply()
+    contract = running.contract
+    with EventProducer(Settings.for_role("producer"), contract) as producer:
+        (good,) = producer.encode(events(contract, 1, start=5000))
+    ((partition, first_bad), *_) = running.send_raw(*[(b"one key", b"bad")] * 30, (b"one key", good))
+    running.send(events(contract, 5000))
+    running.workers.start()
+
+    wait_for(lambda: rows_of("stream_pauses", "partition", contract) == [(partition,)], "a partition is paused")
+    wait_for(
+        lambda: all(p == partition for (p,) in lagging(contract)),
+        "the other partitions are read to their end",
+    )
+    assert rows_of("dead_letters", "count(*) over ()", contract)[0] == (20,)
+    ((_, stands),) = [r for r in rows_of("stream_offsets", "partition, next_offset", contract) if r[0] == partition]
+    assert stands == first_bad + 20
+    assert f"partition {partition} is paused: more than 20 dead letters in 600 s" in running.workers.log()
+
+    restarted = running.workers.start()
+    wait_for(lambda: running.workers.log().count("is paused") > 1, "another worker finds it paused")
+    running.workers.stop(restarted)
+    streamgauge(running.own.folder, "resume", contract.stream)
+    account = wait_until_read(contract)
+    assert (account.counted, account.dead_letters) == (5001, 30)
+    assert_as_expected(contract, expected_of(contract))
+
+
+def test_late_duplicate_and_future_events(running: Running) -> None:
+    running.edit(lambda d: block(d, "topic").update(partitions=1))
+    running.apply()
+    contract = running.contract
+    schema = avro_schema(contract)
+    own = registry(Settings.for_role("admin")).lookup(contract.subject, schema)
+    assert own is not None
+    now = now_ms()
+    sent = [
+        ("a", now - 1000, "counted"),
+        ("a", now - 1000, "duplicate"),
+        ("b", now - 1000 - contract.lateness_ms, "counted"),
+        ("c", now - 1001 - contract.lateness_ms, "late"),
+        ("c", now, "duplicate"),
+        ("d", now - 1000 - contract.lateness_ms, "late"),
+        ("e", now + contract.time.futureToleranceSeconds * 1000 + 60_000, "future"),
+        ("e", now, "counted"),
+        ("f", now - contract.lateness_ms, "counted"),
+    ]
+    placed = running.send_raw(
+        *((i.encode(), encoded(schema, own.id, one(contract, event_id=i, timestamp=at))) for i, at, _ in sent)
+    )
+    started(running)
+    expected = expected_of(contract)
+    assert [expected.verdicts[p] for p in placed] == [verdict for _, _, verdict in sent]
+    assert_as_expected(contract, expected)
+    sums = "sum(count)::bigint, sum(late)::bigint, sum(duplicates)::bigint"
+    assert stored(contract, sums) == [(4, 2, 2)]
+
+
+def test_records_that_the_log_no_longer_has(running: Running) -> None:
+    running.edit(lambda d: block(d, "topic").update(partitions=2))
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 1000))
+    running.workers.stop(started(running))
+    known = dict(rows_of("stream_offsets", "partition, next_offset", contract))
+    running.send(events(contract, 1000, start=1000))
+    first_kept = known[0] + 100
+    admin: Any = admin_client(Settings.for_role("admin"))
+    for future in admin.delete_records([TopicPartition(contract.topic, 0, first_kept)]).values():
+        future.result(20)
+
+    running.workers.start()
+    account = wait_until_read(contract)
+    assert (account.counted, account.lost) == (1900, 100)
+    assert rows_of("stream_gaps", "partition, from_offset, to_offset", contract) == [(0, known[0], first_kept)]
+    assert [line for line in running.workers.log().splitlines() if "ERROR" in line and "no longer" in line]
+    assert stored(contract) == [(1900,)]

@@ -1,0 +1,120 @@
+"""What a worker does while something else is away, slow or told to stop."""
+
+import json
+import threading
+import time
+from typing import Any
+
+import psutil
+import pytest
+
+from streamgauge.avro import avro_schema
+from streamgauge.cache import redis_client
+from streamgauge.postgres import connect
+from streamgauge.registry import registry
+from streamgauge.settings import Settings
+from streamgauge.stack.control import Stack
+from streaming.load.generate import Shape
+from streaming.load.load import Plan, load
+from tests.integration.expectation import assert_as_expected, expected_of
+from tests.integration.running import Running, encoded, events, now_ms, one, rows_of, same_tops
+from tests.integration.workers import wait_for, wait_until_read
+
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(180)]
+
+
+def test_redis_away_wiped_and_back(running: Running, stack: Stack) -> None:
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 1000))
+    running.workers.start()
+    wait_until_read(contract)
+    wait_for(lambda: same_tops(contract), "Redis has the top-N")
+    stack.stop_program("redis")
+    try:
+        running.send(events(contract, 1000, start=1000))
+        assert wait_until_read(contract).counted == 2000
+    finally:
+        stack.start_program("redis")
+    wait_for(lambda: same_tops(contract), "Redis has caught up")
+
+    redis = redis_client(Settings.for_role("worker"))
+    keys = [contract.redis_minutes_key, *(contract.redis_top_key(t.name, "5m") for t in contract.rollup.top)]
+    assert redis.delete(*keys) == len(keys)
+    wait_for(lambda: same_tops(contract) and bool(redis.exists(contract.redis_minutes_key)), "Redis is rebuilt")
+    held: Any = redis.get(contract.redis_minutes_key)
+    assert sum(m["count"] for m in json.loads(held)["minutes"]) == 2000
+
+
+def test_an_unknown_schema_waits_for_the_registry(running: Running, stack: Stack) -> None:
+    running.apply()
+    contract = running.contract
+    newer = {**avro_schema(contract), "doc": "Not seen by the worker so far."}
+    newer_id = registry(Settings.for_role("admin")).register(f"{contract.topic}-newer", newer)
+    running.send(events(contract, 100))
+    running.workers.start()
+    wait_until_read(contract)
+    stack.stop_program("registry")
+    try:
+        running.send_raw(*((str(i).encode(), encoded(newer, newer_id, one(contract))) for i in range(10)))
+        wait_for(lambda: "waiting for the schema registry" in running.workers.log(), "the worker waits")
+        assert not rows_of("dead_letters", "reason", contract)
+    finally:
+        stack.start_program("registry")
+    account = wait_until_read(contract)
+    assert (account.counted, account.dead_letters) == (110, 0)
+    assert "the schema registry is back" in running.workers.log()
+
+
+def test_postgres_slow(running: Running) -> None:
+    """A lock holds every commit up, while more is sent than may be held in memory."""
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 1000))
+    process = running.workers.start()
+    wait_until_read(contract)
+    memory = psutil.Process(process.pid)
+    highest = 0
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute("lock table stream_offsets in share row exclusive mode")
+        until = time.monotonic() + 15
+        load(Settings.for_role("producer"), contract, Plan(150_000, None, now_ms(), seed=1), Shape())
+        while time.monotonic() < until:
+            highest = max(highest, memory.memory_info().rss)
+            time.sleep(0.2)
+        assert rows_of("stream_offsets", "sum(counted) over ()", contract)[0] == (1000,)
+    assert wait_until_read(contract).counted > 150_000
+    assert highest < 500 << 20
+    log = running.workers.log()
+    assert log.count("assigned partitions") == 1, "it stays in the group"
+    assert "session ended" not in log
+    assert_as_expected(contract, expected_of(contract))
+
+
+def test_sigterm_under_load(running: Running) -> None:
+    running.apply()
+    contract = running.contract
+    failures: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            load(Settings.for_role("producer"), contract, Plan(60_000, 6000, now_ms(), seed=1), Shape())
+        except BaseException as e:
+            failures.append(e)
+
+    sending = threading.Thread(target=send)
+    sending.start()
+    for _ in range(2):
+        before = sum(n for (n,) in rows_of("stream_offsets", "next_offset", contract))
+        process = running.workers.start()
+        wait_for(
+            lambda before=before: sum(n for (n,) in rows_of("stream_offsets", "next_offset", contract)) > before,
+            "it counts",
+        )
+        assert running.workers.stop(process) < 5
+    sending.join(60)
+    assert not sending.is_alive() and not failures
+    assert "session ended" not in running.workers.log()
+    running.workers.start()
+    wait_until_read(contract)
+    assert_as_expected(contract, expected_of(contract))
