@@ -76,7 +76,7 @@ apt_install() {
   command -v redis-server >/dev/null || had_redis=no
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
-    -o Dpkg::Options::=--force-confold "$@"
+    -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@" # a new machine may still be updating itself
   if [ $had_redis = no ] && [ -d /run/systemd/system ]; then
     as_root systemctl disable --now redis-server
   fi
@@ -166,7 +166,10 @@ all_there && exit 0
 [ -r /etc/debian_version ] || fail "this is not Debian" "use platform/deploy/compose.yaml, or a Debian 12 machine"
 mkdir -p "$cache"
 exec 9>"$cache/lock" # a demo and a test may be started together
-flock 9
+flock -n 9 || {
+  say "Waiting for another installation to end"
+  flock 9
+}
 all_there && exit 0
 started=$SECONDS
 
