@@ -121,7 +121,10 @@ class Reader:
         self.assignment, offsets = self._claim(ends)
         self._position = dict(offsets)
         self._heard = dict.fromkeys(offsets, time.monotonic())
-        self._consumer.assign([TopicPartition(self._contract.topic, p, o) for p, o in offsets.items()])
+        positions = [TopicPartition(self._contract.topic, p, o) for p, o in offsets.items()]
+        self._consumer.assign(positions)
+        # librdkafka keeps a partition paused from one assignment to the next
+        self._consumer.resume(positions)
 
     def _ends(self, partition: int) -> tuple[int, int]:
         position = TopicPartition(self._contract.topic, partition)
