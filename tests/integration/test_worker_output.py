@@ -162,7 +162,11 @@ def test_a_fourth_stream_by_one_file(tmp_path: Path) -> None:
     expected = expected_of(contract)
     assert_as_expected(contract, expected)
     start = str(min(key[0] for key in expected.minutes))
-    shown = json.loads(streamgauge(tmp_path, "rollups", name, "--window", "1h", "--json", "--from", iso(int(start))))
+    shown = json.loads(
+        streamgauge(
+            tmp_path, "rollups", name, "--window", "1h", "--group-by", "shop", "--json", "--from", iso(int(start))
+        )
+    )
     assert sum(row["count"] for row in shown["rows"]) == expected.total("counted")
     assert {row["shop"] for row in shown["rows"]} == {key[1][0] for key in expected.minutes}
 
