@@ -203,7 +203,8 @@ def value_of(contract: Contract, event: dict[str, Any], source: Source, referenc
     if not tail:
         return event[head]
     if head != "reference":
-        return cast(dict[str, str], event[head] or {}).get(tail)
+        text = cast(dict[str, str], event[head] or {}).get(tail)
+        return None if text is None else text.replace("\0", "\ufffd")[:200]
     assert contract.reference is not None
     row = (reference or {}).get(event[contract.reference.key])
     return contract.reference.unknown if row is None else row[tail]
@@ -266,7 +267,8 @@ def keeps(f: FieldSpec, value: Any) -> bool:
     if value is None:
         return not f.required
     return not (
-        (f.finite and not math.isfinite(value))
+        (isinstance(value, str) and "\0" in value)
+        or (f.finite and not math.isfinite(value))
         or (f.min_length is not None and len(value) < f.min_length)
         or (f.max_length is not None and len(value) > f.max_length)
         or (f.pattern is not None and re.search(f.pattern.replace("$", r"\Z"), value) is None)

@@ -41,7 +41,7 @@ class Store:
     def __init__(self, contract: Contract, owner: str) -> None:
         self._contract = contract
         self._owner = owner
-        self._columns, self._upsert_minutes = self._minutes_statement()
+        self.columns, self._upsert_minutes = self._minutes_statement()
 
     def claim(self, connection: Connection, partition: int, low: int, high: int) -> tuple[Progress, str | None]:
         """Takes a partition over. `low` and `high` are the ends of its log.
@@ -180,7 +180,7 @@ class Store:
         rows = delta.minutes.with_columns(
             pl.Series("upto", [upto[p] for p in delta.minutes[PARTITION]], dtype=pl.Int64)
         )
-        connection.execute(self._upsert_minutes, [rows[c].to_list() for c in self._columns])
+        connection.execute(self._upsert_minutes, [rows[c].to_list() for c in self.columns])
 
     def _minutes_statement(self) -> tuple[list[str], sql.Composed]:
         """The columns and the upsert that takes an array of each. Rows come sorted by key. Counts and sums are

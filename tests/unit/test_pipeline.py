@@ -1,0 +1,310 @@
+"""The pipeline against the oracle: any log, cut into any batches, with restarts, crashes and rebalances anywhere."""
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamgauge import sketches
+from streamgauge.avro import avro_schema, frame, parse, write_record
+from streamgauge.contracts import TimeSpec, find_contract, load_contracts
+from streamgauge.settings import CHECKOUT
+from streamgauge.types import Int64s
+from streaming.worker.enrich import Reference
+from streaming.worker.partition import Progress
+from streaming.worker.pipeline import Delta, Pipeline
+from streaming.worker.records import RawRecord, Records
+from streaming.worker.store import Store
+from tests.oracle import Idle, LogRecord, play
+
+T0 = 1_700_000_040_000
+PARTITIONS = range(3)
+SCHEMA_ID = 7
+CONTRACT = replace(
+    find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"),
+    time=TimeSpec(
+        allowedLatenessSeconds=60, futureToleranceSeconds=300, duplicateHorizonSeconds=240, idleAfterSeconds=10
+    ),
+)
+SCHEMA = avro_schema(CONTRACT)
+PARSED = parse(SCHEMA)
+REFERENCE = {"u1": {"kind": "bot", "organisation": "acme"}, "u2": {"kind": "human", "organisation": "acme"}}
+
+
+def encode(event_id: str, second: int, user: str, event_type: str, size: str) -> bytes:
+    stream = BytesIO()
+    event = {
+        "event_id": event_id,
+        "user_id": user,
+        "event_type": event_type,
+        "timestamp": T0 + second * 1000,
+        "properties": {"size": size, "repo": "a/b"},
+        "metadata": {},
+        "schema_version": 1,
+    }
+    write_record(stream, PARSED, event)
+    return frame(SCHEMA_ID) + stream.getvalue()
+
+
+GOOD = encode("good", 0, "u1", "Push", "1")
+BAD = [
+    None,
+    b"",
+    b"\x00\x00",
+    b"\x01" + GOOD[1:],
+    frame(99) + GOOD[5:],
+    GOOD[:-1],
+    GOOD + b"\x00",
+    GOOD.replace(b"good", b"\xff\xfe\xff\xfe"),
+    encode("", 0, "u1", "Push", "1"),
+    encode("x", 0, "u1", "push", "1"),
+    encode("x", -T0 // 1000, "u1", "Push", "1"),
+    encode("x", -2 * T0 // 1000, "u1", "Push", "1"),
+    encode("x", 10_000_000, "u1", "Push", "1"),
+    encode("x", 0, "u\0", "Push", "1"),
+]
+
+
+@dataclass(frozen=True)
+class Send:
+    partition: int
+    value: bytes | None
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Each worker takes what it has not yet taken; `lost` says its commit never reaches Postgres, and it dies."""
+
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Rebalance:
+    owners: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Silence:
+    partition: int
+    second: int
+
+
+events = st.builds(
+    encode,
+    st.sampled_from([f"id{i}" for i in range(12)]),
+    st.integers(0, 1500),
+    st.sampled_from(["u1", "u2", "u3"]),
+    st.sampled_from(["Push", "Fork"]),
+    st.sampled_from(["1", "2.5", "many", ""]),
+)
+partitions = st.sampled_from(list(PARTITIONS))
+steps = st.lists(
+    st.one_of(
+        st.builds(Send, partitions, events),
+        st.builds(Send, partitions, events),
+        st.builds(Send, partitions, st.sampled_from(BAD)),
+        st.builds(Batch, st.booleans()),
+        st.builds(Rebalance, st.tuples(*(st.integers(0, 1) for _ in PARTITIONS))),
+        st.builds(Silence, partitions, st.integers(0, 1500)),
+    ),
+    max_size=60,
+)
+
+
+@dataclass
+class Postgres:
+    """What the tables hold, kept as the worker's transaction keeps it: counts added, sketches replaced."""
+
+    progress: dict[int, Progress] = field(default_factory=lambda: {p: Progress(p, 0, 0, None) for p in PARTITIONS})
+    totals: dict[int, list[int]] = field(default_factory=lambda: {p: [0, 0, 0, 0] for p in PARTITIONS})
+    minutes: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict[tuple[Any, ...], dict[str, Any]])
+    tops: dict[tuple[int, str, int], bytes] = field(default_factory=dict[tuple[int, str, int], bytes])
+    dead: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
+
+    def commit(self, delta: Delta) -> None:
+        for p in delta.partitions:
+            assert p.before == self.progress[p.before.partition]
+            self.progress[p.after.partition] = p.after
+            moved = (p.counted, p.late, p.duplicates, p.dead_letters)
+            self.totals[p.after.partition] = [a + b for a, b in zip(self.totals[p.after.partition], moved, strict=True)]
+        for row in delta.minutes.iter_rows(named=True):
+            key = (row["minute"], tuple(row[d] for d in CONTRACT.dimension_names), row["partition"])
+            held = self.minutes.setdefault(key, {})
+            for name, value in row.items():
+                if name in ("count", "late", "duplicates") or name.endswith(("_n", "_sum")):
+                    held[name] = held.get(name, 0) + value
+                elif value is None:
+                    held.setdefault(name, None)
+                elif name.endswith("_min"):
+                    held[name] = min(value, math.inf if held.get(name) is None else held[name])
+                elif name.endswith("_max"):
+                    held[name] = max(value, -math.inf if held.get(name) is None else held[name])
+                else:
+                    held[name] = value
+        for minute, partition, top, data in delta.tops:
+            self.tops[minute, top, partition] = data
+        for letter in delta.dead_letters:
+            position = letter.record.partition, letter.record.offset
+            assert position not in self.dead
+            self.dead[position] = letter.reason
+
+    def open_minutes(self, pipeline: Pipeline, progress: Progress) -> None:
+        first = pipeline.open_from(progress)
+        if first is None:
+            return
+        for (minute, dimensions, partition), row in self.minutes.items():
+            if partition != progress.partition or minute < first:
+                continue
+            for name, opened in pipeline.distinct.items():
+                if row[f"{name}_hll"] is not None:
+                    opened.put(partition, minute, dimensions, sketches.load_hll(row[f"{name}_hll"]))
+            for name, opened in pipeline.quantiles.items():
+                if row[f"{name}_kll"] is not None:
+                    opened.put(partition, minute, dimensions, sketches.load_kll(row[f"{name}_kll"]))
+        for (minute, top, partition), data in self.tops.items():
+            if partition == progress.partition and minute >= first:
+                pipeline.top[top].put(partition, minute, (), sketches.load_frequent(data))
+
+
+class Workers:
+    """Two workers that share the partitions, and the log they read."""
+
+    def __init__(self) -> None:
+        self.postgres = Postgres()
+        self.log: dict[int, list[LogRecord]] = {p: [] for p in PARTITIONS}
+        self.entries: dict[int, list[LogRecord | Idle]] = defaultdict(list)
+        self.owners: tuple[int, ...] = (0, 0, 1)
+        self.start()
+
+    def start(self) -> None:
+        self.pipelines = [Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None) for _ in range(2)]
+        self.position: dict[int, int] = {}
+        for pipeline in self.pipelines:
+            assert pipeline.reference is not None
+            rows = [{"key": key, **columns} for key, columns in REFERENCE.items()]
+            pipeline.reference = Reference(pipeline.reference.spec, pipeline.reference.table.__class__(rows))
+        for partition, owner in enumerate(self.owners):
+            progress = replace(self.postgres.progress[partition], epoch=self.postgres.progress[partition].epoch + 1)
+            self.postgres.progress[partition] = progress
+            self.pipelines[owner].take_over(progress)
+            self.postgres.open_minutes(self.pipelines[owner], progress)
+            self.position[partition] = progress.read_from
+
+    def send(self, partition: int, value: bytes | None) -> None:
+        offset = len(self.log[partition])
+        record = LogRecord(partition, offset, value, T0 + 1_500_000 + offset)
+        self.log[partition].append(record)
+        self.entries[partition].append(record)
+
+    def batch(self, *, lost: bool = False, idle: dict[int, int] | None = None) -> None:
+        for number, pipeline in enumerate(self.pipelines):
+            mine = [p for p in PARTITIONS if self.owners[p] == number]
+            taken = [r for p in mine for r in self.log[p][self.position[p] :]]
+            self.position |= {p: len(self.log[p]) for p in mine}
+            delta = pipeline.process(records(taken, {p: t for p, t in (idle or {}).items() if p in mine}))
+            if not lost:
+                self.postgres.commit(delta)
+        if lost:
+            self.start()
+
+    def silence(self, partition: int, second: int) -> None:
+        self.batch()
+        at = T0 + second * 1000
+        self.batch(idle={partition: at})
+        self.entries[partition].append(Idle(partition, at))
+
+
+def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
+    ingest = np.array([r.ingest_ms for r in taken], np.int64)
+
+    def raw(row: int) -> RawRecord:
+        r = taken[row]
+        return RawRecord(r.partition, r.offset, None, r.value, [], r.ingest_ms)
+
+    def ingest_ms(rows: Int64s) -> Int64s:
+        return ingest[rows]
+
+    return Records(
+        values=[r.value for r in taken],
+        partitions=np.array([r.partition for r in taken], np.int64),
+        offsets=np.array([r.offset for r in taken], np.int64),
+        earliest_ingest_ms=int(ingest.min(initial=2**62)),
+        raw=raw,
+        ingest_ms=ingest_ms,
+        idle=idle,
+    )
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Batch | Rebalance | Silence]) -> None:
+    workers = Workers()
+    for step in taken:
+        match step:
+            case Send(partition, value):
+                workers.send(partition, value)
+            case Batch(lost):
+                workers.batch(lost=lost)
+            case Rebalance(owners):
+                workers.owners = owners
+                workers.start()
+            case Silence(partition, second):
+                workers.silence(partition, second)
+    workers.batch()
+
+    log = [entry for p in PARTITIONS for entry in workers.entries[p]]
+    expected = play(CONTRACT, log, {SCHEMA_ID: SCHEMA}, REFERENCE)
+    postgres = workers.postgres
+    for p, totals in expected.partitions.items():
+        assert postgres.progress[p].next_offset == totals.next_offset
+        assert postgres.progress[p].watermark == totals.watermark
+        assert postgres.totals[p] == [totals.counted, totals.late, totals.duplicates, totals.dead_letters]
+    passed = ("counted", "late", "duplicate")
+    assert postgres.dead == {at: v for at, v in expected.verdicts.items() if v not in passed}
+    assert postgres.minutes.keys() == expected.minutes.keys()
+    for key, row in postgres.minutes.items():
+        minute = expected.minutes[key]
+        assert (row["count"], row["late"], row["duplicates"]) == (minute.count, minute.late, minute.duplicates)
+        values = minute.values["commits"]
+        assert (row["commits_n"], row["commits_sum"]) == (len(values), sum(values))
+        assert (row["commits_min"], row["commits_max"]) == (min(values, default=None), max(values, default=None))
+        if values:
+            assert sketches.load_kll(row["commits_kll"]).n == len(values)
+        if minute.count:
+            assert round(sketches.load_hll(row["users_hll"]).get_estimate()) == len(minute.distinct["users"])
+    found = {
+        key: {r.key: r.count for r in sketches.ranked(sketches.load_frequent(data))}
+        for key, data in postgres.tops.items()
+    }
+    assert found == {key: dict(counts) for key, counts in expected.tops.items()}
+
+
+def test_the_dead_letter_limit_pauses_before_the_first_one_too_many() -> None:
+    contract = replace(CONTRACT, dead_letters=CONTRACT.dead_letters.model_copy(update={"limit": 2}))
+    pipeline = Pipeline(contract, lambda i: SCHEMA if i == SCHEMA_ID else None, clock=lambda: 0.0)
+    pipeline.take_over(Progress(0, 0, 1, None))
+    values = [GOOD, b"", b"", encode("next", 1, "u1", "Push", "1"), b"", encode("after", 2, "u1", "Push", "1")]
+    log = [LogRecord(0, i, v, T0) for i, v in enumerate(values)]
+    (step,) = pipeline.process(records(log, {})).partitions
+    assert (step.counted, step.dead_letters, step.after.next_offset) == (2, 2, 4)
+    assert step.pause is not None
+    assert pipeline.process(records(log[4:], {})).partitions == []
+
+
+def test_offsets_without_a_record_are_skipped_not_lost() -> None:
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline.take_over(Progress(0, 0, 1, None))
+    (step,) = pipeline.process(records([LogRecord(0, 3, GOOD, T0)], {})).partitions
+    assert (step.counted, step.skipped, step.after.next_offset) == (1, 3, 4)
+
+
+def test_the_upsert_names_every_column_that_a_delta_has() -> None:
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline.take_over(Progress(0, 0, 1, None))
+    delta = pipeline.process(records([LogRecord(0, 0, GOOD, T0)], {}))
+    assert set(Store(CONTRACT, "test").columns) == {*delta.minutes.columns, "upto"}
