@@ -149,6 +149,18 @@ def test_java_missing_is_said_with_what_to_run(place: Layout, tmp_path: Path, mo
     assert "install.sh" in raised.value.hint
 
 
+def test_a_folder_of_other_things_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "check_installed", lambda: None)
+    letter = tmp_path / "home" / "letter"
+    letter.parent.mkdir()
+    letter.write_text("dear")
+    stack = Stack(Layout("demo", letter.parent, 1))
+    for action in (stack.up, stack.reset):
+        with pytest.raises(UserError, match="not an instance's folder"):
+            action()
+    assert [p.name for p in letter.parent.iterdir()] == ["letter"]
+
+
 SOURCES = [
     (
         "debian.sources",

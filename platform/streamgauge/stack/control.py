@@ -95,7 +95,11 @@ class Stack:
 
     def reset(self) -> None:
         """Stops everything and deletes all that this instance ever stored."""
+        self.layout.check_own()
         self.down()
+        # Its mark goes last: cut off half-way, it must know the rest for its own.
+        for folder in filter(Path.is_dir, self.layout.root.glob("*")):
+            shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self.layout.root, ignore_errors=True)
 
     def health(self) -> list[Health]:
@@ -206,8 +210,7 @@ class Stack:
     @contextlib.contextmanager
     def _alone(self) -> Generator[None]:
         """Two `up`s at once would start everything twice."""
-        path = self.layout.root / ".lock"
-        with path.open("w") as file:
+        with self.layout.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

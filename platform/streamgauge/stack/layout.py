@@ -63,9 +63,23 @@ class Layout:
     def supervisor(self) -> Path:
         return self.root / "supervisor"
 
+    @property
+    def lock(self) -> Path:
+        return self.root / ".lock"
+
+    def check_own(self) -> None:
+        """STREAMGAUGE_DATA_DIR may be somebody's home: nothing is put there, and above all nothing deleted."""
+        if self.root.exists() and not self.lock.exists() and any(self.root.iterdir()):
+            raise UserError(
+                f"{self.root} is not empty, and not an instance's folder",
+                "give the instance a folder of its own with STREAMGAUGE_DATA_DIR",
+            )
+
     def make_folders(self) -> None:
         """Servers with a user of their own must get through to their folder, and nobody else's eyes into any."""
+        self.check_own()
         self.root.mkdir(parents=True, exist_ok=True)
+        self.lock.touch()
         self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
         for folder in (self.credentials, self.supervisor, self.root / "logs"):
             folder.mkdir(exist_ok=True)
