@@ -9,9 +9,7 @@ WATERMARK_MS = int(NOW.timestamp() * 1000)
 
 
 def progress(partition: int, start: int, position: int, **other: int | None) -> Progress:
-    counters: dict[str, int | None] = dict.fromkeys(
-        ("late", "duplicates", "dead_letters", "lost", "skipped"), 0
-    )
+    counters: dict[str, int | None] = dict.fromkeys(("late", "duplicates", "dead_letters", "lost", "skipped"), 0)
     values = {**counters, "counted": position - start, "watermark_ms": WATERMARK_MS, **other}
     return Progress(partition=partition, start=start, next=position, **values)  # pyright: ignore[reportArgumentType]
 

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -96,8 +97,8 @@ class Silence:
 
 events = st.builds(
     encode,
-    st.sampled_from([f"id{i}" for i in range(12)]),
-    st.integers(0, 1500),
+    st.sampled_from([f"id{i}" for i in range(8)]),
+    st.integers(0, 420),
     st.sampled_from(["u1", "u2", "u3"]),
     st.sampled_from(["Push", "Fork"]),
     st.sampled_from(["1", "2.5", "many", ""]),
@@ -110,7 +111,7 @@ steps = st.lists(
         st.builds(Send, partitions, st.sampled_from(BAD)),
         st.builds(Batch, st.booleans()),
         st.builds(Rebalance, st.tuples(*(st.integers(0, 1) for _ in PARTITIONS))),
-        st.builds(Silence, partitions, st.integers(0, 1500)),
+        st.builds(Silence, partitions, st.integers(0, 420)),
     ),
     max_size=60,
 )
@@ -282,6 +283,20 @@ def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Bat
         for key, data in postgres.tops.items()
     }
     assert found == {key: dict(counts) for key, counts in expected.tops.items()}
+
+
+@pytest.mark.parametrize("generations", range(8))
+def test_a_restart_forgets_neither_more_nor_less(generations: int) -> None:
+    workers = Workers()
+    for n in range(generations + 1):
+        workers.send(0, encode(f"on the way {n}", 60 * n, "u1", "Push", "1"))
+        workers.send(0, encode("twice", 0, "u1", "Push", "1")) if n == 0 else None
+        workers.batch()
+    workers.start()
+    workers.send(0, encode("twice", 60 * generations, "u1", "Push", "1"))
+    workers.batch()
+    duplicates = workers.postgres.totals[0][2]
+    assert duplicates == (1 if generations <= 4 else 0)
 
 
 def test_the_dead_letter_limit_pauses_before_the_first_one_too_many() -> None:

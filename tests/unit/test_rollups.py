@@ -89,11 +89,7 @@ def minutes(of: Iterable[Event]) -> pl.DataFrame:
 def starts(time: datetime, size: int, hop: int) -> list[datetime]:
     """Every window that `time` is part of, by trying them all."""
     epoch = int(time.timestamp()) // 60
-    return [
-        datetime.fromtimestamp(start * 60, UTC)
-        for start in range(epoch - size + 1, epoch + 1)
-        if start % hop == 0
-    ]
+    return [datetime.fromtimestamp(start * 60, UTC) for start in range(epoch - size + 1, epoch + 1) if start % hop == 0]
 
 
 def nearest_rank(values: list[int], rank: float) -> float:
@@ -152,9 +148,7 @@ def test_distinct_over_many_minutes_is_not_their_sum() -> None:
 def test_quantiles_of_many_values_keep_their_promise() -> None:
     """The rank of what p95 gives is within the sketch's error of 0.95, though it came from 60 sketches."""
     given_events = [
-        Event(m, 0, "A", "bot", "u", (m * 7919 + i * 104729) % 10_007)
-        for m in range(2, 62)
-        for i in range(200)
+        Event(m, 0, "A", "bot", "u", (m * 7919 + i * 104729) % 10_007) for m in range(2, 62) for i in range(200)
     ]
     values = sorted(e.commits for e in given_events if e.commits is not None)
     (row,) = merge_minutes(minutes(given_events), USER, Window.parse("1h")).to_dicts()
