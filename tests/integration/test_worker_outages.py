@@ -22,6 +22,9 @@ from tests.integration.workers import wait_for, wait_until_read
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(180)]
 
+SHAPE = Shape(users=1000)
+"""Few enough that every top-N is exact."""
+
 
 def test_redis_away_wiped_and_back(running: Running, stack: Stack) -> None:
     running.apply()
@@ -78,7 +81,7 @@ def test_postgres_slow(running: Running) -> None:
     with connect(Settings.for_role("admin")) as connection:
         connection.execute("lock table stream_offsets in share row exclusive mode")
         until = time.monotonic() + 15
-        load(Settings.for_role("producer"), contract, Plan(150_000, None, now_ms(), seed=1, span_seconds=5), Shape())
+        load(Settings.for_role("producer"), contract, Plan(150_000, None, now_ms(), seed=1, span_seconds=5), SHAPE)
         while time.monotonic() < until:
             highest = max(highest, memory.memory_info().rss)
             time.sleep(0.2)
@@ -91,6 +94,24 @@ def test_postgres_slow(running: Running) -> None:
     assert_as_expected(contract, expected_of(contract))
 
 
+def test_partitions_change_hands_while_postgres_is_slow(running: Running) -> None:
+    """What the first worker holds for them is of no use any more, and they are read again although it paused them."""
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 1000))
+    running.workers.start()
+    wait_until_read(contract)
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute("lock table stream_offsets in share row exclusive mode")
+        load(Settings.for_role("producer"), contract, Plan(60_000, None, now_ms(), seed=1, span_seconds=5), SHAPE)
+        # nothing tells that the reader has begun to wait for the pipeline
+        time.sleep(3)
+        running.workers.start()
+        wait_for(lambda: running.workers.log().count("assigned partitions") == 3, "both have their share")
+    assert wait_until_read(contract).acknowledged == 61_000
+    assert_as_expected(contract, expected_of(contract))
+
+
 def test_sigterm_under_load(running: Running) -> None:
     running.apply()
     contract = running.contract
@@ -98,7 +119,7 @@ def test_sigterm_under_load(running: Running) -> None:
 
     def send() -> None:
         try:
-            load(Settings.for_role("producer"), contract, Plan(60_000, 6000, now_ms(), seed=1), Shape())
+            load(Settings.for_role("producer"), contract, Plan(60_000, 6000, now_ms(), seed=1), SHAPE)
         except BaseException as e:
             failures.append(e)
 
