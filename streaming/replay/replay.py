@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,6 +92,9 @@ def replay_files(
             for job, task in zip(jobs, tasks, strict=True)
         ]
         try:
+            # not one long wait: Ctrl-C may reach another thread, and this one must wake up to notice
+            while wait(running, timeout=_MOST_WAIT).not_done:
+                pass
             return [r.result() for r in running]
         except KeyboardInterrupt:
             stop.set()
@@ -117,7 +120,7 @@ def _replay(
     events = shift(data.events, contract.event_time, end_ms)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
-        for piece in pieces(events, contract.event_time, speed, wait=producer.wait, stop=stop):
+        for piece in pieces(events, contract.event_time, speed, rest=producer.wait, stop=stop):
             producer.send(piece)
     times = events[contract.event_time]
     return ReplayResult(
@@ -142,7 +145,7 @@ def pieces(
     event_time: str,
     speed: float | None,
     *,
-    wait: Callable[[float], None],
+    rest: Callable[[float], None],
     stop: threading.Event,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[pl.DataFrame]:
@@ -155,7 +158,7 @@ def pieces(
             due = int(times[0]) + (clock() - began) * 1000 * speed
             upto = min(upto, int(np.searchsorted(times, due, side="right")))
             if upto == at:
-                wait(min(max((int(times[at]) - due) / 1000 / speed, 0.001), _MOST_WAIT))
+                rest(min(max((int(times[at]) - due) / 1000 / speed, 0.001), _MOST_WAIT))
                 continue
         yield events.slice(at, upto - at)
         at = upto

@@ -166,13 +166,13 @@ def test_paced_by_event_time() -> None:
     events = read("openstack_logs.jsonl.gz").events
     now = 0.0
 
-    def wait(seconds: float) -> None:
+    def rest(seconds: float) -> None:
         nonlocal now
         now += seconds
 
     times: Any = events["timestamp"].to_physical()
     sent = 0
-    for piece in pieces(events, "timestamp", 60.0, wait=wait, stop=threading.Event(), clock=lambda: now):
+    for piece in pieces(events, "timestamp", 60.0, rest=rest, stop=threading.Event(), clock=lambda: now):
         assert piece["timestamp"].to_physical()[-1] <= times[0] + now * 60_000
         sent += piece.height
     assert sent == 2000
@@ -182,5 +182,5 @@ def test_paced_by_event_time() -> None:
 def test_stopped_while_waiting() -> None:
     events = read("openstack_logs.jsonl.gz").events
     stop = threading.Event()
-    sent = list(pieces(events, "timestamp", 0.001, wait=lambda _: stop.set(), stop=stop, clock=lambda: 0.0))
+    sent = list(pieces(events, "timestamp", 0.001, rest=lambda _: stop.set(), stop=stop, clock=lambda: 0.0))
     assert sum(p.height for p in sent) == 1
