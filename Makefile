@@ -20,7 +20,7 @@ check: install
 	@$(BIN)/lint-imports
 
 bench: install
-	@$(BIN)/streamgauge bench
+	@$(BIN)/python -m bench
 
 down:
 	@$(BIN)/streamgauge stack down

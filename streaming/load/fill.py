@@ -30,8 +30,12 @@ def fill(
     plan: Plan,
     shape: Shape | None = None,
     on_progress: Callable[[int], None] | None = None,
+    repeat_every: int | None = None,
 ) -> None:
-    """Sends the plan's events, at no rate, and waits until all are acknowledged. Raises NotDelivered if one isn't."""
+    """Sends the plan's events, at no rate, and waits until all are acknowledged. Raises NotDelivered if one isn't.
+
+    Every `repeat_every`th record of a batch is a duplicate of an earlier one.
+    """
     failed = Counter[str]()
 
     def reported(error: KafkaError | None, message: Message) -> None:
@@ -45,6 +49,8 @@ def fill(
     produce, topic = producer.produce, contract.topic
     sent = 0
     for keys, values in records(generator, contract, plan):
+        if repeat_every is not None:
+            repeat_some(keys, values, repeat_every)
         for key, value in zip(keys, values, strict=True):
             while True:
                 try:
@@ -62,6 +68,14 @@ def fill(
     if failed or left:
         why = "; ".join(failed) or "not acknowledged in time"
         raise NotDelivered(f"{topic}: {failed.total() + left} of {sent} records: {why}", "see streamgauge stack status")
+
+
+def repeat_some(keys: list[bytes], values: list[bytes], every: int) -> int:
+    """Puts the record half a stride before in the place of every so manieth one; returns how many."""
+    places = range(every, len(keys), every)
+    for i in places:
+        keys[i], values[i] = keys[i - every // 2 - 1], values[i - every // 2 - 1]
+    return len(places)
 
 
 def records(generator: Generator, contract: Contract, plan: Plan) -> Iterator[tuple[list[bytes], list[bytes]]]:

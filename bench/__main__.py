@@ -1,0 +1,114 @@
+"""`make bench`, or `python -m bench`."""
+
+import math
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from bench import latency, others, place, worker
+from bench.figures import run as figures_of
+from bench.report import Machine, Measured, as_json, machine, rows, show
+from streamgauge.cli.output import Json, console, print_json
+from streamgauge.contracts import Contract
+from streamgauge.errors import UserError
+from streamgauge.settings import Settings
+from streaming.load.fill import fill
+from streaming.load.generate import Shape
+from streaming.load.load import Plan
+
+_REPEAT_EVERY = 100
+_BATCH = 8192
+_err = Console(stderr=True, highlight=False)
+
+
+def bench(
+    events: Annotated[int, typer.Option(min=100_000, help="Records in the topic.")] = 10_000_000,
+    horizon: Annotated[int, typer.Option(min=1, help="How many of them fall into the duplicate horizon.")] = 1_000_000,
+    plain: Annotated[int, typer.Option(help="Records for the plain loop; 0 leaves it out.")] = 300_000,
+    quix: Annotated[int, typer.Option(help="Records for Quix Streams; 0 leaves it out.")] = 100_000,
+    rate: Annotated[float, typer.Option(help="Events a second for the latencies.")] = 20_000,
+    seconds: Annotated[float, typer.Option(help="How long at that rate; 0 leaves it out.")] = 60,
+    as_json_: Json = False,
+) -> None:
+    """Measure the worker beside what else could read the same topic; the exit code says nothing of the figures."""
+    about = machine()
+    with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
+        measured = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
+    _print(about, measured, as_json_)
+
+
+def _measure(folder: Path, events: int, horizon: int, plain: int, quix: int, rate: float, seconds: float) -> Measured:
+    contract = place.prepare(folder)
+    admin = Settings.for_role("admin")
+    duplicates = _fill(contract, events, horizon)
+    _say("raw consume()")
+    limit = others.raw(admin, contract, events)
+    _say("plain loop with AvroDeserializer")
+    looped = others.plain(admin, contract, plain) if plain else None
+    _say("Quix Streams")
+    counted = others.quix(admin, contract, quix, folder) if quix else None
+    with worker.running(contract, folder) as process:
+        with _bars() as bars:
+            task = bars.add_task("worker", total=events)
+            samples = worker.watch(process, contract, events, lambda n: bars.update(task, completed=n))
+        account = worker.account(contract)
+        found = None
+        if seconds > latency.WARM_UP_SECONDS:
+            _say(f"latencies at {rate:,.0f} events/s for {seconds:.0f} s")
+            found = latency.measure(contract, folder, rate, seconds)
+    return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found)
+
+
+def _fill(contract: Contract, events: int, horizon: int) -> int:
+    """Returns how many of the events are duplicates."""
+    now_ms = time.time_ns() // 1_000_000
+    span = events / horizon * contract.time.duplicateHorizonSeconds
+    plan = Plan(events, None, now_ms, now_ms, span)
+    with _bars() as bars:
+        task = bars.add_task("fill", total=events)
+        producer = Settings.for_role("producer")
+        fill(producer, contract, plan, Shape(place.USERS), lambda n: bars.advance(task, n), _REPEAT_EVERY)
+    whole, rest = divmod(events, _BATCH)
+    return whole * _duplicates(_BATCH) + _duplicates(rest)
+
+
+def _duplicates(n: int) -> int:
+    return max(0, math.ceil(n / _REPEAT_EVERY) - 1)
+
+
+def _bars() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=_err)
+
+
+def _say(what: str) -> None:
+    _err.print(what)
+
+
+def _print(about: Machine, measured: Measured, json: bool) -> None:
+    made = rows(measured)
+    if json:
+        print_json(as_json(about, measured, made))
+    else:
+        show(console(), about, made)
+
+
+def main() -> None:
+    try:
+        typer.run(bench)
+    except UserError as e:
+        _err.print(f"error: {e.what}", markup=False)
+        _err.print(e.hint, markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
