@@ -2,6 +2,9 @@
 
 import json
 import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -195,6 +198,16 @@ def test_a_refused_login_is_told_at_once(stream: OwnStream) -> None:
     assert time.monotonic() - began < 20
 
 
+def write_mapping(stream: OwnStream, folder: Path) -> Path:
+    mapping = folder / "mapping.yaml"
+    mapping.write_text(
+        f"{{stream: {stream.name}, files: x, fields: {{event_id: {{template: 'row-{{row}}'}}, user_id: {{from: who}},"
+        " event_type: {const: Seen}, timestamp: {from: at, time: seconds}, properties: {entries: {}},"
+        " metadata: {entries: {}}}}"
+    )
+    return mapping
+
+
 def run(command: Any, *arguments: object) -> Any:
     app = Typer()
     app.command()(command)
@@ -205,13 +218,7 @@ def run(command: Any, *arguments: object) -> Any:
 
 
 def test_replay_and_load_on_the_command_line(stream: OwnStream, tmp_path: Path) -> None:
-    mapping = tmp_path / "mapping.yaml"
-    mapping.write_text(
-        f"{{stream: {stream.name}, files: x, fields: {{event_id: {{template: 'row-{{row}}'}}, user_id: {{from: who}},"
-        " event_type: {const: Seen}, timestamp: {from: at, time: seconds}, properties: {entries: {}},"
-        " metadata: {entries: {}}}}"
-    )
-    data = tmp_path / "data.jsonl"
+    mapping, data = write_mapping(stream, tmp_path), tmp_path / "data.jsonl"
     data.write_text(
         '{"who": "ann", "at": 1700000020}\n{"who": "bob", "at": 1700000010}\n{"who": null, "at": 1700000030}\n'
     )
@@ -228,3 +235,18 @@ def test_replay_and_load_on_the_command_line(stream: OwnStream, tmp_path: Path) 
     assert loaded["latency_p95"] < 5
     assert len(from_ledger(read_ledger(book))) == 1000
     assert len(read_log(stream.settings("worker"), stream.contract)) == 1002
+
+
+def test_a_paced_replay_ends_at_ctrl_c(stream: OwnStream, tmp_path: Path) -> None:
+    data = tmp_path / "data.jsonl"
+    data.write_text("\n".join(json.dumps({"who": "ann", "at": 1_700_000_000 + i}) for i in range(1000)))
+    command = [sys.executable, "-m", "streamgauge.cli", "replay", str(data), "--speed", "1"]
+    process = subprocess.Popen([*command, "--mapping", str(write_mapping(stream, tmp_path))])
+    try:
+        settings, deadline = stream.settings("worker"), time.monotonic() + 30
+        while not read_log(settings, stream.contract):
+            assert time.monotonic() < deadline
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+    finally:
+        process.kill()
