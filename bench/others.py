@@ -48,12 +48,15 @@ def plain(settings: Settings, contract: Contract, records: int) -> Rate:
     return _loop(str(environment()), settings, contract, records, {}, True)
 
 
-def quix(settings: Settings, contract: Contract, records: int, folder: Path) -> Rate:
+def quix(settings: Settings, contract: Contract, records: int, folder: Path, *, changelog: bool) -> Rate:
+    """With its changelog, which is the default, its state is safe as the worker's is; without, a crash loses it."""
+    group = "bench-quix-safe" if changelog else "bench-quix"
     job = {
         "connection": _sayable(client_config(settings)),
         "consumer": {"fetch.queue.backoff.ms": 5, "fetch.max.bytes": 50 * 1024 * 1024},
-        "group": "bench-quix",
-        "state_dir": str(folder / "quix"),
+        "group": group,
+        "changelog": changelog,
+        "state_dir": str(folder / group),
         "topic": contract.topic,
         "records": records,
         "registry_url": settings.registry_url,

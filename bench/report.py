@@ -34,6 +34,8 @@ class Measured:
     raw: Rate
     plain: Rate | None
     quix: Rate | None
+    """With its changelog, as is its default."""
+    quix_bare: Rate | None
     worker: Run
     account: Account
     latency: Latency | None
@@ -76,6 +78,7 @@ def rows(m: Measured) -> list[Row]:
         Row("raw consume(), the limit", _rate(limit), 1.0),
         _other("plain loop, AvroDeserializer", m.plain, limit),
         _other("Quix Streams, one-minute count", m.quix, limit),
+        _other("  the same without its changelog", m.quix_bare, limit),
         Row("this worker, whole", _rate(own), own / limit, f">= {RAW_RATIO} of raw", own / limit >= RAW_RATIO),
     ]
     if m.quix is not None:

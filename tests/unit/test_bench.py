@@ -1,0 +1,54 @@
+"""The bench's arithmetic."""
+
+from collections import Counter
+
+import polars as pl
+import pytest
+
+from bench.figures import Sample, delays, memory, run
+from bench.report import Row, in_words
+from streaming.load.fill import repeat_some
+
+MIB = 1 << 20
+
+
+def test_a_rate_is_from_the_first_commit_seen_to_the_last() -> None:
+    samples = [
+        Sample(at, done, 100 * MIB, cpu) for at, done, cpu in ((0, 0, 1), (5, 100, 2), (6, 600, 3), (7, 1100, 4))
+    ]
+    found = run(samples)
+    assert found.per_second == 500
+    assert found.cpu_us == pytest.approx(4 / 1100 * 1e6)
+
+
+def test_one_commit_gives_no_rate() -> None:
+    with pytest.raises(ValueError, match="at once"):
+        run([Sample(0, 0, 1, 0), Sample(1, 10, 1, 0)])
+
+
+def test_memory_is_looked_at_by_the_way_and_not_by_the_clock() -> None:
+    samples = [Sample(i, done, rss * MIB, 0) for i, (done, rss) in enumerate([(0, 9), (25, 100), (26, 120), (29, 110)])]
+    samples += [Sample(99, 95, 200 * MIB, 0), Sample(100, 100, 220 * MIB, 0)]
+    assert memory(samples, 0.2, 0.3) == 110 * MIB
+    assert memory(samples, 0.9, 1.0) == 210 * MIB
+    assert memory(samples, 0.5, 0.6) == 110 * MIB
+
+
+def test_an_event_is_readable_at_the_first_look_past_its_offset() -> None:
+    sent = pl.DataFrame({"partition": [0, 0, 0, 1, 2], "offset": [7, 8, 9, 0, 0], "due": [100.0] * 5})
+    commits = [(101.0, {0: 8}), (102.0, {0: 9, 1: 0}), (103.0, {0: 9, 1: 5})]
+    found = delays(sent, commits).fill_nan(None).to_list()
+    assert Counter(found) == Counter([1.0, 2.0, None, 3.0, None])
+
+
+def test_duplicates_are_whole_records_from_before() -> None:
+    keys, values = [b"k%d" % i for i in range(35)], [b"v%d" % i for i in range(35)]
+    assert repeat_some(keys, values, 10) == 3
+    assert [i for i, k in enumerate(keys) if k != b"k%d" % i] == [10, 20, 30]
+    assert len(set(keys)) == len(set(zip(keys, values, strict=True))) == 32
+
+
+def test_what_falls_short_is_said() -> None:
+    rows = [Row("  speed", "3/s", 0.3, ">= 4/s", False), Row("memory", "1 MiB", None, "< 2 MiB", True), Row("x", "1")]
+    assert in_words(rows) == "Falls short: speed is 3/s, expected >= 4/s."
+    assert in_words(rows[1:]) == "All that is expected is met."
