@@ -1,5 +1,6 @@
 """Minute rollups stay exact while workers are killed and frozen, and Postgres and Kafka restart."""
 
+import os
 import random
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from psycopg import sql
 from streamgauge.apply.execute import apply
 from streamgauge.contracts import Contract
 from streamgauge.postgres import connect
+from streamgauge.registry import RegistryUnavailable
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
 from streaming.ledger import Ledger
@@ -22,6 +24,7 @@ from streaming.load.generate import Shape
 from streaming.load.load import Plan, load
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.own_stream import OwnStream, block
+from tests.integration.running import same_tops
 from tests.integration.workers import Workers, wait_for, wait_until_read
 
 EVENTS = 200_000
@@ -116,7 +119,7 @@ class Havoc:
 
 @pytest.mark.timeout(400)
 def test_what_is_acknowledged_is_counted_once(stack: Stack, stream: OwnStream) -> None:
-    seed = random.SystemRandom().getrandbits(32)
+    seed = int(os.environ.get("SEED") or random.SystemRandom().getrandbits(32))
     print(f"seed {seed}")  # noqa: T201  pytest shows it when the test fails
     apply(stream.settings(), (stream.contract,))
     contract, rng, ledger = stream.contract, random.Random(seed), Ledger()
@@ -131,8 +134,12 @@ def test_what_is_acknowledged_is_counted_once(stack: Stack, stream: OwnStream) -
             while not over.is_set() or left > 0:
                 count, rate = (left, None) if over.is_set() else (PIECE, RATE)
                 plan = Plan(count, rate, time.time_ns() // 1_000_000, seed, span_seconds=1.0)
-                load(settings, contract, plan, SHAPE, ledger=ledger)
-                left -= count
+                try:
+                    load(settings, contract, plan, SHAPE, ledger=ledger)
+                    left -= count
+                except RegistryUnavailable:
+                    # it keeps its schemas in Postgres; the next piece's producer asks it again
+                    time.sleep(0.5)
         except BaseException as e:
             failures.append(e)
 
@@ -162,8 +169,9 @@ def test_what_is_acknowledged_is_counted_once(stack: Stack, stream: OwnStream) -
         finally:
             over.set()
             sending.join(120)
-        assert not sending.is_alive() and not failures, failures
+            assert not sending.is_alive() and not failures, failures
         account = wait_until_read(contract, 90)
+        wait_for(lambda: same_tops(contract), "Redis has what Postgres has")
 
     assert havoc.kills >= KILLS
     assert account.acknowledged == ledger.frame().height >= EVENTS

@@ -106,15 +106,11 @@ def test_every_bad_record_is_a_dead_letter_and_no_good_one_is(running: Running) 
     forwarded = {(m.key() or b"").decode(): m for m in sent}
     assert forwarded.keys() == bad.keys()
     for name, message in forwarded.items():
-        partition, offset = position_of[name]
         value, reason = bad[name]
         assert message.value() == value
         assert header(message, "dead_letter_reason") == reason
-        assert header(message, "dead_letter_topic") == contract.topic
-        assert (header(message, "dead_letter_partition"), header(message, "dead_letter_offset")) == (
-            str(partition),
-            str(offset),
-        )
+        place = [header(message, f"dead_letter_{part}") for part in ("topic", "partition", "offset")]
+        assert place == [contract.topic, *map(str, position_of[name])]
         assert header(message, "traceparent") == "00-1-2-01"
     assert_as_expected(contract, expected)
 
