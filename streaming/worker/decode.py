@@ -75,6 +75,9 @@ class Decoder:
         self._writers: dict[int, _Writer] = {}
 
     def decode(self, values: list[bytes | None]) -> Decoded:
+        whole = self._read_whole(values)
+        if whole is not None:
+            return Decoded(whole)
         rejected: list[Rejected] = []
         frames: list[pl.DataFrame] = []
         for header, rows in _by_header(values):
@@ -82,8 +85,8 @@ class Decoder:
             if isinstance(writer, Rejected):
                 rejected += [Rejected(r, writer.reason, writer.detail) for r in rows]
                 continue
-            block = values if len(rows) == len(values) else [values[r] for r in rows]
-            for piece in writer.read(cast(list[bytes], block), rows):
+            block = cast(list[bytes], [values[r] for r in rows])
+            for piece in writer.read(block, rows):
                 if isinstance(piece, Rejected):
                     rejected.append(piece)
                 else:
@@ -93,8 +96,16 @@ class Decoder:
         frame = frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW)
         return Decoded(frame, rejected)
 
+    def _read_whole(self, values: list[bytes | None]) -> pl.DataFrame | None:
+        """All at once, as if one schema had written them all, which is nearly always so: the block's checks tell."""
+        writer = self._writer(values[0][:HEADER_BYTES]) if values and values[0] else None
+        if not isinstance(writer, _Writer) or None in values:
+            return None
+        frame = writer.read_block(cast(list[bytes], values))
+        return None if frame is None else frame.with_row_index(ROW)
+
     def _empty(self) -> pl.DataFrame:
-        return pl.DataFrame(schema={**{f.name: POLARS_TYPES[f.type] for f in self._fields}, ROW: pl.UInt32})
+        return pl.DataFrame(schema={ROW: pl.UInt32, **{f.name: POLARS_TYPES[f.type] for f in self._fields}})
 
     def _writer(self, header: bytes | None) -> "_Writer | Rejected":
         if not header:
@@ -114,11 +125,8 @@ class Decoder:
 
 
 def _by_header(values: list[bytes | None]) -> list[tuple[bytes | None, Sequence[int]]]:
-    """Rows by their first five bytes; nearly always all rows are one group."""
+    """Rows by their first five bytes."""
     headers = pl.DataFrame({"header": pl.Series(values, dtype=pl.Binary).bin.slice(0, HEADER_BYTES)})
-    first = values[0][:HEADER_BYTES] if values and values[0] else None
-    if first is not None and headers.select(pl.col("header").eq_missing(pl.lit(first)).all()).item():
-        return [(first, range(len(values)))]
     groups = headers.with_row_index(ROW).group_by("header", maintain_order=True).agg(ROW)
     return [(header, rows.to_list()) for header, rows in zip(groups["header"], groups[ROW], strict=True)]
 
@@ -157,16 +165,15 @@ class _Writer:
         ]
 
     def read(self, values: list[bytes], rows: Sequence[int]) -> list["pl.DataFrame | Rejected"]:
-        whole = self._read_block(values)
+        whole = self.read_block(values)
         if whole is not None:
-            numbers = pl.Series(ROW, rows, dtype=pl.UInt32) if len(rows) else pl.Series(ROW, [], dtype=pl.UInt32)
-            return [whole.with_columns(numbers)]
+            return [whole.with_columns(pl.Series(ROW, rows, dtype=pl.UInt32))]
         if len(values) <= _SMALL:
             return [self._read_one(v, r) for v, r in zip(values, rows, strict=True)]
         middle = len(values) // 2
         return self.read(values[:middle], rows[:middle]) + self.read(values[middle:], rows[middle:])
 
-    def _read_block(self, values: list[bytes]) -> pl.DataFrame | None:
+    def read_block(self, values: list[bytes]) -> pl.DataFrame | None:
         """None where the block can't be read, or where a marker is not in its place."""
         marker = os.urandom(_MARKER_BYTES)
         body = marker.join(values) + marker

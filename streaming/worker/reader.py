@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 
+import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streamgauge.contracts import Contract
@@ -15,6 +16,7 @@ from streaming.worker.records import Records, from_messages
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 25_000
+_PIECE_RECORDS = 1_000
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0
@@ -54,8 +56,7 @@ class Reader:
         """The next batch; None where there is nothing to do. Raises KafkaException for what won't pass by itself."""
         if self.assignment is None and self._wanted:
             self._take_over()
-        messages, self._held = self._held, []
-        messages += self._consume(BATCH_RECORDS, LINGER_SECONDS)
+        messages = self._gather()
         if self.assignment is None:
             return None
         idle = self._idle()
@@ -63,12 +64,21 @@ class Reader:
             return None
         records = from_messages(messages, idle)
         now = time.monotonic()
-        # numpy keeps a repeated key's last value, which is its highest offset
-        last = dict(zip(records.partitions.tolist(), records.offsets.tolist(), strict=True))
-        for partition, offset in last.items():
+        for partition in np.unique(records.partitions).tolist():
             self._heard[partition] = now
-            self._position[partition] = offset + 1
+            self._position[partition] = int(records.offsets[records.partitions == partition][-1]) + 1
         return records
+
+    def _gather(self) -> list[Message]:
+        """Up to a batch, or what comes while it may linger.
+
+        In small pieces: consume() makes its list without letting another thread of the process run.
+        """
+        until = time.monotonic() + LINGER_SECONDS
+        messages, self._held = self._held, []
+        while len(messages) < BATCH_RECORDS and (left := until - time.monotonic()) > 0:
+            messages += self._consume(_PIECE_RECORDS, left)
+        return messages
 
     def wait(self, seconds: float) -> None:
         """Stays in the group while the pipeline is busy: nothing is fetched meanwhile, so memory stays bounded."""
@@ -94,12 +104,13 @@ class Reader:
 
     def _consume(self, count: int, seconds: float) -> list[Message]:
         messages = self._consumer.consume(count, seconds)
-        errors = [m for m in messages if m.error() is not None]
-        for m in errors:
-            error = m.error()
+        errors = list(map(Message.error, messages))
+        if errors.count(None) == len(messages):
+            return messages
+        for error in errors:
             if error is not None and error.code() not in _PASSING:
                 raise KafkaException(error)
-        return [m for m in messages if m.error() is None] if errors else messages
+        return [m for m, error in zip(messages, errors, strict=True) if error is None]
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign([])
