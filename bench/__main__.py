@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -53,8 +53,9 @@ def _measure(folder: Path, events: int, horizon: int, plain: int, quix: int, rat
     _say("plain loop with AvroDeserializer")
     looped = _try(lambda: others.plain(admin, contract, plain)) if plain else None
     _say("Quix Streams")
-    counted = _try(lambda: others.quix(admin, contract, quix, folder, changelog=True)) if quix else None
-    bare = _try(lambda: others.quix(admin, contract, quix, folder, changelog=False)) if quix else None
+    counted: dict[others.How, others.Rate | None] = {}
+    for how in get_args(others.How) if quix else ():
+        counted[how] = _try(lambda how=how: others.quix(admin, contract, quix, folder, how))
     with worker.running(contract, folder) as process:
         with _bars() as bars:
             task = bars.add_task("worker", total=events)
@@ -64,7 +65,7 @@ def _measure(folder: Path, events: int, horizon: int, plain: int, quix: int, rat
         if seconds > latency.WARM_UP_SECONDS:
             _say(f"latencies at {rate:,.0f} events/s for {seconds:.0f} s")
             found = latency.measure(contract, folder, rate, seconds)
-    return Measured(events, duplicates, limit, looped, counted, bare, figures_of(samples), account, found)
+    return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found)
 
 
 def _try(measure: Callable[[], others.Rate]) -> others.Rate | None:
@@ -72,7 +73,7 @@ def _try(measure: Callable[[], others.Rate]) -> others.Rate | None:
     try:
         return measure()
     except UserError as e:
-        _err.print(f"not measured: {e.what}", markup=False)
+        _err.print(f"not measured: {e.what}", markup=False, soft_wrap=True)
         return None
 
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
@@ -25,6 +25,11 @@ FETCHES: tuple[dict[str, int], ...] = (
     {"max.partition.fetch.bytes": 4 << 20, "queued.max.messages.kbytes": 256 << 10},
 )
 """What is tried for the limit beside the worker's own fetch settings, which keep its memory small."""
+
+
+How = Literal["whole", "bare", "grouped"]
+"""Quix counting all records together; the same without its changelog, so that a crash loses its state; or by the
+contract's first dimension, as the worker does."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +53,14 @@ def plain(settings: Settings, contract: Contract, records: int) -> Rate:
     return _loop(str(environment()), settings, contract, records, {}, True)
 
 
-def quix(settings: Settings, contract: Contract, records: int, folder: Path, *, changelog: bool) -> Rate:
-    """With its changelog, which is the default, its state is safe as the worker's is; without, a crash loses it."""
-    group = "bench-quix-safe" if changelog else "bench-quix"
+def quix(settings: Settings, contract: Contract, records: int, folder: Path, how: How) -> Rate:
+    group = f"bench-quix-{how}"
     job = {
         "connection": _sayable(client_config(settings)),
         "consumer": {"fetch.queue.backoff.ms": 5, "fetch.max.bytes": 50 * 1024 * 1024},
         "group": group,
-        "changelog": changelog,
+        "changelog": how != "bare",
+        "group_by": contract.rollup.dimensions[0].source if how == "grouped" else None,
         "state_dir": str(folder / group),
         "topic": contract.topic,
         "records": records,

@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
@@ -12,7 +13,7 @@ from rich.console import Console
 
 from bench.figures import Run
 from bench.latency import Latency
-from bench.others import Rate
+from bench.others import How, Rate
 from streamgauge.accounts import Account
 from streamgauge.cli.output import RIGHT, table
 from streamgauge.stack.layout import stack_file
@@ -23,6 +24,11 @@ MAX_GROWTH = 0.1
 ACKNOWLEDGED_P95_MS, READABLE_P99_SECONDS, READABLE_AIM_SECONDS = 200, 60, 2
 FLAT_FROM = 4_000_000
 """With fewer events the duplicate horizon is not yet full after a quarter of them, so memory has to grow."""
+_QUIX: dict[How, str] = {
+    "whole": "Quix Streams, one-minute count",
+    "bare": "  the same without its changelog",
+    "grouped": "  the same by dimension (group_by)",
+}
 _STYLES = {"met": "green", "short": "bold red"}
 
 
@@ -33,9 +39,7 @@ class Measured:
     """How many of the events were sent as duplicates."""
     raw: Rate
     plain: Rate | None
-    quix: Rate | None
-    """With its changelog, as is its default."""
-    quix_bare: Rate | None
+    quix: Mapping[How, Rate | None]
     worker: Run
     account: Account
     latency: Latency | None
@@ -77,13 +81,14 @@ def rows(m: Measured) -> list[Row]:
     made = [
         Row("raw consume(), the limit", _rate(limit), 1.0),
         _other("plain loop, AvroDeserializer", m.plain, limit),
-        _other("Quix Streams, one-minute count", m.quix, limit),
-        _other("  the same without its changelog", m.quix_bare, limit),
+        *(_other(_QUIX[how], rate, limit) for how, rate in m.quix.items()),
         Row("this worker, whole", _rate(own), own / limit, f">= {RAW_RATIO} of raw", own / limit >= RAW_RATIO),
     ]
-    if m.quix is not None:
-        times = own / m.quix.per_second
+    if (quix := m.quix.get("whole")) is not None:
+        times = own / quix.per_second
         made.append(Row("  worker / Quix", f"{times:.1f} x", None, f">= {QUIX_RATIO:.0f} x", times >= QUIX_RATIO))
+    if (grouped := m.quix.get("grouped")) is not None:
+        made.append(Row("  worker / Quix by dimension", f"{own / grouped.per_second:.1f} x"))
     peak = m.worker.rss_peak / 2**20
     made += [
         Row("  CPU an event", f"{m.worker.cpu_us:.2f} us"),
