@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _STEADY_SECONDS = 30.0
 """A session that lasted this long was well; the pause after it starts small again."""
+_SIGNAL_SECONDS = 0.2
 _STOP_SECONDS = 4.0
 """Who waits longer than this for a server is left behind; what it holds is still in the log."""
 
@@ -41,7 +42,9 @@ def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
     for thread in threads:
         thread.start()
     log.info("worker for %s", ", ".join(c.stream for c in contracts))
-    stop.wait()
+    # the kernel may hand a signal to any thread, and only a main thread that wakes up runs its handler
+    while not stop.wait(_SIGNAL_SECONDS):
+        pass
     log.info("stopping")
     until = time.monotonic() + _STOP_SECONDS
     for thread in threads:
