@@ -1,9 +1,9 @@
 """From framed Avro records to one polars frame, whole batches at a time.
 
-The records of one writer schema are joined into a single Avro container block, which polars reads at once. Each
-record's five framing bytes are read as its first field, and a random marker is put behind each record as its
-last: a record that is too short or too long can't hide, because it moves a marker. A block with a bad record is
-halved until the record stands alone; fastavro then gives the reason.
+The records of one writer schema are joined into a single Avro container block, which polars reads at once. Behind
+each record stands a field of its own: a random marker, and the framing bytes of the record that follows. A record
+that is too short or too long can't hide, because it moves them. A block with a bad record is halved until the record
+stands alone; fastavro then gives the reason.
 """
 
 import io
@@ -19,7 +19,7 @@ from streamgauge.avro import HEADER_BYTES, parse, read_record, schema_id_of
 from streamgauge.contracts import Contract, FieldSpec
 
 ROW = "__row"
-_HEADER, _MARKER = "__header", "__marker"
+_MARKER = "__marker"
 _MARKER_BYTES = 8
 _SMALL = 16
 """A block of at most this many records is read record by record when it can't be read whole."""
@@ -152,13 +152,12 @@ class _Writer:
             "type": "record",
             "name": "block",
             "fields": [
-                {"name": _HEADER, "type": {"type": "fixed", "name": "header", "size": HEADER_BYTES}},
                 *(_maps_as_arrays(f) for f in schema["fields"]),
-                {"name": _MARKER, "type": {"type": "fixed", "name": "marker", "size": _MARKER_BYTES}},
+                {"name": _MARKER, "type": {"type": "fixed", "name": "marker", "size": _MARKER_BYTES + HEADER_BYTES}},
             ],
         }
         self._container_head = _container_head(json.dumps(block_schema).encode())
-        self._columns = [_HEADER, *(f.name for f in fields if f.name in written), _MARKER]
+        self._columns = [*(f.name for f in fields if f.name in written), _MARKER]
         self._select = [
             (pl.col(f.name) if f.name in written else pl.lit(f.default)).cast(POLARS_TYPES[f.type]).alias(f.name)
             for f in fields
@@ -174,20 +173,19 @@ class _Writer:
         return self.read(values[:middle], rows[:middle]) + self.read(values[middle:], rows[middle:])
 
     def read_block(self, values: list[bytes]) -> pl.DataFrame | None:
-        """None where the block can't be read, or where a marker is not in its place."""
+        """None where the block can't be read, or where a marker is not in its place.
+
+        All records must begin with this writer's framing bytes, or the block is refused for that.
+        """
         marker = os.urandom(_MARKER_BYTES)
-        body = marker.join(values) + marker
-        block = b"".join(
-            (*self._container_head, _zigzag(len(values)), _zigzag(len(body)), body, self._container_head[-1])
-        )
+        between = marker + self._header
+        body = memoryview(marker.join([*values, self._header]))[HEADER_BYTES:]
+        *head, sync = self._container_head
+        block = b"".join((*head, sync, _zigzag(len(values)), _zigzag(len(body)), body, sync))
         try:
             frame = pl.read_avro(io.BytesIO(block), columns=self._columns)
-            intact = (
-                frame.height == len(values)
-                and frame.select(
-                    (pl.col(_MARKER) == pl.lit(marker)).all() & (pl.col(_HEADER) == pl.lit(self._header)).all()
-                ).item()
-            )
+            intact = values[0].startswith(self._header) and frame.height == len(values)
+            intact = intact and frame.select((pl.col(_MARKER) == pl.lit(between)).all()).item()
             return frame.select(self._select) if intact else None
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
             return None
