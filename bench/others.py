@@ -27,9 +27,8 @@ FETCHES: tuple[dict[str, int], ...] = (
 """What is tried for the limit beside the worker's own fetch settings, which keep its memory small."""
 
 
-How = Literal["whole", "bare", "grouped"]
-"""Quix counting all records together; the same without its changelog, so that a crash loses its state; or by the
-contract's first dimension, as the worker does."""
+How = Literal["whole", "bare"]
+"""Quix with its changelog, which is its default, or without, so that a crash loses its state."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +59,6 @@ def quix(settings: Settings, contract: Contract, records: int, folder: Path, how
         "consumer": {"fetch.queue.backoff.ms": 5, "fetch.max.bytes": 50 * 1024 * 1024},
         "group": group,
         "changelog": how != "bare",
-        "group_by": contract.rollup.dimensions[0].source if how == "grouped" else None,
         "state_dir": str(folder / group),
         "topic": contract.topic,
         "records": records,

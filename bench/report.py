@@ -27,7 +27,6 @@ FLAT_FROM = 4_000_000
 _QUIX: dict[How, str] = {
     "whole": "Quix Streams, one-minute count",
     "bare": "  the same without its changelog",
-    "grouped": "  the same by dimension (group_by)",
 }
 _STYLES = {"met": "green", "short": "bold red"}
 
@@ -87,8 +86,6 @@ def rows(m: Measured) -> list[Row]:
     if (quix := m.quix.get("whole")) is not None:
         times = own / quix.per_second
         made.append(Row("  worker / Quix", f"{times:.1f} x", None, f">= {QUIX_RATIO:.0f} x", times >= QUIX_RATIO))
-    if (grouped := m.quix.get("grouped")) is not None:
-        made.append(Row("  worker / Quix by dimension", f"{own / grouped.per_second:.1f} x"))
     peak = m.worker.rss_peak / 2**20
     made += [
         Row("  CPU an event", f"{m.worker.cpu_us:.2f} us"),

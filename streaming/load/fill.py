@@ -71,7 +71,7 @@ def fill(
 
 
 def repeat_some(keys: list[bytes], values: list[bytes], every: int) -> int:
-    """Puts the record half a stride before in the place of every such place; returns how many."""
+    """Puts the record half a stride before it in each such place, from the first on; returns how many."""
     places = range(every, len(keys), every)
     for i in places:
         keys[i], values[i] = keys[i - every // 2 - 1], values[i - every // 2 - 1]
