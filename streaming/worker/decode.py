@@ -3,7 +3,9 @@
 The records of one writer schema are joined into a single Avro container block, which polars reads at once. Behind
 each record stands a field of its own: a random marker, and the framing bytes of the record that follows. A record
 that is too short or too long can't hide, because it moves them. A block with a bad record is halved until the record
-stands alone; fastavro then gives the reason.
+stands alone; fastavro then gives the reason. polars has the first word on a lone record too: where the two differ,
+what becomes of a record must not depend on its neighbours. (They differ over a branch that a union hasn't: to
+polars any number but null's is the other branch.)
 """
 
 import io
@@ -22,7 +24,7 @@ ROW = "__row"
 _MARKER = "__marker"
 _MARKER_BYTES = 8
 _SMALL = 16
-"""A block of at most this many records is read record by record when it can't be read whole."""
+"""A block of at most this many records is taken apart at once when it can't be read whole."""
 
 POLARS_TYPES: dict[str, Any] = {
     "string": pl.String,
@@ -139,7 +141,9 @@ class _Writer:
             raise ValueError("it is no record")
         self._header = header
         self._fields = fields
-        self._parsed = parse(schema)
+        # as datetimes the times would end in the year 9999
+        plain = _without_logical_types(schema)
+        self._parsed = parse(plain)
         written = {f["name"] for f in schema["fields"]}
         missing = [f.name for f in fields if f.name not in written and f.required and f.default is None]
         if missing:
@@ -152,12 +156,11 @@ class _Writer:
             "type": "record",
             "name": "block",
             "fields": [
-                *(_maps_as_arrays(f) for f in schema["fields"]),
+                *({"name": f["name"], "type": _in_block(f["type"], f["name"])} for f in plain["fields"]),
                 {"name": _MARKER, "type": {"type": "fixed", "name": "marker", "size": _MARKER_BYTES + HEADER_BYTES}},
             ],
         }
         self._container_head = _container_head(json.dumps(block_schema).encode())
-        self._columns = [*(f.name for f in fields if f.name in written), _MARKER]
         self._select = [
             (pl.col(f.name) if f.name in written else pl.lit(f.default)).cast(POLARS_TYPES[f.type]).alias(f.name)
             for f in fields
@@ -167,8 +170,10 @@ class _Writer:
         whole = self.read_block(values)
         if whole is not None:
             return [whole.with_columns(pl.Series(ROW, rows, dtype=pl.UInt32))]
+        if len(values) == 1:
+            return [self._read_one(values[0], rows[0])]
         if len(values) <= _SMALL:
-            return [self._read_one(v, r) for v, r in zip(values, rows, strict=True)]
+            return [piece for v, r in zip(values, rows, strict=True) for piece in self.read([v], [r])]
         middle = len(values) // 2
         return self.read(values[:middle], rows[:middle]) + self.read(values[middle:], rows[middle:])
 
@@ -183,7 +188,8 @@ class _Writer:
         *head, sync = self._container_head
         block = b"".join((*head, sync, _zigzag(len(values)), _zigzag(len(body)), body, sync))
         try:
-            frame = pl.read_avro(io.BytesIO(block), columns=self._columns)
+            # every column: those that the contract hasn't would be stepped over unread
+            frame = pl.read_avro(io.BytesIO(block))
             intact = values[0].startswith(self._header) and frame.height == len(values)
             intact = intact and frame.select((pl.col(_MARKER) == pl.lit(between)).all()).item()
             return frame.select(self._select) if intact else None
@@ -230,17 +236,33 @@ def _kind(written: Any) -> str:
     return _kind(cast(dict[str, Any], written)["type"]) if isinstance(written, dict) else str(written)
 
 
-def _maps_as_arrays(f: dict[str, Any]) -> dict[str, Any]:
-    """polars reads no maps; byte for byte a map is an array of key and value."""
-    kind: Any = f["type"]
-    if isinstance(kind, dict) and cast(dict[str, Any], kind).get("type") == "map":
+def _without_logical_types(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_without_logical_types(n) for n in cast(list[Any], node)]
+    if isinstance(node, dict):
+        return {k: _without_logical_types(v) for k, v in cast(dict[str, Any], node).items() if k != "logicalType"}
+    return node
+
+
+def _in_block(kind: Any, name: str) -> Any:
+    """The type as polars can read it, byte for byte the same: a map is an array of key and value, and an int is a
+    long, which polars doesn't cut off to 32 bits.
+    """
+    if isinstance(kind, list):
+        return [_in_block(branch, name) for branch in cast(list[Any], kind)]
+    if kind == "int":
+        return "long"
+    if not isinstance(kind, dict):
+        return kind
+    made = cast(dict[str, Any], kind)
+    if made["type"] == "map":
         entry: dict[str, Any] = {
             "type": "record",
-            "name": f"{f['name']}_entry",
-            "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": kind["values"]}],
+            "name": f"{name}_entry",
+            "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": made["values"]}],
         }
-        return {"name": f["name"], "type": {"type": "array", "items": entry}}
-    return {"name": f["name"], "type": kind}
+        return {"type": "array", "items": entry}
+    return _in_block(made["type"], name) if len(made) == 1 else made
 
 
 def _container_head(schema: bytes) -> tuple[bytes, ...]:

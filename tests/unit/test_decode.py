@@ -1,0 +1,82 @@
+"""A record is read alike whatever records were read along with it."""
+
+from io import BytesIO
+from typing import Any
+
+import pytest
+
+from streamgauge.avro import avro_schema, frame, parse, write_record
+from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.settings import CHECKOUT
+from streaming.worker.decode import ROW, Decoder
+
+CONTRACT = find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "system_events")
+SCHEMA = avro_schema(CONTRACT)
+NEWER = {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "extra", "type": "string"}]}
+# Avro writes an int as it writes a long, so this is how a value past an int's range gets into the log
+WIDE = {**SCHEMA, "fields": [{**f, "type": "long"} if f["type"] == "int" else f for f in SCHEMA["fields"]]}
+OWN, NEW = 7, 8
+EVENT: dict[str, Any] = {
+    "event_id": "a",
+    "timestamp": 1_700_000_000_000,
+    "service": "nova",
+    "component": "api",
+    "level": "INFO",
+    "template": "E1",
+    "http_method": "GET",
+    "http_status": 200,
+    "response_bytes": 1,
+    "response_seconds": 0.5,
+    "schema_version": 1,
+    "extra": "snowman",
+}
+
+
+def encode(schema: dict[str, Any], schema_id: int, **change: Any) -> bytes:
+    stream = BytesIO()
+    write_record(stream, parse(schema), {**EVENT, **change})
+    return frame(schema_id) + stream.getvalue()
+
+
+GOOD = {OWN: encode(SCHEMA, OWN), NEW: encode(NEWER, NEW)}
+ODD = {
+    "the end of time": encode(SCHEMA, OWN, timestamp=2**63 - 1),
+    "the beginning of time": encode(SCHEMA, OWN, timestamp=-(2**63)),
+    "past an int's range": encode(WIDE, OWN, schema_version=2**31),
+    "no UTF-8 in a field that the contract hasn't": GOOD[NEW].replace(b"snowman", b"sn\xff\xfeman"),
+    "no such branch of a union": GOOD[OWN].replace(b"\x02\x06GET", b"\x0a\x06GET"),
+}
+
+
+def read(values: list[bytes], row: int) -> Any:
+    """The row's values, times as numbers, or the reason against it."""
+    decoded = Decoder(CONTRACT, {OWN: SCHEMA, NEW: NEWER}.get).decode([*values])
+    times = decoded.frame[CONTRACT.event_time].to_physical()
+    for i, found in enumerate(decoded.frame[ROW].to_list()):
+        if found == row:
+            return decoded.frame.drop(ROW, CONTRACT.event_time).row(i), times[i]
+    return next(r.reason for r in decoded.rejected if r.row == row)
+
+
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD.keys())
+def test_the_same_alone_among_good_ones_and_beside_a_bad_one(odd: bytes) -> None:
+    good = GOOD[odd[4]]
+    alone = read([odd], 0)
+    assert read([good] * 50 + [odd] + [good] * 50, 50) == alone
+    assert read([good, odd, good[:-1]], 1) == alone
+    assert read([good[:-1], odd], 1) == alone
+
+
+@pytest.mark.parametrize(("name", "reason"), [("past an int's range", "undecodable")])
+def test_what_does_not_fit_is_never_bent_to_fit(name: str, reason: str) -> None:
+    assert read([ODD[name]], 0) == reason
+
+
+def test_times_are_read_to_the_ends_of_their_type() -> None:
+    bad = GOOD[OWN][:-1]
+    assert read([ODD["the end of time"], bad], 0)[1] == 2**63 - 1
+    assert read([ODD["the beginning of time"], bad], 0)[1] == -(2**63)
+
+
+def test_a_field_that_the_contract_has_not_is_checked_too() -> None:
+    assert read([ODD["no UTF-8 in a field that the contract hasn't"]] * 20, 0) == "undecodable"
