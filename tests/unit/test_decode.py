@@ -1,5 +1,6 @@
 """A record is read alike whatever records were read along with it."""
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.settings import CHECKOUT
-from streaming.worker.decode import ROW, Decoder
+from streaming.worker.decode import ROW, Decoder, Rejected
 
 CONTRACT = find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "system_events")
 SCHEMA = avro_schema(CONTRACT)
@@ -80,3 +81,19 @@ def test_times_are_read_to_the_ends_of_their_type() -> None:
 
 def test_a_field_that_the_contract_has_not_is_checked_too() -> None:
     assert read([ODD["no UTF-8 in a field that the contract hasn't"]] * 20, 0) == "undecodable"
+
+
+def test_an_optional_map_is_read_in_whole_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    template = replace(CONTRACT.field["template"], type="map<string,string>", required=False, max_length=None)
+    contract = replace(CONTRACT, fields=tuple(template if f.name == "template" else f for f in CONTRACT.fields))
+    maps = [None, {}, {"a": "b", "c": "d"}]
+
+    def alone(*_: Any) -> Rejected:
+        raise AssertionError("read record by record")
+
+    monkeypatch.setattr("streaming.worker.decode._Writer._read_one", alone)
+    schema = avro_schema(contract)
+    decoded = Decoder(contract, {OWN: schema}.get).decode([encode(schema, OWN, template=m) for m in maps])
+    assert decoded.rejected == []
+    found = decoded.frame["template"].to_list()
+    assert [None if m is None else {e["key"]: e["value"] for e in m} for m in found] == maps
