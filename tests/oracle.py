@@ -267,7 +267,7 @@ def keeps(f: FieldSpec, value: Any) -> bool:
     if value is None:
         return not f.required
     return not (
-        (isinstance(value, str) and "\0" in value)
+        (f.type == "string" and "\0" in value)
         or (f.finite and not math.isfinite(value))
         or (f.min_length is not None and len(value) < f.min_length)
         or (f.max_length is not None and len(value) > f.max_length)

@@ -1,6 +1,7 @@
 """The commands `streamgauge worker` and `streamgauge resume`."""
 
 import faulthandler
+import gc
 from typing import Annotated
 
 import typer
@@ -14,6 +15,8 @@ from streamgauge.postgres import connect
 from streamgauge.settings import Settings
 from streaming.worker.process import run_worker
 
+_YOUNG_OBJECTS = 200_000
+
 
 def worker(
     stream: Annotated[list[str] | None, typer.Argument(help="Streams to work on; all if none is named.")] = None,
@@ -22,6 +25,9 @@ def worker(
     settings = Settings.for_role("worker")
     contracts = load_contracts(settings.contracts_dir)
     chosen = [find_contract(contracts, s) for s in stream] if stream else contracts
+    # a batch is many thousands of objects that form no cycles: don't look for some every few hundred of them
+    gc.freeze()
+    gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
     stderr = own_stderr()
     faulthandler.enable(stderr)
     configure_logs(settings, stderr)
