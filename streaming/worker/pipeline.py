@@ -15,7 +15,7 @@ from streamgauge import sketches
 from streamgauge.contracts import Contract
 from streamgauge.rules import violations
 from streamgauge.types import Bools, Int64s
-from streaming.worker.decode import ROW, Decoder, Rejected, SchemaOf
+from streaming.worker.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
 from streaming.worker.enrich import Reference
 from streaming.worker.open_minutes import OpenMinutes, feed
 from streaming.worker.partition import PartitionState, Progress, judge
@@ -108,10 +108,17 @@ class Pipeline:
         return (progress.watermark - self.contract.lateness_ms) // MINUTE_MS * MINUTE_MS
 
     def process(self, records: Records) -> Delta:
-        """Raises RegistryUnavailable before anything is changed; the same records can then be given again."""
+        return self.judge(records, self.decode(records))
+
+    def decode(self, records: Records) -> Decoded:
+        """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""
         decoded = self._decoder.decode(records.values)
         frame, broken = self._validate(decoded.frame, records)
-        rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
+        return Decoded(frame, sorted(decoded.rejected + broken, key=lambda r: r.row))
+
+    def judge(self, records: Records, decoded: Decoded) -> Delta:
+        """What becomes of each record. Batches must be given in the order in which they were read."""
+        frame, rejected = decoded.frame, decoded.rejected
         rejected_rows = np.array([r.row for r in rejected], np.int64)
         rows = frame[ROW].to_numpy().astype(np.int64)
         hashes = frame[self.contract.event_id].hash().to_numpy()

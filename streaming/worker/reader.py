@@ -15,7 +15,7 @@ from streaming.worker.records import Records, from_messages
 
 log = logging.getLogger(__name__)
 
-BATCH_RECORDS = 50_000
+BATCH_RECORDS = 25_000
 _PIECE_RECORDS = 2_000
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""

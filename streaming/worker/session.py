@@ -1,4 +1,5 @@
-"""One stream's worker, from joining the group to the first failure: reader, pipeline and committer, a thread each.
+"""One stream's worker, from joining the group to the first failure: reader, decoder, pipeline and
+committer, a thread each.
 
 A session that fails is thrown away whole and a new one begins from what Postgres and the log hold: there is one
 way to start, and it is the way to recover. What passes by itself (Postgres or the registry away) is waited for
@@ -23,6 +24,7 @@ from streamgauge.postgres import connect
 from streamgauge.registry import Registry, RegistryUnavailable, SchemaNotFound
 from streamgauge.settings import Settings
 from streaming.worker.assignment import Assignment
+from streaming.worker.decode import Decoded
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.reader import Reader
 from streaming.worker.records import Records
@@ -56,6 +58,13 @@ class _Work:
 
 
 @dataclass(frozen=True)
+class _Read:
+    assignment: Assignment
+    records: Records
+    decoded: Decoded
+
+
+@dataclass(frozen=True)
 class _Write:
     assignment: Assignment
     delta: Delta
@@ -80,6 +89,7 @@ class Session:
         self._failure: BaseException | None = None
         self._ended = threading.Event()
         self._inbox: queue.Queue[_Work | None] = queue.Queue(maxsize=1)
+        self._decoded: queue.Queue[_Read | None] = queue.Queue(maxsize=1)
         self._outbox: queue.Queue[_Write | None] = queue.Queue(maxsize=1)
         self._offsets: dict[int, int] = {}
         self._paused: set[int] = set()
@@ -91,7 +101,7 @@ class Session:
             threading.Thread(
                 target=self._guard, args=(work,), name=f"{self._contract.stream}{work.__name__}", daemon=True
             )
-            for work in (self._process, self._commit)
+            for work in (self._decode, self._process, self._commit)
         ]
         reader = Reader(self._settings, self._contract, self._claim)
         for thread in threads:
@@ -161,17 +171,21 @@ class Session:
         except SchemaNotFound:
             return None
 
+    def _decode(self) -> None:
+        while (work := self._take(self._inbox, _nothing)) is not None:
+            if not work.assignment.revoked.is_set():
+                decode = partial(work.assignment.pipeline.decode, work.records)
+                decoded = self._patiently(RegistryUnavailable, "the schema registry", decode)
+                self._hand_on(self._decoded, _Read(work.assignment, work.records, decoded))
+        self._hand_on(self._decoded, None)
+
     def _process(self) -> None:
-        while (work := self._take(self._inbox, lambda: None)) is not None:
-            if work.assignment.revoked.is_set():
-                continue
-            delta = self._patiently(RegistryUnavailable, "the schema registry", partial(_process_one, work))
-            if delta.partitions:
-                write = _Write(work.assignment, delta)
-                while not self._put(self._outbox, write):
-                    pass
-        while not self._put(self._outbox, None):
-            pass
+        while (read := self._take(self._decoded, _nothing)) is not None:
+            if not read.assignment.revoked.is_set():
+                delta = read.assignment.pipeline.judge(read.records, read.decoded)
+                if delta.partitions:
+                    self._hand_on(self._outbox, _Write(read.assignment, delta))
+        self._hand_on(self._outbox, None)
 
     def _commit(self) -> None:
         connection = self._patiently(psycopg.OperationalError, "Postgres", self._connect)
@@ -278,6 +292,10 @@ class Session:
             return False
         return True
 
+    def _hand_on(self, to: "queue.Queue[T | None]", item: T | None) -> None:
+        while not self._put(to, item):
+            pass
+
     def _take(self, source: "queue.Queue[T]", meanwhile: Callable[[], None]) -> T:
         while True:
             try:
@@ -298,5 +316,5 @@ class Session:
             self._failure = e
 
 
-def _process_one(work: _Work) -> Delta:
-    return work.assignment.pipeline.process(work.records)
+def _nothing() -> None:
+    """What a thread has to do while it waits."""
