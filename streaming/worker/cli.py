@@ -11,7 +11,7 @@ from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.logs import configure_logs, own_stderr
 from streamgauge.metrics import serve_metrics
-from streamgauge.postgres import connect
+from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
 from streaming.worker.process import run_worker
 
@@ -43,7 +43,7 @@ def resume(
     """Let the worker go on with partitions that the dead-letter limit paused."""
     settings = Settings.for_role("admin")
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
-    with connect(settings) as connection:
+    with connect_or_explain(settings, application="streamgauge resume") as connection:
         rows = connection.execute(
             "delete from stream_pauses where topic = %s and (partition = %s or %s::int is null) returning partition",
             (contract.topic, partition, partition),

@@ -30,7 +30,7 @@ def rollups(
     group_by: Annotated[list[str] | None, typer.Option(help="A dimension to split by; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show a stream's rollups for any window; by default the latest 60 windows in which it has events."""
+    """Show a stream's rollups for any window; by default the 60 windows up to its newest minute."""
     settings = Settings.for_role("reader")
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
     length = Window.parse(window, hop)
