@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-Key = tuple[int, ...] | tuple[Any, ...]
 S = TypeVar("S")
 
 
@@ -31,9 +30,6 @@ class OpenMinutes(Generic[S]):
     def close_before(self, partition: int, minute: int) -> None:
         for key in [k for k in self._by_minute if k[0] == partition and k[1] < minute]:
             del self._by_minute[key]
-
-    def __len__(self) -> int:
-        return sum(map(len, self._by_minute.values()))
 
 
 def feed(update: Callable[..., Any], *columns: Iterable[Any]) -> None:

@@ -4,9 +4,9 @@ cache.
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,8 @@ from streaming.worker.partition import PartitionState, Progress, judge
 from streaming.worker.records import RawRecord, Records
 from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
 from streaming.worker.seen import GENERATIONS
+
+S = TypeVar("S")
 
 
 @dataclass(frozen=True)
@@ -247,27 +249,19 @@ class Pipeline:
                 strict=True,
             )
         )
-        columns: list[pl.Series] = []
-        for name, open_minutes in self.distinct.items():
-            dumped: list[bytes | None] = []
-            for key, values in zip(keys, minutes[VALUES + name], strict=True):
-                if len(values):
-                    sketch = open_minutes.get(*key)
-                    feed(sketch.update, values.to_list())
-                    dumped.append(sketches.dump_hll(sketch))
-                else:
-                    dumped.append(None)
-            columns.append(pl.Series(f"{name}_hll", dumped, dtype=pl.Binary))
-        for name, open_minutes in self.quantiles.items():
-            dumped = []
-            for key, values in zip(keys, minutes[VALUES + name], strict=True):
-                if len(values):
-                    sketch = open_minutes.get(*key)
-                    sketch.update(values.to_numpy(writable=True))
-                    dumped.append(sketches.dump_kll(sketch))
-                else:
-                    dumped.append(None)
-            columns.append(pl.Series(f"{name}_kll", dumped, dtype=pl.Binary))
+
+        def hll(sketch: sketches.Hll, values: pl.Series) -> bytes:
+            feed(sketch.update, values.to_list())
+            return sketches.dump_hll(sketch)
+
+        def kll(sketch: sketches.Kll, values: pl.Series) -> bytes:
+            sketch.update(values.to_numpy(writable=True))
+            return sketches.dump_kll(sketch)
+
+        columns = [
+            *(_sketched(f"{n}_hll", o, keys, minutes[VALUES + n], hll) for n, o in self.distinct.items()),
+            *(_sketched(f"{n}_kll", o, keys, minutes[VALUES + n], kll) for n, o in self.quantiles.items()),
+        ]
         tops: list[tuple[int, int, str, bytes]] = []
         for name, table in rolled.tops.items():
             for minute, partition, top_keys, weights in table.iter_rows():
@@ -283,3 +277,17 @@ class Pipeline:
             if first is not None:
                 for open_minutes in (*self.distinct.values(), *self.quantiles.values(), *self.top.values()):
                     open_minutes.close_before(partition, first)
+
+
+def _sketched(
+    column: str,
+    opened: OpenMinutes[S],
+    keys: Sequence[tuple[int, int, tuple[Any, ...]]],
+    taken: pl.Series,
+    take_in: Callable[[S, pl.Series], bytes],
+) -> pl.Series:
+    """Each row's sketch after taking in the row's values; null where the row has none."""
+    dumped = [
+        take_in(opened.get(*key), values) if len(values) else None for key, values in zip(keys, taken, strict=True)
+    ]
+    return pl.Series(column, dumped, dtype=pl.Binary)

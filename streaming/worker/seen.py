@@ -21,9 +21,6 @@ class Seen:
     def __init__(self) -> None:
         self._runs: dict[int, list[UInt64s]] = {}
 
-    def __len__(self) -> int:
-        return sum(len(run) for runs in self._runs.values() for run in runs)
-
     def duplicates(self, hashes: UInt64s, generations: Int64s) -> Bools:
         """Which rows were seen before, remembering those that weren't. `generations` must never fall."""
         duplicate = np.zeros(len(hashes), np.bool_)

@@ -17,7 +17,7 @@ from streamgauge.stack.credentials import Credentials, credentials
 from streamgauge.stack.installed import check_installed
 from streamgauge.stack.layout import Layout, layout
 from streamgauge.stack.part import NotReady, Part
-from streamgauge.stack.parts import PARTS, WORKER, part
+from streamgauge.stack.parts import PARTS, part
 from streamgauge.stack.supervisor import MARK, Process, Supervisor
 
 MIN_FREE_BYTES = 1 << 30
@@ -213,14 +213,6 @@ class Stack:
         with self.layout.lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
-
-
-def start_program(name: str) -> None:
-    Stack().start_program(name)
-
-
-def start_worker() -> None:
-    start_program(WORKER)
 
 
 def port_holder(port: int) -> str | None:
