@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from streamgauge.contracts import Contract, FieldSpec, Measure
+from streamgauge.decode import POLARS_TYPES
 from streamgauge.types import Int64s
 from streaming.producer.frame import maps
-from streaming.worker.decode import POLARS_TYPES
 
 _WORDS = 24
 _MAPS = 64

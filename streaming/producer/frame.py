@@ -10,8 +10,8 @@ import polars as pl
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
 from streamgauge.contracts import Contract, FieldSpec
+from streamgauge.decode import POLARS_TYPES
 from streamgauge.rules import violations
-from streaming.worker.decode import POLARS_TYPES
 
 _pyarrow: Any = pyarrow
 _from_arrow: Any = pl.from_arrow  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -13,14 +13,14 @@ import polars as pl
 
 from streamgauge import sketches
 from streamgauge.contracts import Contract
+from streamgauge.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
+from streamgauge.enrich import Reference
+from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
 from streamgauge.rules import violations
 from streamgauge.types import Bools, Int64s
-from streaming.worker.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
-from streaming.worker.enrich import Reference
 from streaming.worker.open_minutes import OpenMinutes, feed
 from streaming.worker.partition import PartitionState, Progress, judge
 from streaming.worker.records import RawRecord, Records
-from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
 from streaming.worker.seen import GENERATIONS
 
 S = TypeVar("S")

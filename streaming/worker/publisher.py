@@ -24,9 +24,9 @@ from streamgauge.contracts import Contract
 from streamgauge.kafka import DEAD_LETTER_MAX_BYTES, producer_config
 from streamgauge.postgres import connect
 from streamgauge.registry import Registry, RegistryError
+from streamgauge.rollup_plan import MINUTE_MS
 from streamgauge.settings import Settings
 from streaming.worker.recent import Moment, Recent
-from streaming.worker.rollup import MINUTE_MS
 from streaming.worker.store import Connection, Store
 from streaming.worker.topics import NotAcknowledged, Topics
 

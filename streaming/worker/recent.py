@@ -8,7 +8,7 @@ from psycopg import sql
 
 from streamgauge import sketches
 from streamgauge.contracts import Contract
-from streaming.worker.rollup import MINUTE_MS
+from streamgauge.rollup_plan import MINUTE_MS
 from streaming.worker.store import Connection
 
 MINUTES = 60

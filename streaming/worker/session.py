@@ -20,11 +20,11 @@ import psycopg
 
 from streamgauge import metrics
 from streamgauge.contracts import Contract
+from streamgauge.decode import Decoded
 from streamgauge.postgres import connect
 from streamgauge.registry import Registry, RegistryUnavailable, SchemaNotFound
 from streamgauge.settings import Settings
 from streaming.worker.assignment import Assignment
-from streaming.worker.decode import Decoded
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.reader import Reader
 from streaming.worker.records import Records

@@ -16,11 +16,11 @@ from psycopg.rows import TupleRow
 
 from streamgauge import sketches
 from streamgauge.contracts import Contract
-from streaming.worker.enrich import Reference
+from streamgauge.enrich import Reference
+from streamgauge.rollup_plan import MINUTE, PARTITION
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
 from streaming.worker.records import RawRecord
-from streaming.worker.rollup import MINUTE, PARTITION
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import pytest
 
 from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.decode import ROW, Decoder, Rejected
 from streamgauge.settings import CHECKOUT
-from streaming.worker.decode import ROW, Decoder, Rejected
 
 CONTRACT = find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "system_events")
 SCHEMA = avro_schema(CONTRACT)
@@ -91,7 +91,7 @@ def test_an_optional_map_is_read_in_whole_blocks(monkeypatch: pytest.MonkeyPatch
     def alone(*_: Any) -> Rejected:
         raise AssertionError("read record by record")
 
-    monkeypatch.setattr("streaming.worker.decode._Writer._read_one", alone)
+    monkeypatch.setattr("streamgauge.decode._Writer._read_one", alone)
     schema = avro_schema(contract)
     decoded = Decoder(contract, {OWN: schema}.get).decode([encode(schema, OWN, template=m) for m in maps])
     assert decoded.rejected == []

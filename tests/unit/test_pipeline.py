@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from streamgauge import sketches
 from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import TimeSpec, find_contract, load_contracts
+from streamgauge.enrich import Reference
 from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
-from streaming.worker.enrich import Reference
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import RawRecord, Records

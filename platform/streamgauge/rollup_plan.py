@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from streamgauge.contracts import NO_VALUE, Contract, Source
-from streaming.worker.enrich import REFERENCE
+from streamgauge.enrich import REFERENCE
 
 MINUTE_MS = 60_000
 MINUTE, PARTITION = "minute", "partition"
