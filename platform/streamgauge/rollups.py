@@ -13,9 +13,9 @@ from psycopg import sql
 
 from streamgauge import sketches
 from streamgauge.contracts import Contract
-from streamgauge.ddl import COUNTERS
 from streamgauge.errors import UserError
 from streamgauge.postgres import Connection
+from streamgauge.tables.speed import COUNTERS
 
 MINUTE = timedelta(minutes=1)
 WINDOWS = {"1m": MINUTE, "5m": timedelta(minutes=5), "1h": timedelta(hours=1)}

@@ -14,8 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streamgauge.errors import UserError
 
 PREFIX = "STREAMGAUGE_"
-Role = Literal["admin", "producer", "worker", "reader"]
-ROLES: tuple[Role, ...] = ("admin", "producer", "worker", "reader")
+Role = Literal["admin", "producer", "worker", "batch", "api", "reader"]
+ROLES: tuple[Role, ...] = ("admin", "producer", "worker", "batch", "api", "reader")
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
@@ -26,10 +26,16 @@ class _Place(BaseSettings):
 
     instance: str = "demo"
     data_dir: Path | None = None
+    base_port: int | None = None
 
 
 def instance_name() -> str:
     return _Place().instance
+
+
+def base_port() -> int | None:
+    """Where the local stack's ports begin, where the environment says so."""
+    return _Place().base_port
 
 
 def data_dir() -> Path:
@@ -55,9 +61,20 @@ class Settings(BaseSettings):
     registry_url: str
     postgres_dsn: SecretStr
     redis_url: SecretStr
+    lake_url: str | None = None
+    dagster_url: str | None = None
+    """Where people find Dagster's pages, for links."""
+    api_url: str | None = None
+    alertmanager_url: str | None = None
+    alert_webhook_url: SecretStr | None = None
     metrics_port: int | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
+
+    @property
+    def lake(self) -> str:
+        """A folder, or an object store's URL such as s3://bucket/prefix; its own login is in the AWS_… environment."""
+        return self.lake_url or str(self.data_dir / "lake")
 
     @classmethod
     def for_role(cls, role: Role) -> "Settings":

@@ -8,9 +8,9 @@ import yaml
 
 from streamgauge.avro import avro_schema
 from streamgauge.contracts import Contract, find_contract, load_contract, load_contracts
-from streamgauge.ddl import database
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
+from streamgauge.tables import database
 
 CONTRACTS = CHECKOUT / "platform" / "contracts"
 

@@ -20,9 +20,11 @@ from streamgauge.apply.changes import (
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import make_plan
 from streamgauge.contracts import load_contracts
-from streamgauge.ddl import READER, WORKER, Column, Table, minutes_table
+from streamgauge.ddl import LOGINS, READER, WORKER, Column, Table
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
+from streamgauge.tables.batch import stream_tables
+from streamgauge.tables.speed import minutes_table
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 USER = next(c for c in CONTRACTS if c.stream == "user_events")
@@ -52,7 +54,7 @@ def applied(wanted: Desired) -> Actual:
         acls=frozenset(wanted.acls),
         database=ActualDatabase(
             schema_exists=True,
-            usage=frozenset((WORKER, READER)),
+            usage=frozenset(LOGINS),
             tables={t.name: built(t) for t in wanted.database.tables},
             views={v.name: v.fingerprint for v in wanted.database.views},
             grants=frozenset(wanted.database.grants),
@@ -178,10 +180,10 @@ def test_a_view_that_is_made_again_gets_its_rights_again() -> None:
     now = applied(WANTED)
     views = {**now.database.views, "user_events_5m": "another text"}
     plan = make_plan(WANTED, replace(now, database=replace(now.database, views=views)))
-    view, grant = plan.postgres
+    view, *grants = plan.postgres
     assert isinstance(view, MakeView)
     assert view.view.name == "user_events_5m"
-    assert grant == AllowRelation("user_events_5m", READER, ("SELECT",))
+    assert grants == [AllowRelation("user_events_5m", login, ("SELECT",)) for login in LOGINS]
 
 
 def test_a_broker_without_rights_gets_none() -> None:
@@ -197,5 +199,6 @@ def test_each_role_may_do_what_it_needs_and_no_more() -> None:
     assert not {a for a in allowed if a.user == "reader" and a.operation == "write"}
     assert Acl("worker", "topic", USER.topic, "write") not in allowed
     assert {Acl("worker", "topic", USER.topic, "read"), Acl("worker", "group", USER.group, "read")} <= allowed
-    writers = {g.role for g in WANTED.database.grants if g.privilege != "SELECT"}
-    assert writers == {WORKER}
+    writes = [g for g in WANTED.database.grants if g.privilege != "SELECT"]
+    assert READER not in {g.role for g in writes}
+    assert not {g.relation for g in writes if g.role == WORKER} & {t.name for c in CONTRACTS for t in stream_tables(c)}

@@ -6,14 +6,15 @@ from typing import Any, Literal, TypeAlias
 
 from streamgauge.avro import avro_schema, counts_schema
 from streamgauge.contracts import Contract
-from streamgauge.ddl import Database, database
+from streamgauge.ddl import Database
 from streamgauge.kafka import DEAD_LETTER_MAX_BYTES
+from streamgauge.tables import database
 
 DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
 """Longer than any stream's own: someone has to find the time to look at them."""
 
 
-PRODUCER, WORKER, READER = "producer", "worker", "reader"
+PRODUCER, WORKER, BATCH, API, READER = "producer", "worker", "batch", "api", "reader"
 """Kafka's users are named as the roles; the administrator is a super user and needs no ACL."""
 
 AclResource: TypeAlias = Literal["topic", "group"]
@@ -106,6 +107,9 @@ def _acls(c: Contract) -> list[Acl]:
         Acl(WORKER, "topic", c.topic, "read"),
         Acl(WORKER, "group", c.group, "read"),
         *(Acl(WORKER, "topic", t, "write") for t in written),
+        Acl(BATCH, "topic", c.topic, "read"),
+        Acl(BATCH, "group", c.group, "describe"),
+        Acl(API, "topic", c.topic, "describe"),
         *(Acl(READER, "topic", t, "read") for t in (c.topic, *written)),
         Acl(READER, "group", c.group, "describe"),
     ]

@@ -24,7 +24,7 @@ from streamgauge.apply.changes import (
     SetTopicConfig,
 )
 from streamgauge.apply.desired import Desired, Topic
-from streamgauge.ddl import READER, WORKER, Database, Table
+from streamgauge.ddl import LOGINS, Database, Table
 from streamgauge.errors import UserError
 from streamgauge.postgres import SCHEMA
 
@@ -133,7 +133,7 @@ def _acls(desired: Desired, actual: Actual) -> Iterator[KafkaChange]:
 def _database(wanted: Database, now: ActualDatabase) -> Iterator[PostgresChange | Refusal]:
     if not now.schema_exists:
         yield CreateSchema(SCHEMA)
-    for role in (WORKER, READER):
+    for role in LOGINS:
         if role not in now.usage:
             yield AllowSchema(SCHEMA, role)
     for table in wanted.tables:

@@ -9,11 +9,11 @@ from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
 from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.ddl import COUNTERS
 from streamgauge.errors import UserError
 from streamgauge.postgres import Connection, connect_or_explain
 from streamgauge.rollups import MINUTE, QUANTILES, Window, latest_minute, read_windows, watermark
 from streamgauge.settings import Settings
+from streamgauge.tables.speed import COUNTERS
 
 SHOWN = 60
 """How many windows, where no time is given."""

@@ -12,8 +12,11 @@ ROLES: tuple[Role, ...] = get_args(Role)
 REGISTRY_ROLE = "registry"
 """The schema registry's own login to Postgres."""
 
+DAGSTER_ROLE = "dagster"
+"""Dagster's own login to its own database."""
+
 DATABASE = "streamgauge"
-WITH_POSTGRES: tuple[Role, ...] = ("admin", "worker", "reader")
+WITH_POSTGRES: tuple[Role, ...] = ("admin", "worker", "batch", "api", "reader")
 """The producer knows Kafka and the registry only."""
 
 
@@ -34,6 +37,9 @@ class Credentials:
             "registry_url": f"http://{LOOPBACK}:{port('registry')}/apis/ccompat/v7",
             "postgres_dsn": "",
             "redis_url": "",
+            "dagster_url": f"http://{LOOPBACK}:{port('dagster')}",
+            "api_url": f"http://{LOOPBACK}:{port('serving')}",
+            "alertmanager_url": f"http://{LOOPBACK}:{port('alertmanager')}",
         }
         if role in WITH_POSTGRES:
             login = f"streamgauge_{role}:{self.of('postgres', role)}"
@@ -66,5 +72,5 @@ def _names() -> list[str]:
     return [
         *(f"kafka.{role}" for role in ROLES),
         *(f"{server}.{role}" for server in ("postgres", "redis") for role in WITH_POSTGRES),
-        f"postgres.{REGISTRY_ROLE}",
+        *(f"postgres.{role}" for role in (REGISTRY_ROLE, DAGSTER_ROLE)),
     ]

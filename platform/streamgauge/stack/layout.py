@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from streamgauge.errors import UserError
-from streamgauge.settings import CHECKOUT, data_dir, instance_name
+from streamgauge.settings import CHECKOUT, base_port, data_dir, instance_name
 
 LOOPBACK = "127.0.0.1"
 STACK_DIR = CHECKOUT / "platform" / "stack"
@@ -90,12 +90,13 @@ def layout() -> Layout:
     """The instance that STREAMGAUGE_INSTANCE names."""
     instance = instance_name()
     bases = stack_file().base_ports
-    if instance not in bases:
+    base = base_port() or bases.get(instance)
+    if base is None:
         raise UserError(
             f"STREAMGAUGE_INSTANCE is {instance!r}, and the local stack has no such instance",
-            f"use one of {', '.join(sorted(bases))}, or give it a base port in platform/stack/stack.toml",
+            f"use one of {', '.join(sorted(bases))}, or give it a base port with STREAMGAUGE_BASE_PORT",
         )
-    return Layout(instance, data_dir().absolute(), bases[instance])
+    return Layout(instance, data_dir().absolute(), base)
 
 
 def write_private(path: Path, text: str, user: str | None = None) -> None:

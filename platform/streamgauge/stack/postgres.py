@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from streamgauge.errors import UserError
-from streamgauge.stack.credentials import DATABASE, REGISTRY_ROLE, WITH_POSTGRES, Credentials
+from streamgauge.stack.credentials import DAGSTER_ROLE, DATABASE, REGISTRY_ROLE, WITH_POSTGRES, Credentials
 from streamgauge.stack.installed import postgres_bin, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -25,7 +25,7 @@ listen_addresses = '{host}'
 port = {port}
 unix_socket_directories = '{socket}'
 unix_socket_permissions = 0777
-max_connections = 60
+max_connections = 120
 shared_buffers = 128MB
 work_mem = 8MB
 maintenance_work_mem = 64MB
@@ -108,8 +108,9 @@ def set_up(credentials: Credentials) -> None:
     with _connect(credentials.layout, "postgres") as connection:
         for role in WITH_POSTGRES:
             _role(connection, f"streamgauge_{role}", credentials.of("postgres", role))
-        _role(connection, REGISTRY_ROLE, credentials.of("postgres", REGISTRY_ROLE))
-        _database(connection, REGISTRY_ROLE, REGISTRY_ROLE)
+        for own in (REGISTRY_ROLE, DAGSTER_ROLE):
+            _role(connection, own, credentials.of("postgres", own))
+            _database(connection, own, own)
         _database(connection, DATABASE, "streamgauge_admin")
         for role in WITH_POSTGRES:
             connection.execute(

@@ -4,7 +4,7 @@ import redis as client
 from redis.exceptions import RedisError
 
 from streamgauge.cache import redis_client
-from streamgauge.stack.credentials import Credentials
+from streamgauge.stack.credentials import WITH_POSTGRES, Credentials
 from streamgauge.stack.installed import redis_server, server_user
 from streamgauge.stack.layout import LOOPBACK, private_folder, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -28,6 +28,9 @@ user default off
 user admin on >{admin} ~* &* +@all
 user worker on >{worker} ~streamgauge:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction \
 -@dangerous +info
+user batch on >{batch} ~streamgauge:* resetchannels -@all +@read +@connection +@transaction -@dangerous +info
+user api on >{api} ~streamgauge:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction \
+-@dangerous +info
 user reader on >{reader} ~streamgauge:* resetchannels -@all +@read +@connection +@transaction -@dangerous +info
 """
 
@@ -38,7 +41,7 @@ def prepare(credentials: Credentials) -> None:
     folder = private_folder(layout.part("redis"), user)
     settings = _SETTINGS.format(host=LOOPBACK, port=layout.port("redis"), folder=folder)
     write_private(folder / "redis.conf", settings, user)
-    users = _USERS.format(**{role: credentials.of("redis", role) for role in ("admin", "worker", "reader")})
+    users = _USERS.format(**{role: credentials.of("redis", role) for role in WITH_POSTGRES})
     write_private(folder / "users.acl", users, user)
 
 

@@ -1,0 +1,1 @@
+"""The batch layer: lake, facts, dimensions and rollups as Dagster assets."""

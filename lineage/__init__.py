@@ -1,0 +1,1 @@
+"""Where a number comes from: column lineage, OpenLineage events, the trace of an event."""

@@ -1,0 +1,5 @@
+"""Who may ask the API."""
+
+from streamgauge.ddl import Table
+
+TABLES: tuple[Table, ...] = ()

@@ -1,0 +1,1 @@
+"""Contract checks, reconciliation and the data-quality report."""

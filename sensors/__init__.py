@@ -1,0 +1,1 @@
+"""Dagster sensors: the speed layer observed, late data, freshness alerts, run failures."""

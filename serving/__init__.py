@@ -1,0 +1,1 @@
+"""Numbers for people: the HTTP API and the live page."""
