@@ -53,7 +53,8 @@ class Table:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
-    hypertable: bool = False
+    time: str | None = None
+    """The column by which a hypertable is cut into chunks; None makes it a plain table."""
     rights: Mapping[str, tuple[Privilege, ...]] = field(default_factory=dict[str, tuple[Privilege, ...]])
     """Who may change it, and how. Everyone may read it, unless it is private to those named here."""
     private: bool = False

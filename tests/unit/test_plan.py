@@ -42,7 +42,7 @@ def built(table: Table) -> ActualTable:
         columns={c.name: c.type for c in table.columns},
         primary_key=table.primary_key,
         indexes=frozenset(i.name for i in table.indexes),
-        hypertable=table.hypertable,
+        hypertable=table.time is not None,
     )
 
 

@@ -118,7 +118,7 @@ def describe(change: Change) -> Described:
         case AllowSchema(name, role):
             return Described("allow", f"schema {name}", f"{role}: usage")
         case CreateTable(table):
-            kind = "hypertable" if table.hypertable else "table"
+            kind = "hypertable" if table.time else "table"
             return Described("create", f"{kind} {table.name}", f"key {', '.join(table.primary_key)}")
         case AddColumn(table, column):
             return Described("change", f"table {table}", f"new column {column.name} {column.type}")

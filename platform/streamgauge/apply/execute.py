@@ -44,7 +44,7 @@ from streamgauge.apply.changes import (
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.contracts import Contract
-from streamgauge.ddl import CHUNK, names, quote
+from streamgauge.ddl import CHUNK, literal, names, quote
 from streamgauge.kafka import admin_client, kafka_error
 from streamgauge.postgres import SCHEMA, Connection, connect_or_explain
 from streamgauge.registry import Incompatible, Registry, registry
@@ -169,11 +169,11 @@ def statements(change: PostgresChange) -> list[str]:
         case CreateTable(table):
             columns = ", ".join(c.sql for c in table.columns)
             create = f"CREATE TABLE {_at(table.name)} ({columns}, PRIMARY KEY ({names(table.primary_key)}))"
-            if not table.hypertable:
+            if table.time is None:
                 return [create]
             return [
                 create,
-                f"SELECT create_hypertable('{_at(table.name)}', by_range('minute', interval '{CHUNK}'),"
+                f"SELECT create_hypertable('{_at(table.name)}', by_range({literal(table.time)}, interval '{CHUNK}'),"
                 " create_default_indexes => false)",
             ]
         case AddColumn(table, column):

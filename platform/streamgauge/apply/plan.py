@@ -166,7 +166,7 @@ def _table(table: Table, now: ActualTable | None) -> Iterator[PostgresChange | R
             "leave the dimensions as they are, or make it a new stream",
         )
         return
-    if table.hypertable and not now.hypertable:
+    if table.time is not None and not now.hypertable:
         yield Refusal(target, "is no hypertable", "rename it away and apply again")
     for column in table.columns:
         kind = now.columns.get(column.name)

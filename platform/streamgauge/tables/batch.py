@@ -17,7 +17,7 @@ def stream_tables(contract: Contract) -> list[Table]:
             Column("sketch", "bytea"),
         ),
         ("size", "window_start", "top"),
-        hypertable=True,
+        time="window_start",
         rights={BATCH: ALL},
     )
     return [*windows, checked(contract, tops)]
@@ -33,7 +33,7 @@ def _windows_table(contract: Contract, name: str) -> Table:
         *measure_columns(contract),
     )
     key = ("window_start", *contract.dimension_names)
-    table = Table(f"{contract.stream}_{name}", columns, key, hypertable=True, rights={BATCH: ALL})
+    table = Table(f"{contract.stream}_{name}", columns, key, time="window_start", rights={BATCH: ALL})
     return checked(contract, table)
 
 

@@ -26,7 +26,7 @@ def minutes_table(contract: Contract) -> Table:
             tuple(columns),
             ("minute", *contract.dimension_names, "partition"),
             indexes=(Index(f"{contract.minutes_table}_upto", ("partition", "upto")),),
-            hypertable=True,
+            time="minute",
             rights={WORKER: UPSERT},
         ),
     )
@@ -61,7 +61,7 @@ def top_table(contract: Contract) -> Table:
             ),
             ("minute", "top", "partition"),
             indexes=(Index(f"{contract.top_table}_upto", ("partition", "upto")),),
-            hypertable=True,
+            time="minute",
             rights={WORKER: UPSERT},
         ),
     )
