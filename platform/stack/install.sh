@@ -34,6 +34,11 @@ as_root() {
   fi
 }
 
+has_programs() {
+  local program
+  for program in redis-server prometheus prometheus-alertmanager; do command -v "$program" >/dev/null || return 1; done
+}
+
 has_timescaledb() { grep -q "^default_version = '$(version timescaledb)'" "$control" 2>/dev/null; }
 
 logged() { # NAME COMMAND…: its output in a file of that name, whose end is shown if it fails
@@ -54,7 +59,7 @@ logged() { # NAME COMMAND…: its output in a file of that name, whose end is sh
 }
 
 install_packages() {
-  local wanted=(ca-certificates "postgresql-$postgres" redis-server) missing=() package
+  local wanted=(ca-certificates "postgresql-$postgres" redis-server prometheus prometheus-alertmanager) missing=() package
   [ -d "$kafka" ] && [ -d "$registry" ] || wanted+=(maven) # which brings a Java if there is none
   has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake gcc make dpkg-dev libssl-dev libkrb5-dev)
   has_ensurepip || wanted+=(python3-venv)
@@ -72,13 +77,15 @@ apt_install() {
     as_root mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf
   fi
-  local had_redis=yes
-  command -v redis-server >/dev/null || had_redis=no
+  local service new=() # Debian starts what it installs: ours run apart
+  for service in redis-server prometheus prometheus-alertmanager; do
+    command -v "$service" >/dev/null || new+=("$service")
+  done
   as_root apt-get update -qq
   as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends \
     -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=300 "$@" # a new machine may still be updating itself
-  if [ $had_redis = no ] && [ -d /run/systemd/system ]; then
-    as_root systemctl disable --now redis-server
+  if [ ${#new[@]} != 0 ] && [ -d /run/systemd/system ]; then
+    as_root systemctl disable --now "${new[@]}"
   fi
 }
 
@@ -158,7 +165,7 @@ inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/re
 stamp=$venv/.installed
 all_there() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && [ -d "$kafka" ] && [ -d "$registry" ] && [ -x "$cache/java/bin/java" ] &&
-    [ -x "/usr/lib/postgresql/$postgres/bin/postgres" ] && has_timescaledb && command -v redis-server >/dev/null &&
+    [ -x "/usr/lib/postgresql/$postgres/bin/postgres" ] && has_timescaledb && has_programs &&
     { [ "$(id -u)" != 0 ] || id streamgauge >/dev/null 2>&1; }
 }
 

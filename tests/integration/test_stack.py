@@ -14,7 +14,7 @@ from redis.exceptions import NoPermissionError
 from streamgauge.cache import redis_client
 from streamgauge.errors import UserError
 from streamgauge.postgres import connect
-from streamgauge.settings import Settings
+from streamgauge.settings import ROLES, Settings
 from streamgauge.stack.control import Health, Stack, port_holder
 from streamgauge.stack.doctor import examine
 from streamgauge.stack.layout import LOOPBACK, stack_file
@@ -105,7 +105,7 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
 
 def test_passwords_are_for_their_owner_only(stack: Stack) -> None:
     modes = {p.name: p.stat().st_mode & 0o777 for p in stack.layout.credentials.iterdir()}
-    assert set(modes) == {"passwords.json", "admin.env", "producer.env", "worker.env", "reader.env"}
+    assert set(modes) == {"passwords.json", *(f"{role}.env" for role in ROLES)}
     assert set(modes.values()) == {0o600}
 
 
@@ -121,7 +121,7 @@ def test_roles_have_only_their_rights(stack: Stack) -> None:
     ):
         with pytest.raises(NoPermissionError):
             client.execute_command(*command.split())  # pyright: ignore[reportUnknownMemberType]
-    for role in ("worker", "reader"):
+    for role in ("worker", "batch", "api", "reader"):
         with connect(Settings.for_role(role)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute("create table streamgauge.mine (id int)")
 

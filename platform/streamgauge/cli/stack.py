@@ -14,10 +14,14 @@ app = typer.Typer(help="The local stack: Kafka, schema registry, Postgres and Re
 
 
 @app.command()
-def up(worker: Annotated[bool, typer.Option("--worker", help="Start the stream worker too.")] = False) -> None:
+def up(
+    everything: Annotated[
+        bool, typer.Option("--all", help="The worker, the API, Dagster, Prometheus and Alertmanager too.")
+    ] = False,
+) -> None:
     """Start every server that isn't running, and wait until all answer."""
     out = console()
-    Stack().up(worker, say=out.print)
+    Stack().up(everything, say=out.print)
 
 
 @app.command()
@@ -57,9 +61,13 @@ def health_table(stack: Stack, found: Sequence[Health]) -> Table:
     for h in found:
         process = h.process
         pid, up_for = (str(process.pid), duration(process.up_seconds)) if process and process.pid else ("-", "-")
-        port = str(stack.layout.port(h.part.ports[0]))
-        shown.add_row(h.part.name, h.state, port, pid, up_for, h.problem or "")
+        port = _port(stack, h)
+        shown.add_row(h.part.name, h.state, str(port or "-"), pid, up_for, h.problem or "")
     return shown
+
+
+def _port(stack: Stack, health: Health) -> int | None:
+    return stack.layout.port(health.part.ports[0]) if health.part.ports else None
 
 
 def _row(stack: Stack, health: Health) -> dict[str, object]:
@@ -72,13 +80,13 @@ def _row(stack: Stack, health: Health) -> dict[str, object]:
         "problem": health.problem,
         "pid": process.pid if process else None,
         "up_seconds": process.up_seconds if process else None,
-        "port": stack.layout.port(health.part.ports[0]),
+        "port": _port(stack, health),
     }
 
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(metavar="PART", help="kafka, registry, postgres, redis, worker, supervisor.")],
+    name: Annotated[str, typer.Argument(metavar="PART", help="kafka, postgres, worker, dagster-daemon …")],
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as it grows.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
 ) -> None:

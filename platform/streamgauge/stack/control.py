@@ -57,14 +57,14 @@ class Stack:
     def running(self) -> bool:
         return self._supervisor.pid() is not None
 
-    def up(self, worker: bool = False, say: Say = lambda _: None) -> None:
-        """Starts what isn't running and returns when all of it answers. A second time it changes nothing."""
+    def up(self, everything: bool = False, say: Say = lambda _: None) -> None:
+        """Starts the servers, or `everything`, and returns when all of it answers. A second time it changes nothing."""
         check_installed()
         self._check_disk()
         self.layout.make_folders()
         with self._alone():
             known = credentials(self.layout)
-            wanted = [p for p in PARTS if worker or not p.optional]
+            wanted = [p for p in PARTS if everything or not p.optional]
             self._launch(known, wanted)
             self._start(known, wanted, say)
 
@@ -74,8 +74,9 @@ class Stack:
             if not self.running:
                 raise UserError("the stack is down", "start it with `streamgauge stack up`")
             wanted = [part(name)]
-            self._check_ports(wanted, self._supervisor.processes())
-            self._start(credentials(self.layout), wanted, lambda _: None)
+            known = credentials(self.layout)
+            self._launch(known, wanted)
+            self._start(known, wanted, lambda _: None)
 
     def stop_program(self, name: str) -> None:
         if self.running:
@@ -126,8 +127,11 @@ class Stack:
         if not processes:
             self._stop_orphans()
         self._check_ports(wanted, processes)
+        programs = [(p.name, p.program(known)) for p in PARTS]
         if not processes:
-            self._supervisor.launch((p.name, p.program(known)) for p in PARTS)
+            self._supervisor.launch(programs)
+        elif not processes.keys() >= {name for name, _ in programs}:
+            self._supervisor.add(programs)
 
     def _start(self, known: Credentials, wanted: list[Part], say: Say) -> None:
         """Each as soon as what it needs is ready, so that those that need nothing start together."""
@@ -144,7 +148,7 @@ class Stack:
                 if self._ready(p, known, since):
                     p.set_up(known)
                     del starting[p.name]
-                    say(f"{p.name} is ready on port {self.layout.port(p.ports[0])}")
+                    say(f"{p.name} is ready" + (f" on port {self.layout.port(p.ports[0])}" if p.ports else ""))
             time.sleep(0.05)
 
     def _ready(self, p: Part, known: Credentials, since: float) -> bool:

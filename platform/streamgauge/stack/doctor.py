@@ -46,14 +46,16 @@ def examine(stack: Stack) -> Iterator[Finding]:
     yield from _credentials(stack)
     found = stack.health()
     yield from _ports(stack, found)
-    servers = [h for h in found if h.part.name != WORKER]
+    servers = [h for h in found if not h.part.optional]
     for health in servers:
         yield _server(health)
     if not all(h.ready for h in servers):
         return
     contracts = _guarded("contracts", _contracts)
     yield contracts
-    yield _worker(next(h for h in found if h.part.name == WORKER))
+    for health in found:
+        if health.part.optional:
+            yield _program(health)
     if contracts.verdict == "ok":
         yield _guarded("worker's lag", _lag)
 
@@ -76,6 +78,8 @@ def _installed() -> Iterator[Finding]:
         "postgres": lambda: installed.postgres_bin("postgres"),
         "timescaledb": installed.check_timescaledb,
         "redis": installed.redis_server,
+        "prometheus": lambda: installed.debian_program("prometheus"),
+        "alertmanager": lambda: installed.debian_program("prometheus-alertmanager"),
         "servers' user": installed.server_user,
     }
     versions = stack_file().versions
@@ -157,11 +161,15 @@ def _contracts() -> Finding:
     return Finding("contracts", "ok", f"{len(contracts)} applied")
 
 
-def _worker(health: Health) -> Finding:
+def _program(health: Health) -> Finding:
+    """A stopped worker is a problem, for nothing is counted; what else nobody started may be meant so."""
+    name = health.part.name
     if health.ready:
-        return Finding("worker runs", "ok", f"process {health.process and health.process.pid}")
-    hint = "streamgauge stack up --worker; streamgauge stack logs worker"
-    return Finding("worker runs", "problem", health.problem or "no answer", hint)
+        return Finding(f"{name} runs", "ok", f"process {health.process and health.process.pid}")
+    stopped = health.process is None or health.process.state == "STOPPED"
+    verdict = "note" if stopped and name != WORKER else "problem"
+    hint = f"streamgauge stack up --all; streamgauge stack logs {name}"
+    return Finding(f"{name} runs", verdict, health.problem or "no answer", hint)
 
 
 def _lag() -> Finding:

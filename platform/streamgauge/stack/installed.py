@@ -56,9 +56,13 @@ def check_timescaledb() -> None:
 
 
 def redis_server() -> Path:
-    found = shutil.which("redis-server")
+    return debian_program("redis-server")
+
+
+def debian_program(name: str) -> Path:
+    found = shutil.which(name)
     if found is None:
-        raise UserError("Redis is missing: no redis-server in PATH", _HINT)
+        raise UserError(f"{name} is missing: it is not in PATH", _HINT)
     return Path(found)
 
 

@@ -3,13 +3,18 @@
 https://kafka.apache.org/documentation/#brokerconfigs
 """
 
+# confluent_kafka.admin documents these names as its own, and doesn't list them in __all__.
+# pyright: reportPrivateImportUsage=false
+
 import base64
 import logging
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
+from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
 from streamgauge.errors import UserError
 from streamgauge.kafka import admin_client
@@ -19,6 +24,7 @@ from streamgauge.stack.layout import LOOPBACK, STACK_DIR, fresh_folder, private_
 from streamgauge.stack.part import NotReady, Program
 
 _SUPER_USER = "admin"
+_SCRAM_ITERATIONS = 4096
 
 _SETTINGS = """\
 process.roles=broker,controller
@@ -100,6 +106,24 @@ def _format(credentials: Credentials) -> None:
         arguments.unlink()
     if done.returncode != 0:
         raise UserError("Kafka's storage tool failed", (done.stdout + done.stderr).strip()[-1000:])
+
+
+def set_up(credentials: Credentials) -> None:
+    """Users that came with a later version than the one that formatted the log."""
+    client: Any = admin_client(credentials.settings(_SUPER_USER))
+    known = client.describe_user_scram_credentials().result()
+    missing = [
+        UserScramCredentialUpsertion(
+            role,
+            ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, _SCRAM_ITERATIONS),
+            credentials.of("kafka", role).encode(),
+        )
+        for role in ROLES
+        if role not in known
+    ]
+    if missing:
+        for future in client.alter_user_scram_credentials(missing).values():
+            future.result()
 
 
 def _cluster_id() -> str:

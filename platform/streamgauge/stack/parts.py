@@ -1,6 +1,6 @@
 """The parts of the local stack, in the order in which they may start."""
 
-from streamgauge.stack import kafka, postgres, redis, schema_registry, worker
+from streamgauge.stack import api, dagster, kafka, monitoring, postgres, redis, schema_registry, worker
 from streamgauge.stack.part import Part
 
 WORKER = "worker"
@@ -22,6 +22,7 @@ PARTS = (
         program=kafka.program,
         probe=kafka.probe,
         prepare=kafka.prepare,
+        set_up=kafka.set_up,
     ),
     Part(
         "redis",
@@ -45,6 +46,57 @@ PARTS = (
         needs=("postgres", "kafka", "redis", "registry"),
         program=worker.program,
         probe=worker.probe,
+        optional=True,
+    ),
+    Part(
+        "api",
+        ports=("serving",),
+        needs=("postgres", "redis"),
+        program=api.program,
+        probe=api.probe,
+        optional=True,
+    ),
+    Part(
+        "alertmanager",
+        ports=("alertmanager",),
+        needs=(),
+        program=monitoring.alertmanager,
+        probe=monitoring.probe_alertmanager,
+        prepare=monitoring.prepare_alertmanager,
+        optional=True,
+    ),
+    Part(
+        "prometheus",
+        ports=("prometheus",),
+        needs=(),
+        program=monitoring.prometheus,
+        probe=monitoring.probe_prometheus,
+        prepare=monitoring.prepare_prometheus,
+        optional=True,
+    ),
+    Part(
+        "dagster-code",
+        ports=("dagster-code",),
+        needs=("postgres", "kafka", "registry"),
+        program=dagster.code,
+        probe=dagster.probe_code,
+        prepare=dagster.prepare,
+        optional=True,
+    ),
+    Part(
+        "dagster",
+        ports=("dagster",),
+        needs=("dagster-code",),
+        program=dagster.web,
+        probe=dagster.probe_web,
+        optional=True,
+    ),
+    Part(
+        "dagster-daemon",
+        ports=(),
+        needs=("dagster",),
+        program=dagster.daemon,
+        probe=dagster.probe_daemon,
         optional=True,
     ),
 )

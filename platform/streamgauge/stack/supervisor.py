@@ -66,6 +66,10 @@ stdout_logfile_backups = 2
 """
 
 
+_PASSED = ("CONTRACTS_DIR", "LOG_LEVEL", "LAKE_URL", "ALERT_WEBHOOK_URL", "BATCH_START", "BASE_PORT")
+"""Of the caller's settings; the logins come from the instance's credentials."""
+
+
 @dataclass(frozen=True)
 class Process:
     """`state` in supervisord's words: RUNNING, STARTING, STOPPED, STOPPING, EXITED, BACKOFF, FATAL."""
@@ -119,6 +123,13 @@ class Supervisor:
                     f"see {self._layout.log('supervisor')}",
                 )
             time.sleep(0.05)
+
+    def add(self, programs: Iterable[tuple[str, Program]]) -> None:
+        """Makes known what a supervisor of an earlier version doesn't know yet, and leaves the rest running."""
+        write_private(self._folder / "supervisord.conf", self._config(programs))
+        added, _, _ = self._call("reloadConfig")[0]
+        for name in added:
+            self._call("addProcessGroup", name)
 
     def processes(self) -> dict[str, Process]:
         """By name; empty where no supervisor runs."""
@@ -199,7 +210,7 @@ class Supervisor:
 def _environment(layout: Layout) -> dict[str, str]:
     """Little of the caller's: a server started today and one started tomorrow should be the same."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")}
-    ours = {k: v for k, v in os.environ.items() if k in (f"{PREFIX}CONTRACTS_DIR", f"{PREFIX}LOG_LEVEL")}
+    ours = {k: v for k, v in os.environ.items() if k.removeprefix(PREFIX) in _PASSED or k.startswith(("AWS_", "OTEL_"))}
     place = {f"{PREFIX}INSTANCE": layout.instance, f"{PREFIX}DATA_DIR": str(layout.root)}
     return {**kept, **ours, **place}
 

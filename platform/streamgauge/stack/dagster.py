@@ -1,0 +1,84 @@
+"""Dagster: its code server, web pages and daemon, on Postgres in a database and with a login of its own."""
+
+import shutil
+import socket
+import sys
+from typing import Any
+
+import httpx
+
+from streamgauge.settings import CHECKOUT
+from streamgauge.stack.credentials import DAGSTER_ROLE, Credentials
+from streamgauge.stack.layout import LOOPBACK, private_folder
+from streamgauge.stack.part import NotReady, Program
+
+_DAEMON = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }'
+_WORKSPACE = str(CHECKOUT / "workspace.yaml")
+
+
+def prepare(credentials: Credentials) -> None:
+    home = private_folder(credentials.layout.part("dagster"))
+    shutil.copyfile(CHECKOUT / "platform" / "dagster.yaml", home / "dagster.yaml")
+
+
+def code(credentials: Credentials) -> Program:
+    """Runs are its children, so it stops slowly: each may finish or give up cleanly."""
+    port = credentials.layout.port("dagster-code")
+    arguments = ("dagster", "code-server", "start", "-h", LOOPBACK, "-p", str(port), "-m", "definitions")
+    return _program(credentials, *arguments, stop_seconds=60)
+
+
+def web(credentials: Credentials) -> Program:
+    port = credentials.layout.port("dagster")
+    return _program(credentials, "dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-w", _WORKSPACE)
+
+
+def daemon(credentials: Credentials) -> Program:
+    return _program(credentials, "dagster._daemon", "run", "-w", _WORKSPACE)
+
+
+def _program(credentials: Credentials, module: str, *arguments: str, stop_seconds: int = 20) -> Program:
+    layout = credentials.layout
+    login = f"{DAGSTER_ROLE}:{credentials.of('postgres', DAGSTER_ROLE)}"
+    return Program(
+        (sys.executable, "-m", module, *arguments),
+        directory=str(CHECKOUT),
+        environment={
+            "DAGSTER_HOME": str(layout.part("dagster")),
+            "STREAMGAUGE_DAGSTER_POSTGRES_URL": f"postgresql://{login}@{LOOPBACK}:{layout.port('postgres')}/{DAGSTER_ROLE}",
+            "STREAMGAUGE_DAGSTER_CODE_HOST": LOOPBACK,
+            "STREAMGAUGE_DAGSTER_CODE_PORT": str(layout.port("dagster-code")),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        },
+        stop_seconds=stop_seconds,
+    )
+
+
+def probe_code(credentials: Credentials) -> str:
+    """It listens once the definitions are loaded, or are known not to load: the web server says which."""
+    try:
+        socket.create_connection((LOOPBACK, credentials.layout.port("dagster-code")), timeout=2).close()
+    except OSError as e:
+        raise NotReady(str(e)) from e
+    return "grpc"
+
+
+def probe_web(credentials: Credentials) -> str:
+    return str(_get(credentials, "/server_info")["dagster_webserver_version"])
+
+
+def probe_daemon(credentials: Credentials) -> str:
+    found = _get(credentials, "/graphql", query=_DAEMON)
+    if not found["data"]["instance"]["daemonHealth"]["daemonStatus"]["healthy"]:
+        raise NotReady("it has not reported lately")
+    return probe_web(credentials)
+
+
+def _get(credentials: Credentials, path: str, **query: str) -> Any:
+    try:
+        url = f"http://{LOOPBACK}:{credentials.layout.port('dagster')}{path}"
+        answer = httpx.get(url, params=query, timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+    except httpx.HTTPError as e:
+        raise NotReady(str(e) or type(e).__name__) from e
