@@ -131,6 +131,10 @@ class Contract:
     reference: ReferenceSpec | None
     retention_ms: int
     freshness_ms: int
+    """Of the minute rollups: event to readable."""
+    hourly_freshness_ms: int
+    """Of what is made hour by hour: lake, facts, rollups, reconciliation."""
+    daily_freshness_ms: int
 
     @cached_property
     def field(self) -> dict[str, FieldSpec]:
@@ -245,6 +249,8 @@ def _from_odcs(odcs: OpenDataContractStandard) -> Contract:
         reference=None if reference is None else ReferenceSpec.model_validate(reference),
         retention_ms=_sla_ms(odcs, "retention"),
         freshness_ms=_sla_ms(odcs, "freshness"),
+        hourly_freshness_ms=_sla_ms(odcs, "hourlyFreshness", default=3 * _UNIT_MS["h"]),
+        daily_freshness_ms=_sla_ms(odcs, "dailyFreshness", default=30 * _UNIT_MS["h"]),
     )
     _check(contract)
     return contract
@@ -260,13 +266,15 @@ def _owner(odcs: OpenDataContractStandard) -> str:
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
-def _sla_ms(odcs: OpenDataContractStandard, name: str) -> int:
+def _sla_ms(odcs: OpenDataContractStandard, name: str, default: int | None = None) -> int:
     for sla in odcs.slaProperties or []:
         if sla.property == name:
             if sla.unit not in _UNIT_MS:
                 raise ValueError(f"slaProperties.{name}: unit {sla.unit!r}, must be one of {', '.join(_UNIT_MS)}")
             return int(float(sla.value or 0) * _UNIT_MS[sla.unit])
-    raise ValueError(f"slaProperties has no {name}")
+    if default is None:
+        raise ValueError(f"slaProperties has no {name}")
+    return default
 
 
 def _custom(properties: list[CustomProperty] | None, name: str) -> Any:

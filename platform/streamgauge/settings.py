@@ -5,6 +5,7 @@ each; elsewhere the environment holds them.
 """
 
 import os
+from datetime import date
 from pathlib import Path
 from typing import Literal
 
@@ -19,14 +20,20 @@ ROLES: tuple[Role, ...] = ("admin", "producer", "worker", "batch", "api", "reade
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
+CONTRACTS = CHECKOUT / "platform" / "contracts"
+
+
 class _Place(BaseSettings):
-    """Where this instance lives: needed before the credentials file can be found."""
+    """What is known of this instance without credentials, and needed before they can be found."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     instance: str = "demo"
     data_dir: Path | None = None
     base_port: int | None = None
+    contracts_dir: Path = CONTRACTS
+    lake_url: str | None = None
+    batch_start: date = date(2013, 10, 1)
 
 
 def instance_name() -> str:
@@ -49,12 +56,26 @@ def data_dir() -> Path:
     return Path(home) / "streamgauge" / place.instance
 
 
+def contracts_dir() -> Path:
+    return _Place().contracts_dir
+
+
+def lake_root() -> str:
+    """As `Settings.lake`, without credentials."""
+    return _Place().lake_url or str(data_dir() / "lake")
+
+
+def batch_start() -> date:
+    """The first day of which the batch layer keeps hours: events before it are never made into facts."""
+    return _Place().batch_start
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
     instance: str = "demo"
     data_dir: Path
-    contracts_dir: Path = CHECKOUT / "platform" / "contracts"
+    contracts_dir: Path = CONTRACTS
     kafka_bootstrap_servers: str
     kafka_username: str
     kafka_password: SecretStr
