@@ -1,0 +1,64 @@
+"""The stream worker as OpenLineage runs: it never ends, so each hour of its life is one."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from openlineage.client.event_v2 import RunEvent, RunState
+
+from lineage.datasets import Dataset, Key
+from lineage.openlineage import Step, Stores, child_run_id, step_event
+from streamgauge.contracts import Contract
+from streamgauge.postgres import Connection
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Observed:
+    """The hour (ISO) whose start was told, and what was counted by then."""
+
+    hour: str
+    counted: int
+
+
+def read_counts(connection: Connection, contracts: Iterable[Contract]) -> dict[str, int]:
+    """By stream, the events that its minute rollups have. A stream that no worker has read is left out."""
+    rows = connection.execute("SELECT topic, sum(counted)::bigint FROM stream_offsets GROUP BY topic").fetchall()
+    streams = {c.topic: c.stream for c in contracts}
+    return {streams[topic]: counted for topic, counted in rows if topic in streams}
+
+
+def speed_events(
+    counts: Mapping[str, int],
+    before: Mapping[str, Observed],
+    now: datetime,
+    contracts: Iterable[Contract],
+    known: Mapping[Key, Dataset],
+    stores: Stores,
+) -> tuple[list[RunEvent], dict[str, Observed]]:
+    """The ends of the hours that are over, the starts of those that began, and what to remember."""
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    events: list[RunEvent] = []
+    observed: dict[str, Observed] = {}
+    for contract in contracts:
+        stream = contract.stream
+        if stream not in counts:
+            continue
+        last = before.get(stream)
+        if last is not None and datetime.fromisoformat(last.hour) == hour:
+            observed[stream] = last
+            continue
+        dataset = known[("speed", contract.minutes_table)]
+        if last is not None:
+            began = datetime.fromisoformat(last.hour)
+            ended = _step(stream, began, RunState.COMPLETE, hour, counts[stream] - last.counted)
+            events.append(step_event(dataset, known, stores, ended))
+        events.append(step_event(dataset, known, stores, _step(stream, hour, RunState.START, now, None)))
+        observed[stream] = Observed(hour.isoformat(), counts[stream])
+    return events, observed
+
+
+def _step(stream: str, hour: datetime, state: RunState, at: datetime, rows: int | None) -> Step:
+    run_id = child_run_id(f"speed/{stream}", hour.astimezone(UTC).isoformat())
+    return Step(run_id, state, at, (hour, hour + _HOUR), rows)
