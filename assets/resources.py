@@ -1,0 +1,27 @@
+"""The ground under the batch layer as a Dagster resource: settings, contracts, connections opened when asked for."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import dagster as dg
+
+from streamgauge.contracts import Contract, load_contracts
+from streamgauge.postgres import Connection, connect
+from streamgauge.settings import Settings
+
+
+class Ground(dg.ConfigurableResource["Ground"]):
+    """Settings come from the environment and the credentials file, never from run config: that is kept in Dagster's
+    database and shown on its pages.
+    """
+
+    @cached_property
+    def settings(self) -> Settings:
+        return Settings.for_role("batch")
+
+    @cached_property
+    def contracts(self) -> Sequence[Contract]:
+        return load_contracts(self.settings.contracts_dir)
+
+    def connect(self, *, autocommit: bool = False) -> Connection:
+        return connect(self.settings, autocommit=autocommit, application="streamgauge-batch")

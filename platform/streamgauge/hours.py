@@ -1,0 +1,62 @@
+"""Hours of UTC, named alike everywhere: in Dagster's partitions, in the lake's folders and on the command line."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from streamgauge.errors import UserError
+
+HOUR = timedelta(hours=1)
+HOUR_FORMAT = "%Y-%m-%d-%H"
+DAY_FORMAT = "%Y-%m-%d"
+
+
+class HourRange(NamedTuple):
+    """Contiguous hours, both ends included."""
+
+    first: datetime
+    last: datetime
+
+    @property
+    def keys(self) -> list[str]:
+        return [hour_key(h) for h in self.hours]
+
+    @property
+    def hours(self) -> list[datetime]:
+        return [self.first + i * HOUR for i in range((self.last - self.first) // HOUR + 1)]
+
+
+def hour_key(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime(HOUR_FORMAT)
+
+
+def hour_of(key: str) -> datetime:
+    return datetime.strptime(key, HOUR_FORMAT).replace(tzinfo=UTC)
+
+
+def hour_start(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def parse_hour(text: str) -> datetime:
+    """An hour as a person writes it: 2026-11-05-07, or any ISO time or day, cut to the hour; UTC where none is said."""
+    try:
+        return hour_of(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as e:
+        raise UserError(f"{text!r} is no hour", "write it as 2026-11-05-07, 2026-11-05T07:00 or 2026-11-05") from e
+    return hour_start(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+
+
+def contiguous(hours: Iterable[datetime], longest: int) -> list[HourRange]:
+    """The fewest ranges of at most `longest` hours that cover exactly these hours."""
+    ranges: list[HourRange] = []
+    for hour in sorted(set(hours)):
+        if ranges and hour - ranges[-1].last == HOUR and (hour - ranges[-1].first) // HOUR < longest:
+            ranges[-1] = HourRange(ranges[-1].first, hour)
+        else:
+            ranges.append(HourRange(hour, hour))
+    return ranges
