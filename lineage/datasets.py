@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from streamgauge import asset_keys
 from streamgauge.contracts import Contract, Source
 from streamgauge.ddl import Column as TableColumn
 from streamgauge.ddl import Table
@@ -53,11 +54,9 @@ _POSITION = (
 def datasets(contract: Contract) -> tuple[Dataset, ...]:
     """A stream's datasets, each after those it is made from."""
     stream = contract.stream
-    topic: Key = ("kafka", contract.topic)
-    minutes: Key = ("speed", f"{stream}_minutes")
-    lake: Key = ("lake", stream)
-    facts: Key = ("facts", stream)
-    hourly: Key = ("rollups", f"{stream}_hourly")
+    topic, minutes = asset_keys.kafka(contract), asset_keys.minutes(contract)
+    lake, facts = asset_keys.lake(contract), asset_keys.facts(contract)
+    hourly = asset_keys.rollups_hourly(contract)
     fields = tuple(Field(f.name, f.type, f.description) for f in contract.fields)
     rows = (*fields, *_POSITION)
     reference = _reference(contract)
@@ -73,7 +72,7 @@ def datasets(contract: Contract) -> tuple[Dataset, ...]:
             _rollup(contract, topic, {"minute": contract.event_time, "partition": "partition"}),
         ),
         Dataset(
-            ("redis", f"{stream}_top"),
+            asset_keys.redis_top(contract),
             "redis",
             contract.redis_top_key("*", "*"),
             (Field("key", "string"), Field("count", "long")),
@@ -83,7 +82,7 @@ def datasets(contract: Contract) -> tuple[Dataset, ...]:
         Dataset(facts, "lake", f"facts/{stream}", (*rows, *enriched), to_facts),
         *_batch_rollups(contract, facts, hourly),
         Dataset(
-            ("reconciliation", stream),
+            asset_keys.reconciliation(contract),
             "postgres",
             "reconciliations",
             (Field("count", "bigint"),),
@@ -114,7 +113,7 @@ def _batch_rollups(contract: Contract, facts: Key, hourly: Key) -> list[Dataset]
             _rollup(contract, facts, {"window_start": contract.event_time}),
         ),
         Dataset(
-            ("rollups", f"{stream}_daily"),
+            asset_keys.rollups_daily(contract),
             "postgres",
             days.name,
             _columns(days),
@@ -154,7 +153,7 @@ def _reference(contract: Contract) -> dict[str, tuple[Origin, ...]]:
     spec = contract.reference
     if spec is None:
         return {}
-    lake: Key = ("lake", contract.stream)
+    lake = asset_keys.lake(contract)
     return {c: (Origin(("reference", spec.name), c), Origin(lake, spec.key)) for c in spec.columns}
 
 

@@ -8,9 +8,7 @@ from openlineage.client.event_v2 import RunEvent, RunState
 
 from lineage.datasets import Dataset, Key
 from lineage.openlineage import Assertion, Step, Stores, checks_event, child_run_id, job_event, step_event
-
-_HOUR_KEY = "%Y-%m-%d-%H:%M"
-_DAY_KEY = "%Y-%m-%d"
+from streamgauge.hours import DAY_FORMAT, HOUR, HOUR_FORMAT
 
 
 @dataclass(frozen=True)
@@ -64,8 +62,8 @@ def run_events(run: RunFacts, known: Mapping[Key, Dataset], stores: Stores) -> l
 
 def span(first: str, last: str) -> tuple[datetime, datetime]:
     """From the start of the first partition to the end of the last. Keys are those of hours or of days."""
-    hourly = len(last) > len("2000-01-01")
-    pattern, length = (_HOUR_KEY, timedelta(hours=1)) if hourly else (_DAY_KEY, timedelta(days=1))
+    daily = len(last) == len("2000-01-01")
+    pattern, length = (DAY_FORMAT, timedelta(days=1)) if daily else (HOUR_FORMAT, HOUR)
     start, end = (datetime.strptime(key, pattern).replace(tzinfo=UTC) for key in (first, last))
     return start, end + length
 

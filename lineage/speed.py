@@ -2,16 +2,15 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from openlineage.client.event_v2 import RunEvent, RunState
 
 from lineage.datasets import Dataset, Key
 from lineage.openlineage import Step, Stores, child_run_id, step_event
 from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_start
 from streamgauge.postgres import Connection
-
-_HOUR = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ def speed_events(
     stores: Stores,
 ) -> tuple[list[RunEvent], dict[str, Observed]]:
     """The ends of the hours that are over, the starts of those that began, and what to remember."""
-    hour = now.replace(minute=0, second=0, microsecond=0)
+    hour = hour_start(now)
     events: list[RunEvent] = []
     observed: dict[str, Observed] = {}
     for contract in contracts:
@@ -61,4 +60,4 @@ def speed_events(
 
 def _step(stream: str, hour: datetime, state: RunState, at: datetime, rows: int | None) -> Step:
     run_id = child_run_id(f"speed/{stream}", hour.astimezone(UTC).isoformat())
-    return Step(run_id, state, at, (hour, hour + _HOUR), rows)
+    return Step(run_id, state, at, (hour, hour + HOUR), rows)

@@ -29,7 +29,7 @@ RUN = RunFacts(
     RunState.COMPLETE,
     NOON,
     (LAKE, FACTS),
-    ("2026-01-01-10:00", "2026-01-01-11:00"),
+    ("2026-01-01-10", "2026-01-01-11"),
     {LAKE: 7, FACTS: 5},
     (Assertion(FACTS, "contract", False, "error"),),
 )
