@@ -98,6 +98,12 @@ class Reader:
         positions = [TopicPartition(self._contract.topic, p, o) for p, o in offsets.items()]
         self._consumer.commit(offsets=positions, asynchronous=True)
 
+    def ends(self) -> dict[int, int]:
+        """The end of each log, as last heard from the broker."""
+        positions = {p: TopicPartition(self._contract.topic, p) for p in self._position}
+        heard = {p: self._consumer.get_watermark_offsets(position, cached=True) for p, position in positions.items()}
+        return {p: ends[1] for p, ends in heard.items() if ends[1] >= 0}
+
     def close(self) -> None:
         self._revoke()
         self._consumer.close()

@@ -33,7 +33,7 @@ from streaming.worker.store import Connection, Fenced, Store
 log = logging.getLogger(__name__)
 
 _UPKEEP_SECONDS = 5.0
-"""How often the reference table, the pauses and the group's offsets are looked after."""
+"""How often the reference table, the pauses, the group's offsets and the ends of the log are looked after."""
 _STAY_SECONDS = 2.0
 """How long the reader waits for the pipeline before it pauses its partitions and polls, to stay in the group."""
 _DRAIN_SECONDS = 3.0
@@ -92,6 +92,7 @@ class Session:
         self._decoded: queue.Queue[_Read | None] = queue.Queue(maxsize=1)
         self._outbox: queue.Queue[_Write | None] = queue.Queue(maxsize=1)
         self._offsets: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
         self._paused: set[int] = set()
         self._reference_version: Any = None
 
@@ -130,6 +131,7 @@ class Session:
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
                 looked_after = time.monotonic()
                 reader.tell_group(dict(self._offsets))
+                self._ends = reader.ends()
 
     def _hand_over(self, reader: Reader, work: _Work) -> None:
         since = time.monotonic()
@@ -162,7 +164,7 @@ class Session:
                 if reason is not None:
                     paused.add(partition)
                     log.error("%s: partition %d is paused: %s", self._contract.stream, partition, reason)
-        self._paused, self._offsets = paused, {}
+        self._paused, self._offsets, self._ends = paused, {}, {}
         return Assignment(pipeline), offsets
 
     def _schema_of(self, schema_id: int) -> dict[str, Any] | None:
@@ -254,6 +256,7 @@ class Session:
                 connection = self._connect()
             if self._paused - self._store.paused(connection):
                 raise _Resumed
+            self._store.note_ends(connection, self._ends)
             version = self._store.reference_version(connection)
             if pipeline is not None and version != self._reference_version:
                 pipeline.reference = self._store.reference(connection)

@@ -6,7 +6,8 @@ done.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, LiteralString
 
 import polars as pl
@@ -16,6 +17,7 @@ from psycopg.rows import TupleRow
 
 from streamgauge import sketches
 from streamgauge.contracts import Contract
+from streamgauge.delays import bound_ms
 from streamgauge.enrich import Reference
 from streamgauge.rollup_plan import MINUTE, PARTITION
 from streaming.worker.partition import Progress
@@ -126,6 +128,7 @@ class Store:
             self._write_minutes(connection, delta)
             self._write_tops(connection, delta)
             self._write_dead_letters(connection, delta.dead_letters)
+            self._write_delay(connection, delta)
             for p in delta.partitions:
                 if p.pause:
                     self.pause(connection, p.after.partition, p.pause)
@@ -267,6 +270,27 @@ class Store:
                     )
                     for d in letters
                 ],
+            )
+
+    def _write_delay(self, connection: Connection, delta: Delta) -> None:
+        """All of a commit's events count with the delay of its first: none waited longer."""
+        if delta.earliest_ingest_ms is None:
+            return
+        events = sum(p.counted + p.late + p.duplicates + p.dead_letters for p in delta.partitions)
+        connection.execute(
+            """insert into stream_delays (topic, minute, owner, up_to_ms, events)
+            values (%s, date_trunc('minute', now()), %s, %s, %s)
+            on conflict (topic, minute, owner, up_to_ms) do update
+            set events = stream_delays.events + excluded.events""",
+            (self._contract.topic, self._owner, bound_ms(time.time() * 1000 - delta.earliest_ingest_ms), events),
+        )
+
+    def note_ends(self, connection: Connection, ends: Mapping[int, int]) -> None:
+        """Where the log of each partition ends, for those who ask how far behind it is."""
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.executemany(
+                "update stream_offsets set end_offset = %s where topic = %s and partition = %s and owner = %s",
+                [(end, self._contract.topic, p, self._owner) for p, end in sorted(ends.items())],
             )
 
     def pause(self, connection: Connection, partition: int, reason: str) -> None:

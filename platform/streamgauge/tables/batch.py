@@ -61,7 +61,8 @@ STATE_TABLES = (
         ("stream", "hour", "partition"),
         rights={BATCH: ALL},
     ),
-    # An hour of event time is owed while its lake moved on and its facts did not.
+    # An hour of event time is owed while its lake moved on (touched) and what follows did not: its facts (built), its
+    # rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it was read.
     Table(
         "event_hours",
         (
@@ -71,6 +72,8 @@ STATE_TABLES = (
             Column("touched_at", TIME, default="now()"),
             Column("built", "bigint", default="0"),
             Column("built_at", TIME, null=True),
+            Column("rolled", "bigint", default="0"),
+            Column("reconciled", "bigint", default="0"),
             Column("facts", "bigint", default="0"),
             Column("duplicates", "bigint", default="0"),
             Column("quarantined", "bigint", default="0"),

@@ -1,7 +1,21 @@
 """What the speed layer keeps: minute rollups, top-N, its progress and its dead letters."""
 
 from streamgauge.contracts import Contract
-from streamgauge.ddl import ALL, TIME, UPSERT, WORKER, Column, Index, Table, View, check_name, checked, literal, quote
+from streamgauge.ddl import (
+    ALL,
+    BATCH,
+    TIME,
+    UPSERT,
+    WORKER,
+    Column,
+    Index,
+    Table,
+    View,
+    check_name,
+    checked,
+    literal,
+    quote,
+)
 
 COUNTERS = ("count", "late", "duplicates")
 
@@ -133,11 +147,25 @@ STATE_TABLES = (
             Column("generation_offsets", "bigint[]", default="'{}'"),
             *_TALLY,
             Column("published_offset", "bigint", default="0"),
+            Column("end_offset", "bigint", null=True),
             Column("owner", "text", null=True),
             Column("updated_at", TIME, default="now()"),
         ),
         ("topic", "partition"),
         rights={WORKER: UPSERT},
+    ),
+    # How long events waited from the broker to a commit, so that others can say it without asking the worker.
+    Table(
+        "stream_delays",
+        (
+            Column("topic", "text"),
+            Column("minute", TIME),
+            Column("owner", "text"),
+            Column("up_to_ms", "bigint"),
+            Column("events", "bigint", default="0"),
+        ),
+        ("topic", "minute", "owner", "up_to_ms"),
+        rights={WORKER: UPSERT, BATCH: ("SELECT", "DELETE")},
     ),
     Table(
         "stream_gaps",
