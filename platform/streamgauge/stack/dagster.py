@@ -3,16 +3,16 @@
 import shutil
 import socket
 import sys
-from typing import Any
+from importlib.metadata import version
 
 import httpx
+import psycopg
 
 from streamgauge.settings import CHECKOUT
 from streamgauge.stack.credentials import DAGSTER_ROLE, Credentials
 from streamgauge.stack.layout import LOOPBACK, private_folder
 from streamgauge.stack.part import NotReady, Program
 
-_DAEMON = '{ instance { daemonHealth { daemonStatus(daemonType: "SENSOR") { healthy } } } }'
 _WORKSPACE = str(CHECKOUT / "workspace.yaml")
 
 
@@ -39,13 +39,12 @@ def daemon(credentials: Credentials) -> Program:
 
 def _program(credentials: Credentials, module: str, *arguments: str, stop_seconds: int = 20) -> Program:
     layout = credentials.layout
-    login = f"{DAGSTER_ROLE}:{credentials.of('postgres', DAGSTER_ROLE)}"
     return Program(
         (sys.executable, "-m", module, *arguments),
         directory=str(CHECKOUT),
         environment={
             "DAGSTER_HOME": str(layout.part("dagster")),
-            "STREAMGAUGE_DAGSTER_POSTGRES_URL": f"postgresql://{login}@{LOOPBACK}:{layout.port('postgres')}/{DAGSTER_ROLE}",
+            "STREAMGAUGE_DAGSTER_POSTGRES_URL": _database(credentials),
             "STREAMGAUGE_DAGSTER_CODE_HOST": LOOPBACK,
             "STREAMGAUGE_DAGSTER_CODE_PORT": str(layout.port("dagster-code")),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -64,21 +63,28 @@ def probe_code(credentials: Credentials) -> str:
 
 
 def probe_web(credentials: Credentials) -> str:
-    return str(_get(credentials, "/server_info")["dagster_webserver_version"])
+    try:
+        answer = httpx.get(f"http://{LOOPBACK}:{credentials.layout.port('dagster')}/server_info", timeout=10)
+        answer.raise_for_status()
+        return str(answer.json()["dagster_webserver_version"])
+    except httpx.HTTPError as e:
+        raise NotReady(str(e) or type(e).__name__) from e
 
 
 def probe_daemon(credentials: Credentials) -> str:
-    found = _get(credentials, "/graphql", query=_DAEMON)
-    if not found["data"]["instance"]["daemonHealth"]["daemonStatus"]["healthy"]:
-        raise NotReady("it has not reported lately")
-    return probe_web(credentials)
-
-
-def _get(credentials: Credentials, path: str, **query: str) -> Any:
+    """By its heartbeats, which Dagster keeps in its database (https://docs.dagster.io/deployment/execution/dagster-daemon)."""
     try:
-        url = f"http://{LOOPBACK}:{credentials.layout.port('dagster')}{path}"
-        answer = httpx.get(url, params=query, timeout=10)
-        answer.raise_for_status()
-        return answer.json()
-    except httpx.HTTPError as e:
-        raise NotReady(str(e) or type(e).__name__) from e
+        with psycopg.connect(_database(credentials), connect_timeout=3) as connection:
+            row = connection.execute(
+                "select max(timestamp) > now() - interval '90 s' from daemon_heartbeats"
+            ).fetchone()
+    except psycopg.Error as e:
+        raise NotReady(str(e).strip()) from e
+    if row is None or not row[0]:
+        raise NotReady("it has not reported lately")
+    return version("dagster")
+
+
+def _database(credentials: Credentials) -> str:
+    login = f"{DAGSTER_ROLE}:{credentials.of('postgres', DAGSTER_ROLE)}"
+    return f"postgresql://{login}@{LOOPBACK}:{credentials.layout.port('postgres')}/{DAGSTER_ROLE}"

@@ -94,7 +94,7 @@ PARTS = (
     Part(
         "dagster-daemon",
         ports=(),
-        needs=("dagster",),
+        needs=("dagster-code",),
         program=dagster.daemon,
         probe=dagster.probe_daemon,
         optional=True,

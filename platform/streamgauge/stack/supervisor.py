@@ -210,7 +210,11 @@ class Supervisor:
 def _environment(layout: Layout) -> dict[str, str]:
     """Little of the caller's: a server started today and one started tomorrow should be the same."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")}
-    ours = {k: v for k, v in os.environ.items() if k.removeprefix(PREFIX) in _PASSED or k.startswith(("AWS_", "OTEL_", "OPENLINEAGE_"))}
+    ours = {
+        k: v
+        for k, v in os.environ.items()
+        if k.removeprefix(PREFIX) in _PASSED or k.startswith(("AWS_", "OTEL_", "OPENLINEAGE_"))
+    }
     place = {f"{PREFIX}INSTANCE": layout.instance, f"{PREFIX}DATA_DIR": str(layout.root)}
     return {**kept, **ours, **place}
 
