@@ -64,6 +64,11 @@ class RollupPlan:
             if m.quantiles:
                 self._aggregates.append(value.drop_nulls().alias(VALUES + m.name))
 
+    @property
+    def inputs(self) -> list[pl.Expr]:
+        """Of each event before any grouping: minute, partition, verdicts, dimensions and values."""
+        return self._inputs
+
     def roll_up(self, events: pl.DataFrame) -> Rolled:
         """`events` has the contract's fields, the reference columns, `partition` and the three verdicts."""
         inputs = events.select(self._inputs)

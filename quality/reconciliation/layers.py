@@ -1,0 +1,77 @@
+"""A stream's minutes as each layer tells them: a row per minute and dimensions, with the figures that compare.
+
+Sketches are left out: they are estimates, and are made of the same events that the figures here are counts of.
+"""
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from streamgauge.contracts import Contract
+from streamgauge.enrich import REFERENCE
+from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
+
+MINUTE_TYPE = pl.Datetime("us", "UTC")
+EVENT_ID, DUPLICATES = "__event_id", "duplicates"
+PARTS = ("n", "sum", "min", "max")
+
+
+def figures(contract: Contract) -> list[str]:
+    return ["count", *(f"{m.name}_{part}" for m in contract.rollup.measures for part in PARTS)]
+
+
+def bucket_columns(contract: Contract) -> list[str]:
+    return [MINUTE, *contract.dimension_names]
+
+
+def schema(contract: Contract, counters: Sequence[str]) -> pl.Schema:
+    """`counters`: count and, as far as the layer knows them, late and duplicates."""
+    columns: dict[str, pl.DataType] = {MINUTE: MINUTE_TYPE}
+    columns |= dict.fromkeys(contract.dimension_names, pl.String())
+    columns |= dict.fromkeys(counters, pl.Int64())
+    for m in contract.rollup.measures:
+        columns[f"{m.name}_n"] = pl.Int64()
+        columns |= dict.fromkeys((f"{m.name}_{part}" for part in PARTS[1:]), pl.Float64())
+    return pl.Schema(columns)
+
+
+SPEED_COUNTERS = ("count", "late", DUPLICATES)
+BATCH_COUNTERS = ("count", DUPLICATES)
+
+
+def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
+    """Each fact's or duplicate's bucket, event id and numbers, by the plan that the worker rolls up by."""
+    reference = contract.reference
+    held = facts.rename({c: REFERENCE + c for c in reference.columns}) if reference else facts
+    verdicts = (pl.lit(True).alias(COUNTED), pl.lit(False).alias(LATE), pl.lit(False).alias(DUPLICATE))
+    inputs = RollupPlan(contract).inputs
+    return (
+        held.with_columns(verdicts)
+        .select(*inputs, pl.col(contract.event_id).alias(EVENT_ID))
+        .select(
+            pl.col(MINUTE).cast(pl.Datetime("ms", "UTC")).cast(MINUTE_TYPE),
+            *contract.dimension_names,
+            *(m.name for m in contract.rollup.measures),
+            EVENT_ID,
+        )
+    )
+
+
+def rolled_up(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame) -> pl.LazyFrame:
+    """The batch layer's minutes, made again from what the lake holds."""
+    keys = bucket_columns(contract)
+    aggregates: list[pl.Expr] = [pl.len().cast(pl.Int64).alias("count")]
+    for m in contract.rollup.measures:
+        value = pl.col(m.name)
+        aggregates += [
+            value.count().cast(pl.Int64).alias(f"{m.name}_n"),
+            value.sum().alias(f"{m.name}_sum"),
+            value.min().alias(f"{m.name}_min"),
+            value.max().alias(f"{m.name}_max"),
+        ]
+    counted = valued(contract, facts).group_by(keys).agg(aggregates)
+    left_out = valued(contract, duplicates).group_by(keys).agg(pl.len().cast(pl.Int64).alias(DUPLICATES))
+    wanted = schema(contract, BATCH_COUNTERS)
+    joined = counted.join(left_out, on=keys, how="full", coalesce=True)
+    zero = [n for n in wanted if n in BATCH_COUNTERS or n.endswith(("_n", "_sum"))]
+    return joined.with_columns(pl.col(zero).fill_null(0)).select(pl.col(n).cast(t) for n, t in wanted.items())
