@@ -53,7 +53,7 @@ PROPERTIES
 
 if [ ! -e "$data/meta.properties" ]; then
   users=()
-  for role in admin producer worker reader; do
+  for role in admin producer worker batch api reader; do
     password=KAFKA_${role^^}_PASSWORD
     users+=(--add-scram "SCRAM-SHA-256=[name=$role,password=${!password}]")
   done

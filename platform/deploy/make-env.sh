@@ -2,6 +2,7 @@
 # Prints the passwords that compose.yaml needs, new ones each time: platform/deploy/make-env.sh > platform/deploy/.env
 set -euo pipefail
 umask 077
-for name in KAFKA_{ADMIN,PRODUCER,WORKER,READER} POSTGRES POSTGRES_{ADMIN,WORKER,READER,REGISTRY} REDIS_{ADMIN,WORKER,READER}; do
+for name in KAFKA_{ADMIN,PRODUCER,WORKER,BATCH,API,READER} REDIS_{ADMIN,WORKER,BATCH,API,READER} \
+  POSTGRES POSTGRES_{ADMIN,WORKER,BATCH,API,READER,REGISTRY,DAGSTER}; do
   printf '%s_PASSWORD=%s\n' "$name" "$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')"
 done

@@ -51,7 +51,7 @@ def test_every_secret_comes_from_the_environment() -> None:
         for name, value in service.get("environment", {}).items():
             if name.endswith("PASSWORD"):
                 assert re.fullmatch(reference, value), name
-            elif name.endswith(("_DSN", "REDIS_URL")):
+            elif name.endswith(("_DSN", "REDIS_URL", "POSTGRES_URL")):
                 assert re.fullmatch(rf"\w+://\w+:{reference}@[\w:/]+", value), name
 
 
@@ -64,13 +64,14 @@ def test_make_env_makes_every_password_that_is_asked_for() -> None:
     assert all(re.fullmatch("[0-9a-f]{48}", value) for value in made.values())
 
 
-@pytest.mark.parametrize("name", ["apply", "worker"])
+@pytest.mark.parametrize("name", ["apply", "worker", "api", "dagster-code", "dagster", "dagster-daemon"])
 def test_our_services_have_settings_that_are_complete_and_known(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     environment: dict[str, str] = SERVICES[name]["environment"]
     ours = {k: v for k, v in environment.items() if k.startswith(PREFIX)}
-    assert {k.removeprefix(PREFIX).lower() for k in ours} <= set(Settings.model_fields)
+    others = {"api_host", "api_port", *(f"dagster_{name}" for name in ("postgres_url", "code_host", "code_port"))}
+    assert {k.removeprefix(PREFIX).lower() for k in ours} <= set(Settings.model_fields) | others
     for key, value in ours.items():
         monkeypatch.setenv(key, value)
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path))
@@ -78,7 +79,7 @@ def test_our_services_have_settings_that_are_complete_and_known(
 
 
 def test_each_waits_until_what_it_needs_is_ready() -> None:
-    assert all("healthcheck" in SERVICES[name] for name in (*SERVERS, "worker"))
+    assert all("healthcheck" in SERVICES[name] for name in (*SERVERS, "worker", "api", "dagster-code", "dagster"))
     needs = {name: s.get("depends_on", {}) for name, s in SERVICES.items()}
     assert {k: v["condition"] for k, v in needs["apply"].items()} == dict.fromkeys(
         ("kafka", "postgres", "registry"), "service_healthy"
