@@ -68,15 +68,15 @@ class Stack:
             self._launch(known, wanted)
             self._start(known, wanted, say)
 
-    def start_program(self, name: str) -> None:
-        """Starts one part of a running stack, and waits until it is ready."""
+    def start_program(self, *names: str, say: Say = lambda _: None) -> None:
+        """Starts parts of a running stack, and waits until they are ready."""
         with self._alone():
             if not self.running:
                 raise UserError("the stack is down", "start it with `streamgauge stack up`")
-            wanted = [part(name)]
+            wanted = [part(name) for name in names]
             known = credentials(self.layout)
             self._launch(known, wanted)
-            self._start(known, wanted, lambda _: None)
+            self._start(known, wanted, say)
 
     def stop_program(self, name: str) -> None:
         if self.running:
