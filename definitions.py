@@ -1,16 +1,18 @@
 """The one place where Dagster's parts meet: every asset, check, job and sensor of every contract."""
 
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 
 import dagster as dg
 
+from assets import external, jobs
 from assets.resources import Ground
+from sensors import late_data, observer
 from streamgauge.contracts import load_contracts
 from streamgauge.settings import contracts_dir
 
 PARTS = (
-    "assets.external",
     "assets.lake",
     "assets.facts",
     "assets.dims",
@@ -25,8 +27,28 @@ PARTS = (
 @dg.definitions
 def defs() -> dg.Definitions:
     contracts = load_contracts(contracts_dir())
+    ground = Ground()
+    connect = partial(ground.connect, autocommit=True)
     parts = [import_module(name).definitions(contracts) for name in PARTS if find_spec(name)]
+    hourly = [make(c) for c in contracts for make in (jobs.event_hours_job, jobs.reconcile_job)]
+    if find_spec("assets.facts") and find_spec("assets.rollups") and find_spec("assets.reconciliation"):
+        parts.append(late_data.definitions(contracts, hourly, connect))
     return dg.Definitions.merge(
+        external.definitions(contracts),
+        observer.definitions(contracts, connect),
         *parts,
-        dg.Definitions(resources={"ground": Ground()}, executor=dg.in_process_executor),
+        dg.Definitions(
+            resources={"ground": ground},
+            executor=dg.in_process_executor,
+            sensors=[
+                dg.AutomationConditionSensorDefinition(
+                    "automation",
+                    target=dg.AssetSelection.all(),
+                    use_user_code_server=True,
+                    emit_backfills=False,
+                    default_status=dg.DefaultSensorStatus.RUNNING,
+                    minimum_interval_seconds=30,
+                )
+            ],
+        ),
     )

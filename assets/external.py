@@ -1,17 +1,52 @@
 """What the speed layer keeps, as assets that Dagster does not make: `sensors.observer` reports on them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 
 import dagster as dg
 
+from assets.resources import Ground
 from assets.specs import asset_spec, contract_columns, minute_freshness, postgres_uri, table_columns
+from quality.speed import CHECKS, judge_speed, read_speed
 from streamgauge import asset_keys
 from streamgauge.contracts import KEY_PREFIX, Contract
 from streamgauge.tables.speed import minutes_table
 
 
 def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
-    return dg.Definitions(assets=[spec for c in contracts for spec in (_topic(c), _minutes(c), _top(c))])
+    return dg.Definitions(
+        assets=[spec for c in contracts for spec in (_topic(c), _minutes(c), _top(c))],
+        asset_checks=[_checks(c) for c in contracts],
+    )
+
+
+def _checks(contract: Contract) -> dg.AssetChecksDefinition:
+    """The sensor reports these; here they can be asked for at any time, over all records instead of the latest."""
+
+    @dg.multi_asset_check(
+        name=f"{contract.stream}_speed_checks",
+        specs=[
+            dg.AssetCheckSpec(name, asset=dg.AssetKey(asset_keys.minutes(contract)), description=description)
+            for name, description in CHECKS.items()
+        ],
+    )
+    def check(ground: Ground) -> Iterator[dg.AssetCheckResult]:
+        now = datetime.now(UTC)
+        with ground.connect() as connection:
+            state = read_speed(connection, [contract], now).get(contract.stream)
+        if state is None:
+            raise dg.Failure(f"no worker has taken up {contract.stream} yet; start one with `streamgauge worker`")
+        for verdict in judge_speed(contract, state, state.totals, now):
+            yield dg.AssetCheckResult(
+                passed=verdict.passed,
+                asset_key=dg.AssetKey(asset_keys.minutes(contract)),
+                check_name=verdict.check,
+                severity=dg.AssetCheckSeverity[verdict.severity],
+                description=verdict.why,
+                metadata=dict(verdict.figures),
+            )
+
+    return check
 
 
 def _topic(contract: Contract) -> dg.AssetSpec:

@@ -43,3 +43,12 @@ def reconciliation(contract: Contract) -> AssetPath:
 
 def report(contract: Contract) -> AssetPath:
     return ("quality", f"{contract.stream}_report")
+
+
+def event_hours_job(contract: Contract) -> str:
+    """The job that makes all that hangs on an hour of event time."""
+    return f"{contract.stream}_event_hours"
+
+
+def reconcile_job(contract: Contract) -> str:
+    return f"{contract.stream}_reconcile"

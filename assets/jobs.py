@@ -1,0 +1,32 @@
+"""What is run together for hours of event time."""
+
+from collections.abc import Iterable
+
+import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+from assets.partitions import HOURLY
+from streamgauge import asset_keys
+from streamgauge.asset_keys import AssetPath
+from streamgauge.contracts import Contract
+
+
+def event_hours_job(contract: Contract) -> UnresolvedAssetJobDefinition:
+    """From the lake's rows to the verdict on the hour, with every check on the way."""
+    made = (asset_keys.facts(contract), asset_keys.rollups_hourly(contract), asset_keys.reconciliation(contract))
+    return _job(asset_keys.event_hours_job(contract), made, "Facts, rollups and reconciliation of hours of event time.")
+
+
+def reconcile_job(contract: Contract) -> UnresolvedAssetJobDefinition:
+    made = (asset_keys.reconciliation(contract),)
+    return _job(asset_keys.reconcile_job(contract), made, "Compares hours of event time once more.")
+
+
+def _job(name: str, paths: Iterable[AssetPath], description: str) -> UnresolvedAssetJobDefinition:
+    return dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
+        name,
+        selection=dg.AssetSelection.assets(*(dg.AssetKey(p) for p in paths)),
+        partitions_def=HOURLY,
+        description=description,
+        executor_def=dg.in_process_executor,
+    )

@@ -1,0 +1,44 @@
+"""Which hours to run now, from what is owed and what ran lately. Pure: neither Dagster nor Postgres is asked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from streamgauge.hours import HourRange, contiguous
+
+FIRST_WAIT = timedelta(minutes=1)
+LONGEST_WAIT = timedelta(hours=1)
+MEMORY = timedelta(hours=4)
+"""Runs older than this are forgotten: by then the waits have long been the longest."""
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """`ended` is None while it is queued or running."""
+
+    hours: HourRange
+    created: datetime
+    ended: datetime | None
+
+    def covers(self, hour: datetime) -> bool:
+        return self.hours.first <= hour <= self.hours.last
+
+
+def to_run(owed: Mapping[datetime, datetime], runs: Iterable[PastRun], now: datetime, longest: int) -> list[HourRange]:
+    """`owed` says since when each hour is. An hour that a run is at is left alone; one that a run since then did not
+    settle, because it failed or was killed, waits longer after each attempt.
+    """
+    runs = list(runs)
+    due: list[datetime] = []
+    for hour, since in owed.items():
+        mine = [r for r in runs if r.covers(hour)]
+        if any(r.ended is None for r in mine):
+            continue
+        ends = [r.ended for r in mine if r.ended is not None and r.created >= since]
+        if not ends or now >= max(ends) + _wait(len(ends)):
+            due.append(hour)
+    return contiguous(due, longest)
+
+
+def _wait(attempts: int) -> timedelta:
+    return min(FIRST_WAIT * 2 ** (min(attempts, 16) - 1), LONGEST_WAIT)
