@@ -1,0 +1,105 @@
+"""`streamgauge backfill`: hours made again by Dagster, and watched from here."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from streamgauge import asset_keys
+from streamgauge.asset_keys import AssetPath
+from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
+from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.dagster_api import AssetProgress, BackfillProgress, Dagster
+from streamgauge.errors import UserError
+from streamgauge.hours import HOUR, HourRange, hour_start, parse_hour
+from streamgauge.settings import Settings, batch_start
+
+_POLL_SECONDS = 2.0
+
+
+class Layer(StrEnum):
+    """What is made again; each brings along what hangs on it hour by hour."""
+
+    LAKE = "lake"
+    FACTS = "facts"
+    ROLLUPS = "rollups"
+    RECONCILIATION = "reconciliation"
+
+
+def backfill(
+    layer: Annotated[
+        Layer,
+        typer.Argument(
+            help="lake: hours of ingest time, from Kafka. facts, rollups, reconciliation: hours of event time, each "
+            "with those after it. Days follow by themselves."
+        ),
+    ],
+    begin: Annotated[str, typer.Option("--from", help="The first hour: 2026-11-05-07, a day or an ISO time, UTC.")],
+    end: Annotated[str, typer.Option("--to", help="Up to this hour, which is not made itself.")],
+    stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Let Dagster make hours again. Exit code 1 if some failed. Ctrl-C stops the watching, not the backfill."""
+    settings = Settings.for_role("reader")
+    known = load_contracts(settings.contracts_dir)
+    contracts = [find_contract(known, s) for s in stream] if stream else list(known)
+    hours = hours_between(parse_hour(begin), parse_hour(end), datetime.now(UTC))
+    dagster = Dagster(settings.dagster_url)
+    title = f"{layer} {', '.join(c.stream for c in contracts)}"
+    backfill = dagster.launch_backfill(assets_of(layer, contracts), hours, title)
+    url = dagster.backfill_url(backfill)
+    progress = _watch(dagster, backfill, quiet=as_json)
+    if as_json:
+        print_json({"backfill": backfill, "url": url, "hours": len(hours.hours), **asdict(progress)})
+    elif progress.state == "done":
+        console().print(f"Done: {len(hours.hours)} hours, {url}")
+    if progress.state != "done":
+        failed = ", ".join(f"{a.failed} hours of {a.asset}" for a in progress.assets if a.failed)
+        raise UserError(f"the backfill {progress.state}: {progress.error or failed or 'no reason given'}", f"see {url}")
+
+
+def hours_between(first: datetime, end: datetime, now: datetime) -> HourRange:
+    """Refuses hours that the batch layer doesn't have."""
+    last = end - HOUR
+    start, newest = datetime.combine(batch_start(), datetime.min.time(), UTC), hour_start(now)
+    if last < first:
+        raise UserError(f"from {first:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} there is no hour", "--to is not included")
+    if first < start:
+        raise UserError(
+            f"the batch layer begins at {start:%Y-%m-%d}", "begin later, or set STREAMGAUGE_BATCH_START for all of it"
+        )
+    if last > newest:
+        raise UserError(f"the newest hour is {newest:%Y-%m-%d %H:%M}", f"end at {newest + HOUR:%Y-%m-%d-%H} at most")
+    return HourRange(first, last)
+
+
+def assets_of(layer: Layer, contracts: Sequence[Contract]) -> list[AssetPath]:
+    if layer is Layer.LAKE:
+        return [asset_keys.lake(c) for c in contracts]
+    chain = (asset_keys.facts, asset_keys.rollups_hourly, asset_keys.reconciliation)
+    wanted = chain[(Layer.FACTS, Layer.ROLLUPS, Layer.RECONCILIATION).index(layer) :]
+    return [of(c) for c in contracts for of in wanted]
+
+
+def _watch(dagster: Dagster, backfill: str, *, quiet: bool) -> BackfillProgress:
+    with Live(console=console(), refresh_per_second=2, transient=False) as live:
+        while True:
+            progress = dagster.progress(backfill)
+            if not quiet:
+                live.update(_shown(progress.assets))
+            if progress.state != "running":
+                return progress
+            time.sleep(_POLL_SECONDS)
+
+
+def _shown(assets: Sequence[AssetProgress]) -> Table:
+    shown = table(asset="left", hours=RIGHT, done=RIGHT, running=RIGHT, failed=RIGHT)
+    for a in assets:
+        shown.add_row(a.asset, *(number(n) for n in (a.wanted, a.done, a.running, a.failed)))
+    return shown

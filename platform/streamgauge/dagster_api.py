@@ -1,0 +1,109 @@
+"""What is asked of Dagster's web server, over GraphQL: commands must not import Dagster, nor read its database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import httpx
+
+from streamgauge.asset_keys import AssetPath
+from streamgauge.errors import UserError
+from streamgauge.hours import HourRange, hour_key
+
+_LAUNCH = """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename
+  ... on LaunchBackfillSuccess { backfillId }
+  ... on Error { message }
+} }"""
+
+_PROGRESS = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) {
+  __typename
+  ... on Error { message }
+  ... on PartitionBackfill {
+    status
+    error { message }
+    assetBackfillData { assetBackfillStatuses { ... on AssetPartitionsStatusCounts {
+      assetKey { path } numPartitionsTargeted numPartitionsInProgress numPartitionsMaterialized numPartitionsFailed
+    } } }
+  }
+} }"""
+
+_ENDED = {
+    "COMPLETED": "done",
+    "COMPLETED_SUCCESS": "done",
+    "COMPLETED_FAILED": "failed",
+    "FAILED": "failed",
+    "CANCELED": "canceled",
+}
+
+
+@dataclass(frozen=True)
+class AssetProgress:
+    asset: str
+    wanted: int
+    running: int
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class BackfillProgress:
+    state: Literal["running", "done", "failed", "canceled"]
+    error: str | None
+    assets: Sequence[AssetProgress]
+
+
+class Dagster:
+    def __init__(self, url: str | None) -> None:
+        if url is None:
+            raise UserError(
+                "it is not known where Dagster is",
+                "start the local stack with `streamgauge stack up`, or set STREAMGAUGE_DAGSTER_URL",
+            )
+        self.url = url.rstrip("/")
+        self._client = httpx.Client(timeout=30)
+
+    def launch_backfill(self, assets: Iterable[AssetPath], hours: HourRange, title: str) -> str:
+        """Returns its id. Dagster cuts it into runs of as many hours as the assets allow."""
+        ends = {"start": hour_key(hours.first), "end": hour_key(hours.last)}
+        wanted = [{"assetKey": {"path": list(a)}, "partitions": {"range": ends}} for a in assets]
+        answer = self._ask(_LAUNCH, {"params": {"partitionsByAssets": wanted, "title": title}})
+        found = answer["launchPartitionBackfill"]
+        if found["__typename"] != "LaunchBackfillSuccess":
+            why = found.get("message") or found["__typename"]
+            raise UserError(f"Dagster refused the backfill: {why}", f"see {self.url}/deployment/locations")
+        return found["backfillId"]
+
+    def progress(self, backfill: str) -> BackfillProgress:
+        found = self._ask(_PROGRESS, {"id": backfill})["partitionBackfillOrError"]
+        if found["__typename"] != "PartitionBackfill":
+            raise UserError(f"backfill {backfill}: {found['message']}", f"see {self.backfill_url(backfill)}")
+        rows: list[dict[str, Any]] = (found["assetBackfillData"] or {}).get("assetBackfillStatuses", [])
+        return BackfillProgress(
+            state=_ENDED.get(found["status"], "running"),  # pyright: ignore[reportArgumentType]
+            error=found["error"] and str(found["error"]["message"]).strip(),
+            assets=[
+                AssetProgress(
+                    "/".join(row["assetKey"]["path"]),
+                    row["numPartitionsTargeted"],
+                    row["numPartitionsInProgress"],
+                    row["numPartitionsMaterialized"],
+                    row["numPartitionsFailed"],
+                )
+                for row in rows
+            ],
+        )
+
+    def backfill_url(self, backfill: str) -> str:
+        return f"{self.url}/runs/b/{backfill}"
+
+    def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        try:
+            answer = self._client.post(f"{self.url}/graphql", json={"query": query, "variables": variables})
+            answer.raise_for_status()
+            body: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as e:
+            raise UserError(f"no answer from Dagster at {self.url}: {e}", "see `streamgauge stack status`") from e
+        if body.get("errors"):
+            raise UserError(f"Dagster refused the question: {body['errors'][0]['message']}")
+        return body["data"]
