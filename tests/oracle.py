@@ -248,6 +248,8 @@ def read(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str, 
             return "undecodable"
     if any(not keeps(f, event[f.name]) for f in contract.fields):
         return "contract"
+    if any(len({event[name] is None for name in rule.fields}) > 1 for rule in contract.together):
+        return "contract"
     if event[contract.event_time] > record.ingest_ms + contract.time.futureToleranceSeconds * 1000:
         return "future"
     return event

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
-from open_data_contract_standard.model import CustomProperty, OpenDataContractStandard, SchemaProperty
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from open_data_contract_standard.model import CustomProperty, DataQuality, OpenDataContractStandard, SchemaProperty
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from streamgauge.errors import UserError
 
@@ -85,6 +85,63 @@ class RollupSpec(_Block):
     top: tuple[Top, ...] = ()
 
 
+Severity = Literal["error", "warning"]
+
+
+class CheckSpec(_Block):
+    """What a failed check means: an error or a warning, and whether the assets downstream wait."""
+
+    severity: Severity = "error"
+    blocking: bool = False
+
+
+class CompletenessSpec(CheckSpec):
+    minimum: float = Field(default=1.0, ge=0, le=1)
+    """Of the lake's records, how many must be in facts, duplicates or quarantine."""
+
+
+class QuarantineSpec(CheckSpec):
+    severity: Severity = "warning"
+    maximumShare: float = Field(default=0.01, ge=0, le=1)
+
+
+class VolumeSpec(CheckSpec):
+    """An hour against the same hour of the days before: so many robust deviations from their median."""
+
+    severity: Severity = "warning"
+    days: int = Field(default=14, ge=1, le=366)
+    minimumDays: int = Field(default=5, ge=3)
+    deviations: float = Field(default=5.0, gt=0)
+
+
+class SkewSpec(CheckSpec):
+    """Ingest time minus event time; without a limit it is measured and not judged."""
+
+    severity: Severity = "warning"
+    p99Seconds: float | None = None
+
+
+class ChecksSpec(_Block):
+    contract: CheckSpec = CheckSpec(blocking=True)
+    quarantine: QuarantineSpec = QuarantineSpec()
+    completeness: CompletenessSpec = CompletenessSpec()
+    volume: VolumeSpec = VolumeSpec()
+    skew: SkewSpec = SkewSpec()
+    references: CheckSpec = CheckSpec()
+    offsets: CheckSpec = CheckSpec()
+    schemaDrift: CheckSpec = CheckSpec()
+    books: CheckSpec = CheckSpec()
+
+
+_STAR: TypeAdapter[tuple[Source, ...]] = TypeAdapter(tuple[Source, ...])
+
+CALENDAR = ("date", "hour")
+"""The dimensions that every star has."""
+
+FACT_COLUMNS = ("partition", "offset", "ingest_time", "event_hour", "rule", "record", "date_key", "hour_key")
+"""What facts and quarantine have beside the contract's own columns."""
+
+
 @dataclass(frozen=True)
 class FieldSpec:
     """One field of a stream. `minimum` and `maximum` are in the field's own unit (epoch ms for a timestamp)."""
@@ -113,6 +170,14 @@ class FieldSpec:
 
 
 @dataclass(frozen=True)
+class Together:
+    """A rule over several fields: a record has all of them or none."""
+
+    name: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Contract:
     """A stream's contract and the names that follow from it."""
 
@@ -122,12 +187,16 @@ class Contract:
     purpose: str
     topic: str
     fields: tuple[FieldSpec, ...]
+    together: tuple[Together, ...]
     event_id: str
     event_time: str
     topic_spec: TopicSpec
     time: TimeSpec
     dead_letters: DeadLetterSpec
     rollup: RollupSpec
+    star: tuple[Source, ...]
+    """The dimensions of the facts, beside date and hour; streams that name the same one share it."""
+    checks: ChecksSpec
     reference: ReferenceSpec | None
     retention_ms: int
     freshness_ms: int
@@ -172,6 +241,11 @@ class Contract:
     def dimension_names(self) -> tuple[str, ...]:
         return tuple(d.name for d in self.rollup.dimensions)
 
+    def attributes(self, dimension: Source) -> tuple[str, ...]:
+        """What the reference table says of a dimension's members; their history is kept."""
+        known = self.reference is not None and dimension.source == self.reference.key
+        return self.reference.columns if self.reference and known else ()
+
     def redis_top_key(self, top: str, window: str) -> str:
         return f"{KEY_PREFIX}{self.stream}:top:{top}:{window}"
 
@@ -194,6 +268,7 @@ def load_contracts(folder: Path) -> tuple[Contract, ...]:
             _reject_twice(what, [getattr(c, what) for c in contracts])
     except ValueError as e:
         raise UserError(f"contracts in {folder}: {e}", "give each stream one file") from e
+    _check_shared_dimensions(contracts)
     return contracts
 
 
@@ -223,7 +298,7 @@ def _from_odcs(odcs: OpenDataContractStandard) -> Contract:
         raise ValueError(f"schema[0].name is {schema.name!r}, must be a lower-case identifier")
     fields = tuple(_field(p) for p in schema.properties or [])
     blocks = {c.property: c.value for c in odcs.customProperties or []}
-    unknown = set(blocks) - {"topic", "time", "deadLetters", "reference", "rollup"}
+    unknown = set(blocks) - {"topic", "time", "deadLetters", "reference", "rollup", "star", "checks"}
     if unknown:
         raise ValueError(f"customProperties: unknown {', '.join(sorted(map(str, unknown)))}")
     keys = [p.name for p in schema.properties or [] if p.primaryKey]
@@ -233,6 +308,8 @@ def _from_odcs(odcs: OpenDataContractStandard) -> Contract:
     if not times:
         raise ValueError("no property has physicalType timestamp-millis: the event time is the first of them")
     reference = blocks.get("reference")
+    rollup = RollupSpec.model_validate(blocks.get("rollup"))
+    star = blocks.get("star")
     contract = Contract(
         stream=schema.name,
         version=odcs.version or "0.0.0",
@@ -240,12 +317,15 @@ def _from_odcs(odcs: OpenDataContractStandard) -> Contract:
         purpose=(odcs.description.purpose if odcs.description else None) or "",
         topic=schema.physicalName or f"app-{schema.name.replace('_', '-')}",
         fields=fields,
+        together=tuple(map(_together, schema.quality or [])),
         event_id=keys[0],
         event_time=times[0],
         topic_spec=TopicSpec.model_validate(blocks.get("topic")),
         time=TimeSpec.model_validate(blocks.get("time")),
         dead_letters=DeadLetterSpec.model_validate(blocks.get("deadLetters")),
-        rollup=RollupSpec.model_validate(blocks.get("rollup")),
+        rollup=rollup,
+        star=rollup.dimensions if star is None else _STAR.validate_python(star),
+        checks=ChecksSpec.model_validate(blocks.get("checks", {})),
         reference=None if reference is None else ReferenceSpec.model_validate(reference),
         retention_ms=_sla_ms(odcs, "retention"),
         freshness_ms=_sla_ms(odcs, "freshness"),
@@ -305,6 +385,17 @@ def _field(p: SchemaProperty) -> FieldSpec:
     return spec
 
 
+def _together(rule: DataQuality) -> Together:
+    """A quality entry of the record itself: ODCS leaves its meaning to the engine that it names."""
+    fields = rule.implementation.get("together") if isinstance(rule.implementation, dict) else None
+    if rule.type != "custom" or rule.engine != "streamgauge" or not rule.name or not isinstance(fields, list):
+        raise ValueError(
+            f"schema[0].quality {rule.name!r} can't be checked here: it must have a name, type custom, engine"
+            " streamgauge and implementation {together: [fields]}"
+        )
+    return Together(rule.name, tuple(map(str, cast(list[Any], fields))))
+
+
 def _argument(p: SchemaProperty, name: str) -> Any:
     for rule in p.quality or []:
         if rule.metric == "invalidValues" and name in (rule.arguments or {}):
@@ -325,13 +416,20 @@ def _check(c: Contract) -> None:
     _reject_twice("property", [f.name for f in c.fields])
     if not c.field[c.event_time].required or not c.field[c.event_id].required:
         raise ValueError(f"{c.event_id} and {c.event_time} must be required")
+    for rule in c.together:
+        unknown = [name for name in rule.fields if name not in c.field or c.field[name].required]
+        if len(rule.fields) < 2 or unknown:
+            raise ValueError(f"quality {rule.name}: must name two or more optional properties{_named(unknown)}")
     if c.topic_spec.partitionKey not in c.field:
         raise ValueError(f"topic.partitionKey {c.topic_spec.partitionKey!r} is no property")
     if c.reference and c.reference.key not in c.field:
         raise ValueError(f"reference.key {c.reference.key!r} is no property")
     outputs = (*c.rollup.dimensions, *c.rollup.distinct, *c.rollup.measures)
     _reject_twice("rollup name", [s.name for s in outputs])
-    for source in (*outputs, *c.rollup.top):
+    _reject_twice("dimension", [*(d.name for d in c.star), *CALENDAR])
+    added = c.reference.columns if c.reference else ()
+    _reject_twice("fact column", [*c.field, *added, *(f"{d.name}_key" for d in c.star), *FACT_COLUMNS])
+    for source in (*outputs, *c.rollup.top, *c.star):
         head, _, tail = source.source.partition(".")
         known = (
             tail in c.reference.columns
@@ -344,6 +442,24 @@ def _check(c: Contract) -> None:
             )
         if isinstance(source, Measure) and not tail and not c.field[head].is_number:
             raise ValueError(f"rollup measure {source.name}: {source.source!r} is not a number")
+
+
+def _check_shared_dimensions(contracts: Iterable[Contract]) -> None:
+    """One dimension, one table: its members' attributes can't come from two places."""
+    described: dict[str, tuple[str, ReferenceSpec | None]] = {}
+    for c in contracts:
+        for d in c.star:
+            reference = c.reference if c.attributes(d) else None
+            stream, known = described.setdefault(d.name, (c.stream, reference))
+            if known != reference:
+                raise UserError(
+                    f"{stream} and {c.stream} give the dimension {d.name} different references",
+                    "give both the same reference, or one of them another name for the dimension",
+                )
+
+
+def _named(wrong: list[str]) -> str:
+    return f", which {', '.join(wrong)} is not" if wrong else ""
 
 
 def _reject_twice(what: str, names: list[str]) -> None:

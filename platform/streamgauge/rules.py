@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streamgauge.contracts import Contract, FieldSpec
+from streamgauge.contracts import Contract, FieldSpec, Together
 
 
 @dataclass(frozen=True)
@@ -15,20 +15,27 @@ class Rule:
     """`expr` is true where the rule is broken, and never null. `name` holds no value of a record."""
 
     name: str
-    field: str
     expr: pl.Expr
 
 
 def violations(contract: Contract) -> list[Rule]:
-    """Every rule of the contract, in the order of its fields.
+    """Every rule of the contract: of its fields in their order, then of several fields together.
 
     The frame has the contract's fields: a timestamp as Datetime, a map as a list of structs of key and value.
     """
-    return [
-        Rule(f"{f.name}: {name}", f.name, broken.fill_null(False))
-        for f in contract.fields
-        for name, broken in _rules(f)
+    of_fields = [
+        Rule(f"{f.name}: {name}", broken.fill_null(False)) for f in contract.fields for name, broken in _rules(f)
     ]
+    return of_fields + [Rule(together_name(t), _apart(t)) for t in contract.together]
+
+
+def together_name(rule: Together) -> str:
+    return f"{rule.name}: {', '.join(rule.fields)} not together"
+
+
+def _apart(rule: Together) -> pl.Expr:
+    nulls = [pl.col(name).is_null() for name in rule.fields]
+    return pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls)
 
 
 def _rules(f: FieldSpec) -> Iterator[tuple[str, pl.Expr]]:

@@ -42,6 +42,8 @@ class Values:
         if contract.reference:
             people.add(contract.reference.key)
         self._fields = [f for f in contract.fields if f.name != contract.event_id and f.type != "timestamp-millis"]
+        self._with = {name: rule.fields[0] for rule in contract.together for name in rule.fields}
+        """The field whose nulls a field shares."""
         self._pools: dict[str, Pool] = {}
         for f in self._fields:
             if f.default is not None:
@@ -58,9 +60,10 @@ class Values:
         return {name for name, pool in self._pools.items() if not len(pool)}
 
     def draw(self, rng: np.random.Generator, n: int) -> list[pl.Series]:
-        return [self._column(f, rng, n) for f in self._fields]
+        nulls: dict[str, pl.Series] = {}
+        return [self._column(f, rng, n, nulls) for f in self._fields]
 
-    def _column(self, f: FieldSpec, rng: np.random.Generator, n: int) -> pl.Series:
+    def _column(self, f: FieldSpec, rng: np.random.Generator, n: int, nulls: dict[str, pl.Series]) -> pl.Series:
         if f.name in self._pools:
             values = self._pools[f.name].draw(rng, n)
         elif f.type == "boolean":
@@ -75,8 +78,10 @@ class Values:
             values = pl.Series(f.name, rng.integers(low, high, n, endpoint=True)).cast(POLARS_TYPES[f.type])
         if f.required:
             return values
-        nulls = pl.Series(rng.random(n) < _NULLS)
-        return values.to_frame().select(pl.when(~nulls).then(pl.col(f.name)).alias(f.name)).to_series()
+        shared = self._with.get(f.name, f.name)
+        if shared not in nulls:
+            nulls[shared] = pl.Series(rng.random(n) < _NULLS)
+        return values.to_frame().select(pl.when(~nulls[shared]).then(pl.col(f.name)).alias(f.name)).to_series()
 
 
 def _words(f: FieldSpec, count: int) -> list[str]:

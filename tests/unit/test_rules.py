@@ -30,6 +30,10 @@ GOOD: dict[str, dict[str, Any]] = {
         "component": "nova.api",
         "level": "INFO",
         "template": "E25",
+        "http_method": "GET",
+        "http_status": 200,
+        "response_bytes": 1893,
+        "response_seconds": 0.25,
     },
     "metric_events": {"event_id": "a", "timestamp": 1_700_000_000_000, "metric": "cpu", "value": 0.5, "tags": {}},
 }
@@ -67,6 +71,12 @@ def test_a_good_event_breaks_nothing(stream: str) -> None:
         ("system_events", "level", "FATAL", "level: not an allowed value"),
         ("system_events", "http_status", 99, "http_status: below 100"),
         ("system_events", "http_status", 600, "http_status: above 599"),
+        (
+            "system_events",
+            "http_status",
+            None,
+            "http_request: http_method, http_status, response_bytes, response_seconds not together",
+        ),
         ("system_events", "response_seconds", -0.1, "response_seconds: below 0"),
         ("metric_events", "value", float("nan"), "value: not a finite number"),
         ("metric_events", "value", float("inf"), "value: not a finite number"),
@@ -83,7 +93,6 @@ def test_a_broken_rule_is_named_without_the_value(stream: str, field: str, value
         ("user_events", "event_id", "é" * 64),
         ("user_events", "event_id", "🙂" * 64),
         ("user_events", "timestamp", 946_684_800_000),
-        ("system_events", "http_status", None),
         ("system_events", "http_status", 100),
         ("system_events", "response_seconds", 0),
         ("metric_events", "value", -1e300),
@@ -91,6 +100,11 @@ def test_a_broken_rule_is_named_without_the_value(stream: str, field: str, value
 )
 def test_the_edges_are_inside(stream: str, field: str, value: Any) -> None:
     assert broken_rules(CONTRACTS[stream], {**GOOD[stream], field: value}) == []
+
+
+def test_what_belongs_together_may_be_absent_together() -> None:
+    request = dict.fromkeys(("http_method", "http_status", "response_bytes", "response_seconds"))
+    assert broken_rules(CONTRACTS["system_events"], {**GOOD["system_events"], **request}) == []
 
 
 @pytest.mark.parametrize("stream", GOOD)

@@ -5,11 +5,19 @@ from collections.abc import Iterable
 from streamgauge.contracts import Contract
 from streamgauge.ddl import Database, Table
 from streamgauge.errors import UserError
-from streamgauge.tables import access, alerts, batch, reconciliation, speed
+from streamgauge.tables import access, alerts, batch, quality, reconciliation, speed
 
 
 def database(contracts: Iterable[Contract]) -> Database:
-    tables = [*speed.STATE_TABLES, *batch.STATE_TABLES, *reconciliation.TABLES, *alerts.TABLES, *access.TABLES]
+    shared = (
+        speed.STATE_TABLES,
+        batch.STATE_TABLES,
+        reconciliation.TABLES,
+        quality.TABLES,
+        alerts.TABLES,
+        access.TABLES,
+    )
+    tables = [table for part in shared for table in part]
     views = [speed.ACCOUNTING, reconciliation.FINAL_HOURS]
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
