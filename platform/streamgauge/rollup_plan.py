@@ -1,5 +1,6 @@
 """From judged events to minute rows: what a contract's rollup plan says, in one grouping."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,7 +66,7 @@ class RollupPlan:
                 self._aggregates.append(value.drop_nulls().alias(VALUES + m.name))
 
     @property
-    def inputs(self) -> list[pl.Expr]:
+    def inputs(self) -> Sequence[pl.Expr | str]:
         """Of each event before any grouping: minute, partition, verdicts, dimensions and values."""
         return self._inputs
 

@@ -6,7 +6,7 @@ as late or as duplicate. What only one layer has yet must be covered by offsets 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -30,7 +30,7 @@ SAMPLES = 5
 class HourState:
     """What is known of an hour beside its numbers."""
 
-    missing: Missing = Missing()
+    missing: Missing = field(default_factory=Missing)
     settled: bool = False
     """Nothing on time can still be on its way: what the lake lacks was late."""
     pending: bool = False
@@ -53,6 +53,8 @@ class Difference:
     explained: bool
     explanation: str
     sample_event_ids: tuple[str, ...] = ()
+    waits: bool = False
+    """Explained by what is still to come: the hour should not be final before it has."""
 
 
 Layer = Literal["speed", "batch", "facts"]
@@ -148,47 +150,47 @@ class _Judge:
 
     def _unlike_facts(self) -> list[Difference]:
         """The rollup was made of other facts than those in the lake: there is no batch side to hold speed against."""
-        pending = self._state.pending
-        return [
-            self._difference(
-                f,
-                pending,
-                "the hour is being rebuilt"
-                if pending
-                else f"the facts in the lake give {_text(self._row[f'facts_{f}'])}",
-            )
-            for f in (*figures(self._contract), DUPLICATES)
-            if not self._same(f, "batch", "facts")
-        ]
+        found: list[Difference] = []
+        for figure in (*figures(self._contract), DUPLICATES):
+            if not self._same(figure, "batch", "facts"):
+                if self._state.pending:
+                    found.append(self._difference(figure, True, "the hour is being rebuilt", waits=True))
+                else:
+                    facts = _text(self._row[f"facts_{figure}"])
+                    found.append(self._difference(figure, False, f"the facts in the lake give {facts}"))
+        return found
 
     def _incomplete(self, excess: int) -> list[Difference]:
-        why = self._missing(excess)
+        why, waits = self._missing(excess)
         if why is None and self._row["moved"] and self._state.reference_changed:
             why = "the same events under other attributes: the reference table changed meanwhile"
         if why is not None:
-            return self._all(explained=True, why=why)
+            return self._all(True, why, waits)
         speed, batch = self._row["S"], self._row["B"]
-        return self._all(explained=False, why=f"the worker took in {speed} records, the batch layer {batch}")
+        return self._all(False, f"the worker took in {speed} records, the batch layer {batch}")
 
-    def _missing(self, excess: int) -> str | None:
-        """Why one layer may lack that many records, if it may."""
+    def _missing(self, excess: int) -> tuple[str | None, bool]:
+        """Why one layer may lack that many records, if it may, and whether the hour should wait for them."""
         state, missing = self._state, self._state.missing
         if excess < 0:
             if state.forgotten:
-                return "the speed layer no longer keeps these minutes"
+                return "the speed layer no longer keeps these minutes", False
             if -excess <= missing.lost:
-                return f"{-excess} of {missing.lost} records that the log had lost before the worker came to them"
+                return (
+                    f"{-excess} of {missing.lost} records that the log had lost before the worker came to them",
+                    False,
+                )
             if -excess <= missing.unread:
-                return f"{-excess} records that the worker has not yet taken in"
-            return None
+                return f"{-excess} records that the worker has not yet taken in", False
+            return None, False
         if state.pending:
-            return f"{excess} records that came after the facts were built"
+            return f"{excess} records that came after the facts were built", True
         behind = min(missing.tail, self._late + self._duplicates) if state.settled else missing.tail
         if excess <= behind:
-            return f"{excess} records that arrived after the lake's end"
+            return f"{excess} records that arrived after the lake's end", not state.settled
         if excess <= missing.holes:
-            return f"{excess} of {missing.holes} records that the lake lacks"
-        return None
+            return f"{excess} of {missing.holes} records that the lake lacks", True
+        return None, False
 
     def _judged_differently(self) -> list[Difference]:
         """The same records in both: facts that the worker called late, or either one's duplicates."""
@@ -219,9 +221,9 @@ class _Judge:
             parts.append(f"{self._duplicates} duplicates in the worker and {self._batch_duplicates} in the batch layer")
         return ", ".join(p for p in parts if p) or "late events or duplicates, of which there are none"
 
-    def _all(self, *, explained: bool, why: str) -> list[Difference]:
+    def _all(self, explained: bool, why: str, waits: bool = False) -> list[Difference]:
         differing = [f for f in figures(self._contract) if not self._same(f, "speed", "batch")]
-        return [self._difference(f, explained, why) for f in differing or ["count"]]
+        return [self._difference(f, explained, why, waits=waits) for f in differing or ["count"]]
 
     def _same(self, figure: str, one: Layer, other: Layer) -> bool:
         a, b = self._row[f"{one}_{figure}"], self._row[f"{other}_{figure}"]
@@ -234,7 +236,7 @@ class _Judge:
         ends = [abs(self._row[f"{other}_{total[:-3]}{end}"] or 0.0) for end in ("min", "max")]
         return TOLERANCE * (1 + max(*sums, max(ends) * self._row[f"{other}_{total[:-3]}n"]))
 
-    def _difference(self, measure: str, explained: bool, why: str) -> Difference:
+    def _difference(self, measure: str, explained: bool, why: str, *, waits: bool = False) -> Difference:
         return Difference(
             self._bucket,
             measure,
@@ -246,6 +248,7 @@ class _Judge:
             explained,
             why,
             () if explained else self._evidence.event_ids,
+            waits,
         )
 
 

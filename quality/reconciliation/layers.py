@@ -9,10 +9,11 @@ import polars as pl
 
 from streamgauge.contracts import Contract
 from streamgauge.enrich import REFERENCE
+from streamgauge.owning_hour import INGEST_TIME
 from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
 
 MINUTE_TYPE = pl.Datetime("us", "UTC")
-EVENT_ID, DUPLICATES = "__event_id", "duplicates"
+EVENT_ID, CAME_IN, DUPLICATES = "__event_id", "__came_in", "duplicates"
 PARTS = ("n", "sum", "min", "max")
 
 
@@ -40,19 +41,20 @@ BATCH_COUNTERS = ("count", DUPLICATES)
 
 
 def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
-    """Each fact's or duplicate's bucket, event id and numbers, by the plan that the worker rolls up by."""
+    """Each fact's or duplicate's bucket, numbers, event id and ingest time, by the plan that the worker rolls up by."""
     reference = contract.reference
     held = facts.rename({c: REFERENCE + c for c in reference.columns}) if reference else facts
     verdicts = (pl.lit(True).alias(COUNTED), pl.lit(False).alias(LATE), pl.lit(False).alias(DUPLICATE))
     inputs = RollupPlan(contract).inputs
     return (
         held.with_columns(verdicts)
-        .select(*inputs, pl.col(contract.event_id).alias(EVENT_ID))
+        .select(*inputs, pl.col(contract.event_id).alias(EVENT_ID), pl.col(INGEST_TIME).alias(CAME_IN))
         .select(
             pl.col(MINUTE).cast(pl.Datetime("ms", "UTC")).cast(MINUTE_TYPE),
             *contract.dimension_names,
             *(m.name for m in contract.rollup.measures),
             EVENT_ID,
+            CAME_IN,
         )
     )
 

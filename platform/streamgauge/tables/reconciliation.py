@@ -20,6 +20,8 @@ TABLES = (
             Column("late", "bigint"),
             Column("duplicates", "bigint"),
             Column("batch_duplicates", "bigint"),
+            # Why a passed hour is not final yet.
+            Column("waits_for", "text", null=True),
         ),
         ("stream", "hour", "at"),
         rights={BATCH: ALL},

@@ -1,0 +1,49 @@
+"""Compares the hours of a stream as they are now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from quality.reconciliation.gather import Gathered, gather
+from quality.reconciliation.layers import rolled_up
+from quality.reconciliation.read import Moment, read_moment
+from quality.reconciliation.verdict import HourResult, Layers, judge
+from streamgauge.contracts import Contract
+from streamgauge.hours import hour_key
+from streamgauge.lake import LakeTable
+from streamgauge.postgres import Connection
+
+
+@dataclass(frozen=True)
+class Compared:
+    moment: Moment
+    results: list[HourResult]
+
+
+def compare(
+    connection: Connection,
+    contract: Contract,
+    facts: LakeTable,
+    duplicates: LakeTable,
+    hours: Sequence[datetime],
+) -> Compared:
+    """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
+    keys = [hour_key(h) for h in hours]
+    made, left_out = facts.scan(keys), duplicates.scan(keys)
+    moment = read_moment(connection, contract, hours)
+    layers = Layers(moment.speed, moment.batch, rolled_up(contract, made, left_out).collect(engine="streaming"))
+
+    def look_up(differing: pl.DataFrame) -> Gathered:
+        return gather(contract, made, left_out, differing)
+
+    results = judge(
+        contract,
+        hours,
+        layers,
+        look_up,
+        lambda hour, came_in: moment.state_of(contract, hour, came_in),
+        lambda hour: moment.waits_for(contract, hour),
+    )
+    return Compared(moment, results)
