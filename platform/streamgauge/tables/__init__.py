@@ -9,15 +9,8 @@ from streamgauge.tables import access, alerts, batch, quality, reconciliation, s
 
 
 def database(contracts: Iterable[Contract]) -> Database:
-    shared = (
-        speed.STATE_TABLES,
-        batch.STATE_TABLES,
-        reconciliation.TABLES,
-        quality.TABLES,
-        alerts.TABLES,
-        access.TABLES,
-    )
-    tables = [table for part in shared for table in part]
+    tables: list[Table] = [*speed.STATE_TABLES, *batch.STATE_TABLES]
+    tables += [*reconciliation.TABLES, *quality.TABLES, *alerts.TABLES, *access.TABLES]
     views = [speed.ACCOUNTING, reconciliation.FINAL_HOURS]
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]

@@ -19,7 +19,7 @@ TABLES = (
             Column("expected", "text"),
             Column("failing", "bigint"),
             Column("denominator", "bigint"),
-            # Failing rows: position in Kafka, the rule, and the fields as far as their classification lets them be shown.
+            # Failing rows: position in Kafka, rule, and the fields as far as their classification lets them be shown.
             Column("samples", "jsonb", default="'[]'"),
             Column("details", "jsonb", default="'{}'"),
             Column("run_id", "text"),
