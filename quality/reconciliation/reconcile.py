@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
@@ -12,7 +13,7 @@ from quality.reconciliation.read import Moment, read_moment
 from quality.reconciliation.verdict import HourResult, Layers, judge
 from streamgauge.contracts import Contract
 from streamgauge.hours import hour_key
-from streamgauge.lake import LakeTable
+from streamgauge.lake import EVENT_HOUR, INGEST_TIME, MILLISECONDS, PARTITION, LakeTable, contract_columns, table_at
 from streamgauge.postgres import Connection
 
 
@@ -22,16 +23,10 @@ class Compared:
     results: list[HourResult]
 
 
-def compare(
-    connection: Connection,
-    contract: Contract,
-    facts: LakeTable,
-    duplicates: LakeTable,
-    hours: Sequence[datetime],
-) -> Compared:
+def compare(connection: Connection, contract: Contract, lake: str, hours: Sequence[datetime]) -> Compared:
     """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
     keys = [hour_key(h) for h in hours]
-    made, left_out = facts.scan(keys), duplicates.scan(keys)
+    made, left_out = (_table(lake, contract, name).scan(keys) for name in ("facts", "duplicates"))
     moment = read_moment(connection, contract, hours)
     layers = Layers(moment.speed, moment.batch, rolled_up(contract, made, left_out).collect(engine="streaming"))
 
@@ -47,3 +42,12 @@ def compare(
         lambda hour: moment.waits_for(contract, hour),
     )
     return Compared(moment, results)
+
+
+def _table(lake: str, contract: Contract, name: str) -> LakeTable:
+    """With the columns that buckets are made of."""
+    columns: dict[str, Any] = {**contract_columns(contract), PARTITION: pl.Int32(), INGEST_TIME: MILLISECONDS}
+    if contract.reference is not None:
+        columns |= dict.fromkeys(contract.reference.columns, pl.String())
+    schema = pl.Schema({**columns, EVENT_HOUR: pl.String()})
+    return table_at(lake, f"{name}/{contract.stream}", schema, EVENT_HOUR)

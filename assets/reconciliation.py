@@ -1,0 +1,143 @@
+"""Speed against batch, hour by hour of event time: the result in Postgres and as a check, and hours made final."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.locks import partition_lock
+from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from assets.resources import Ground
+from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_columns
+from quality.reconciliation.compare import Difference
+from quality.reconciliation.reconcile import compare
+from quality.reconciliation.verdict import HourResult
+from quality.reconciliation.write import Standing, write
+from streamgauge import asset_keys
+from streamgauge.cli.output import number
+from streamgauge.contracts import Contract
+from streamgauge.hours import hour_key
+from streamgauge.tables.reconciliation import TABLES
+
+CHECK = "layers_agree"
+
+_LISTED = 20
+_FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "duplicates", "batch_duplicates")
+
+
+def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
+    return dg.Definitions(assets=[make_reconciliation(c) for c in contracts])
+
+
+def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
+    path = asset_keys.reconciliation(contract)
+    key = dg.AssetKey(path)
+
+    @dg.multi_asset(
+        name=f"{contract.stream}_reconciliation",
+        specs=[
+            asset_spec(
+                contract,
+                path,
+                description="Counts and sums of the speed layer against those of the batch layer, for each minute and "
+                "its dimensions. Every difference is explained by late events and duplicates, or named. An hour that "
+                "agrees, and for which nothing more can come on time, becomes final.",
+                kinds={"timescaledb", "polars"},
+                layer="reconciliation",
+                uri=postgres_uri("reconciliations"),
+                columns=table_columns(TABLES[0]),
+                freshness=hourly_freshness(contract),
+                deps=[asset_keys.rollups_hourly(contract), asset_keys.facts(contract), asset_keys.minutes(contract)],
+                partitions=HOURLY,
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                CHECK,
+                asset=key,
+                description="Every difference between the layers is explained by late events, duplicates, or records "
+                "that only one layer has.",
+            )
+        ],
+        backfill_policy=HOURLY_RUNS,
+    )
+    def reconciliation(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[None]:
+        hours = hours_of(context)
+        with (
+            # what is compared must not be replaced before the verdict on it is written
+            partition_lock(ground, asset_keys.facts(contract), hours),
+            partition_lock(ground, asset_keys.rollups_hourly(contract), hours),
+            partition_lock(ground, path, hours) as lock,
+            ground.connect(autocommit=True) as connection,
+        ):
+            compared = compare(connection, contract, ground.settings.lake, hours)
+            lock.check()
+            standings = write(connection, contract, compared.results, compared.moment.progress, context.run_id)
+        for result in compared.results:
+            partition, metadata = hour_key(result.hour), _metadata(contract, result, standings[result.hour])
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
+            # a step can yield one result for a check, and that one belongs to no partition
+            context.log_event(
+                dg.AssetCheckEvaluation(
+                    asset_key=key,
+                    check_name=CHECK,
+                    passed=result.passed,
+                    metadata=metadata,
+                    severity=dg.AssetCheckSeverity.ERROR,
+                    description=_why(result),
+                    partition=partition,
+                )
+            )
+        return dg.MaterializeResult(asset_key=key, check_results=[_overall(key, compared.results)])
+
+    return reconciliation
+
+
+def _metadata(contract: Contract, result: HourResult, standing: Standing) -> dict[str, Any]:
+    """Numbers and minutes only: dimensions and event ids stay in Postgres, where the command finds them."""
+    hour = hour_key(result.hour)
+    metadata: dict[str, Any] = {
+        "dagster/partition_row_count": result.buckets,
+        **{f: getattr(result, f) for f in _FIGURES},
+        "status": standing.status,
+        "command": f"streamgauge reconcile {contract.stream} --from {hour} --to {hour} --explained",
+    }
+    if standing.revision is not None:
+        metadata["revision"] = standing.revision
+    elif result.waits_for:
+        metadata["waits for"] = result.waits_for
+    unexplained = [d for d in result.differences if not d.explained]
+    if unexplained:
+        metadata["unexplained differences"] = dg.MetadataValue.md(_listed(unexplained))
+    return metadata
+
+
+def _listed(differences: Sequence[Difference]) -> str:
+    rows = [
+        f"| {d.bucket[0]:%H:%M} | {d.measure} | {number(d.speed)} | {number(d.batch)} | {d.explanation} |"
+        for d in differences[:_LISTED]
+    ]
+    return "\n".join(("| minute | figure | speed | batch | why |", "|---|---|---:|---:|---|", *rows))
+
+
+def _why(result: HourResult) -> str:
+    if not result.buckets:
+        return "the hour is empty in both layers"
+    if result.passed:
+        return (
+            f"{result.buckets} buckets agree, {result.explained} of them by late events, duplicates or missing offsets"
+        )
+    return f"{result.unexplained} of {result.buckets} buckets differ, and nothing explains it"
+
+
+def _overall(key: dg.AssetKey, results: Sequence[HourResult]) -> dg.AssetCheckResult:
+    failed = [r for r in results if not r.passed]
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=CHECK,
+        passed=not failed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=_why(results[0]) if len(results) == 1 else f"{len(failed)} of {len(results)} hours differ",
+        metadata={f: sum(getattr(r, f) for r in results) for f in _FIGURES}
+        | {"hours": len(results), "hours that differ": ", ".join(hour_key(r.hour) for r in failed) or "none"},
+    )
