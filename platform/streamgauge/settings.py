@@ -34,6 +34,7 @@ class _Place(BaseSettings):
     contracts_dir: Path = CONTRACTS
     lake_url: str | None = None
     batch_start: date = date(2013, 10, 1)
+    runbooks_url: str = (CHECKOUT / "docs" / "runbooks").as_uri()
 
 
 def instance_name() -> str:
@@ -70,6 +71,11 @@ def batch_start() -> date:
     return _Place().batch_start
 
 
+def runbooks_url() -> str:
+    """The folder of the pages that alerts link to."""
+    return _Place().runbooks_url
+
+
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
@@ -89,6 +95,7 @@ class Settings(BaseSettings):
     alertmanager_url: str | None = None
     alert_webhook_url: SecretStr | None = None
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 

@@ -41,6 +41,8 @@ class Credentials:
             "api_url": f"http://{LOOPBACK}:{port('serving')}",
             "alertmanager_url": f"http://{LOOPBACK}:{port('alertmanager')}",
         }
+        if role == "producer":
+            values["metrics_port"] = str(port("producer-metrics"))
         if role in WITH_POSTGRES:
             login = f"streamgauge_{role}:{self.of('postgres', role)}"
             values["postgres_dsn"] = f"postgresql://{login}@{LOOPBACK}:{port('postgres')}/{DATABASE}"

@@ -1,12 +1,13 @@
 """Prometheus and Alertmanager, from Debian, configured from platform/observability/."""
 
+import json
 import os
 from pathlib import Path
 from string import Template
 
 import httpx
 
-from streamgauge.settings import CHECKOUT, PREFIX
+from streamgauge.settings import CHECKOUT, PREFIX, runbooks_url
 from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.installed import debian_program, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
@@ -22,16 +23,18 @@ def prepare_prometheus(credentials: Credentials) -> None:
     for old in rules.glob("*.yaml"):
         old.unlink()
     for source in sorted((_TEMPLATES / "rules").glob("*.yaml")):
-        write_private(rules / source.name, source.read_text(), server_user())
+        # not as a template: rules have placeholders of their own
+        text = source.read_text().replace("${RUNBOOKS}", runbooks_url())
+        write_private(rules / source.name, text, server_user())
     _render("prometheus.yaml", folder, credentials.layout, RULES=str(rules))
 
 
 def prepare_alertmanager(credentials: Credentials) -> None:
     debian_program("prometheus-alertmanager")
     folder = private_folder(credentials.layout.part("alertmanager"), server_user())
-    _render(
-        "alertmanager.yaml", folder, credentials.layout, WEBHOOK_URL=os.environ.get(f"{PREFIX}ALERT_WEBHOOK_URL", "")
-    )
+    url = os.environ.get(f"{PREFIX}ALERT_WEBHOOK_URL")
+    webhook = f"{{ url: {json.dumps(url)} }}" if url else ""
+    _render("alertmanager.yaml", folder, credentials.layout, WEBHOOK=webhook)
 
 
 def _render(name: str, folder: Path, layout: Layout, **more: str) -> None:
