@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pandera.polars as pa
 import polars as pl
+from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrorReason, SchemaErrors
 
 from streamgauge.contracts import Contract, FieldSpec, Together
@@ -41,9 +42,12 @@ def schema_of(contract: Contract) -> pa.DataFrameSchema:
 
 
 def violations_of(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> list[Violation]:
-    """Every rule that is broken. Takes no LazyFrame: pandera would look at its types alone and let every row pass."""
+    """Every rule that is broken, whatever pandera's environment says: with less depth it looks at types alone, as it
+    does by itself with a LazyFrame, and lets every row pass.
+    """
     try:
-        schema.validate(frame, lazy=True)
+        with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+            schema.validate(frame, lazy=True)
     except SchemaErrors as errors:
         return [_violation(e, frame.height) for e in errors.schema_errors]
     return []
