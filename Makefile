@@ -18,6 +18,7 @@ check: install
 	@$(BIN)/ruff format --check
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
+	@env -u DAGSTER_HOME PYTHONWARNINGS=ignore $(BIN)/dagster definitions validate -m definitions
 
 bench: install
 	@$(BIN)/python -m bench

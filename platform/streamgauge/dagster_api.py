@@ -78,7 +78,8 @@ class Dagster:
         found = self._ask(_PROGRESS, {"id": backfill})["partitionBackfillOrError"]
         if found["__typename"] != "PartitionBackfill":
             raise UserError(f"backfill {backfill}: {found['message']}", f"see {self.backfill_url(backfill)}")
-        rows: list[dict[str, Any]] = (found["assetBackfillData"] or {}).get("assetBackfillStatuses", [])
+        data: dict[str, list[dict[str, Any]]] | None = found["assetBackfillData"]
+        rows = data["assetBackfillStatuses"] if data else []
         return BackfillProgress(
             state=_ENDED.get(found["status"], "running"),  # pyright: ignore[reportArgumentType]
             error=found["error"] and str(found["error"]["message"]).strip(),

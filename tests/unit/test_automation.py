@@ -1,0 +1,134 @@
+"""What Dagster asks for by itself, tick after tick."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from assets.automation import LOOK_BACK, daily_condition, lake_condition
+from assets.partitions import DAILY, HOURLY
+from streamgauge.hours import HOUR, hour_key, hour_start
+
+LAKE, HOURS, DAYS = (dg.AssetKey(k) for k in ("lake", "hours", "days"))
+
+
+class Ticks:
+    """One tick after another over a lake, hours and days that fail when told to."""
+
+    def __init__(self) -> None:
+        self.instance = dg.DagsterInstance.ephemeral()  # pyright: ignore[reportUnknownMemberType]
+        self.failing = False
+        self._cursor: Any = None
+
+        def make(context: dg.AssetExecutionContext) -> None:
+            if self.failing:
+                raise RuntimeError("as told")
+
+        self._assets = [
+            dg.asset(name="lake", partitions_def=HOURLY, automation_condition=lake_condition())(make),
+            dg.asset(name="hours", partitions_def=HOURLY)(make),
+            dg.asset(name="days", partitions_def=DAILY, deps=[HOURS], automation_condition=daily_condition())(make),
+        ]
+        self._definitions = dg.Definitions(self._assets)
+
+    def tick(self, now: datetime) -> dict[dg.AssetKey, list[str]]:
+        found = dg.evaluate_automation_conditions(
+            self._definitions, self.instance, evaluation_time=now, cursor=self._cursor
+        )
+        self._cursor = found.cursor
+        return {key: sorted(found.get_requested_partitions(key) - {None}) for key in (LAKE, DAYS)}  # pyright: ignore[reportArgumentType]
+
+    def made(self, asset: dg.AssetKey, *partitions: str) -> None:
+        for key in partitions:
+            self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
+
+    def run(self, asset: dg.AssetKey, partition: str) -> None:
+        dg.materialize(
+            self._assets, selection=[asset], partition_key=partition, instance=self.instance, raise_on_error=False
+        )
+
+
+@pytest.fixture
+def ticks() -> Ticks:
+    return Ticks()
+
+
+NOW = datetime.now(UTC).replace(minute=20, second=0, microsecond=0)
+OPEN = hour_start(NOW)
+
+
+def closed(count: int, now: datetime = NOW) -> list[str]:
+    """The latest closed hours, oldest first."""
+    return [hour_key(hour_start(now) - i * HOUR) for i in range(count, 0, -1)]
+
+
+def test_closed_hours_are_asked_for_and_the_open_one_is_not(ticks: Ticks) -> None:
+    assert ticks.tick(NOW)[LAKE] == closed(LOOK_BACK // HOUR)
+
+
+def test_after_five_hours_without_the_daemon_exactly_those_are_made_up(ticks: Ticks) -> None:
+    ticks.made(LAKE, *closed(80))
+    assert ticks.tick(NOW)[LAKE] == []
+    later = NOW + timedelta(hours=5)
+    assert ticks.tick(later)[LAKE] == closed(5, later)
+
+
+def test_an_hour_taken_while_it_was_open_is_taken_again(ticks: Ticks) -> None:
+    ticks.made(LAKE, *closed(80), hour_key(OPEN))
+    assert ticks.tick(NOW)[LAKE] == []
+    assert ticks.tick(OPEN + HOUR)[LAKE] == [hour_key(OPEN)]
+
+
+def test_an_hour_is_asked_for_until_it_is_made(ticks: Ticks) -> None:
+    ticks.made(LAKE, *closed(80)[:-1])
+    assert ticks.tick(NOW)[LAKE] == closed(1)
+    assert ticks.tick(NOW + timedelta(seconds=30))[LAKE] == closed(1)
+    ticks.run(LAKE, closed(1)[0])
+    assert ticks.tick(NOW + timedelta(seconds=60))[LAKE] == []
+
+
+def test_a_failed_hour_is_asked_for_again_but_not_at_once(ticks: Ticks) -> None:
+    ticks.made(LAKE, *closed(80)[:-1])
+    ticks.failing = True
+    ticks.run(LAKE, closed(1)[0])
+    moment = NOW + timedelta(seconds=10)
+    asked = [ticks.tick(moment + timedelta(seconds=30 * i))[LAKE] for i in range(50)]
+    assert asked[0] == []
+    assert [a for a in asked if a] == [closed(1)] * 2
+
+
+def test_a_day_follows_its_hours(ticks: Ticks) -> None:
+    assert ticks.tick(NOW)[DAYS] == []
+    ticks.made(HOURS, "2026-05-01-03", "2026-05-01-04", "2026-05-03-00")
+    assert ticks.tick(NOW)[DAYS] == ["2026-05-01", "2026-05-03"]
+    ticks.made(DAYS, "2026-05-01", "2026-05-03")
+    assert ticks.tick(NOW)[DAYS] == []
+    ticks.made(HOURS, "2026-05-01-04")
+    assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
+
+
+def test_a_day_whose_hours_moved_on_after_it_was_asked_for_is_asked_for_again(ticks: Ticks) -> None:
+    ticks.tick(NOW)
+    ticks.made(HOURS, "2026-05-01-03")
+    assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
+    ticks.made(HOURS, "2026-05-01-04")
+    ticks.made(DAYS, "2026-05-01")
+    assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
+    ticks.made(DAYS, "2026-05-01")
+    assert ticks.tick(NOW)[DAYS] == []
+
+
+def test_hours_made_before_the_first_tick_count_too(ticks: Ticks) -> None:
+    ticks.made(HOURS, "2026-05-01-03")
+    assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
+
+
+def test_a_failed_day_is_asked_for_again(ticks: Ticks) -> None:
+    ticks.made(HOURS, "2026-05-01-03")
+    ticks.tick(NOW)
+    ticks.failing = True
+    ticks.run(DAYS, "2026-05-01")
+    asked = [ticks.tick(NOW + timedelta(seconds=30 * i))[DAYS] for i in range(1, 30)]
+    assert ["2026-05-01"] in asked
+    assert asked.count([]) > 20

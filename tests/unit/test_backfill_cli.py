@@ -1,0 +1,112 @@
+"""What `streamgauge backfill` asks of Dagster, and how it ends."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import pytest
+
+from streamgauge.cli.backfill import Layer, assets_of, hours_between
+from streamgauge.contracts import load_contract
+from streamgauge.dagster_api import AssetProgress, Dagster
+from streamgauge.errors import UserError
+from streamgauge.hours import HOUR, HourRange
+from streamgauge.settings import CHECKOUT
+
+CONTRACT = load_contract(CHECKOUT / "platform" / "contracts" / "user_events.yaml")
+NOW = datetime(2026, 11, 5, 12, 34, tzinfo=UTC)
+FIRST = datetime(2026, 11, 5, tzinfo=UTC)
+
+
+def dagster(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | int) -> tuple[Dagster, list[dict[str, Any]]]:
+    """A server that gives this answer, and what it was asked."""
+    asked: list[dict[str, Any]] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content))
+        return httpx.Response(answer) if isinstance(answer, int) else httpx.Response(200, json=answer)
+
+    client = httpx.Client(transport=httpx.MockTransport(handle))
+    monkeypatch.setattr(httpx, "Client", lambda **_: client)
+    return Dagster("http://dagster/"), asked
+
+
+def test_the_last_hour_is_not_included() -> None:
+    assert len(hours_between(FIRST, FIRST + 12 * HOUR, NOW).hours) == 12
+
+
+def test_the_open_hour_may_be_asked_for_and_none_after_it() -> None:
+    assert hours_between(FIRST, FIRST + 13 * HOUR, NOW).last == FIRST + 12 * HOUR
+    with pytest.raises(UserError, match="newest hour"):
+        hours_between(FIRST, FIRST + 14 * HOUR, NOW)
+
+
+def test_no_hour_at_all_is_refused() -> None:
+    with pytest.raises(UserError, match="there is no hour"):
+        hours_between(FIRST, FIRST, NOW)
+
+
+def test_hours_before_the_batch_layer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMGAUGE_BATCH_START", "2026-11-06")
+    with pytest.raises(UserError, match="begins at 2026-11-06"):
+        hours_between(FIRST, FIRST + HOUR, NOW)
+
+
+def test_each_layer_brings_along_what_hangs_on_it() -> None:
+    chain = [("facts", "user_events"), ("rollups", "user_events_hourly"), ("reconciliation", "user_events")]
+    assert assets_of(Layer.LAKE, [CONTRACT]) == [("lake", "user_events")]
+    assert assets_of(Layer.FACTS, [CONTRACT]) == chain
+    assert assets_of(Layer.ROLLUPS, [CONTRACT]) == chain[1:]
+    assert assets_of(Layer.RECONCILIATION, [CONTRACT]) == chain[2:]
+
+
+def test_a_backfill_names_assets_and_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = {"__typename": "LaunchBackfillSuccess", "backfillId": "abc"}
+    server, asked = dagster(monkeypatch, {"data": {"launchPartitionBackfill": launched}})
+    assert server.launch_backfill([("lake", "user_events")], HourRange(FIRST, FIRST + HOUR), "t") == "abc"
+    wanted = [
+        {
+            "assetKey": {"path": ["lake", "user_events"]},
+            "partitions": {"range": {"start": "2026-11-05-00", "end": "2026-11-05-01"}},
+        }
+    ]
+    assert asked[0]["variables"]["params"] == {"partitionsByAssets": wanted, "title": "t"}
+
+
+def test_a_refusal_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"__typename": "PartitionKeysNotFoundError", "message": "no such partition"}
+    server, _ = dagster(monkeypatch, {"data": {"launchPartitionBackfill": refused}})
+    with pytest.raises(UserError, match="no such partition"):
+        server.launch_backfill([], HourRange(FIRST, FIRST), "t")
+
+
+def test_progress_is_by_asset(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {
+        "assetKey": {"path": ["lake", "user_events"]},
+        "numPartitionsTargeted": 24,
+        "numPartitionsInProgress": 3,
+        "numPartitionsMaterialized": 20,
+        "numPartitionsFailed": 1,
+    }
+    found = {
+        "__typename": "PartitionBackfill",
+        "status": "COMPLETED_FAILED",
+        "error": None,
+        "assetBackfillData": {"assetBackfillStatuses": [row]},
+    }
+    server, _ = dagster(monkeypatch, {"data": {"partitionBackfillOrError": found}})
+    progress = server.progress("abc")
+    assert progress.state == "failed"
+    assert progress.assets == [AssetProgress("lake/user_events", wanted=24, running=3, done=20, failed=1)]
+
+
+def test_a_server_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, _ = dagster(monkeypatch, 502)
+    with pytest.raises(UserError, match="no answer from Dagster at http://dagster"):
+        server.progress("abc")
+
+
+def test_an_unknown_place_is_explained() -> None:
+    with pytest.raises(UserError, match="not known where Dagster is"):
+        Dagster(None)
