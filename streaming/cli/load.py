@@ -11,6 +11,7 @@ from rich.console import Console
 from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
 from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.errors import UserError
+from streamgauge.metrics import serve_metrics
 from streamgauge.settings import Settings
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
@@ -36,6 +37,8 @@ def load(
 ) -> None:
     """Send synthetic events, made from the stream's contract."""
     settings = Settings.for_role("producer")
+    if settings.metrics_port is not None:
+        serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     plan = Plan(_count(rate, events, seconds), rate, time.time_ns() // 1_000_000, seed, span)

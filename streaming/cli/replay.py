@@ -8,6 +8,7 @@ from rich.console import Console
 
 from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
 from streamgauge.errors import UserError
+from streamgauge.metrics import serve_metrics
 from streamgauge.settings import Settings
 from streaming.replay.replay import NOW, ReplayResult, describe_bad, parse_end, progress_bars, replay_files
 
@@ -26,6 +27,8 @@ def replay(
 ) -> None:
     """Send data sets to their streams, in the order of event time."""
     settings = Settings.for_role("producer")
+    if settings.metrics_port is not None:
+        serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     at, factor = parse_end(end), _speed(speed)
     with progress_bars(console=Console(stderr=True)) as bars:
         results = replay_files(settings, files, end=at, mapping=mapping, speed=factor, skip_bad=skip_bad, progress=bars)

@@ -11,7 +11,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamgauge.errors import UserError
 from streamgauge.kafka import producer_config
-from streamgauge.metrics import SENT
+from streamgauge.metrics import ACKNOWLEDGED, SENT
 from streamgauge.settings import Settings
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -59,6 +59,7 @@ class Sender:
         self._stream, self._topic = stream, topic
         self._on_progress = on_progress
         self._reported = Counter[str]()
+        ACKNOWLEDGED.add([], stream)
         self._dead: KafkaError | None = None
         merged: dict[str, Any] = {**producer_config(settings), **(config or {}), "error_cb": self._on_error}
         self._patience: float = merged["delivery.timeout.ms"] / 1000 + 5
@@ -122,6 +123,8 @@ class Sender:
         now = Counter(acknowledged=done.acknowledged.total(), failed=done.failed.total())
         for result, n in (now - self._reported).items():
             SENT.add(n, {"stream": self._stream, "result": result})
+            if result == "acknowledged":
+                ACKNOWLEDGED.add(done.latencies[-n:], self._stream)
             if result == "acknowledged" and self._on_progress is not None:
                 self._on_progress(n)
         self._reported = now

@@ -32,7 +32,7 @@ def worker(
     faulthandler.enable(stderr)
     configure_logs(settings, stderr)
     if settings.metrics_port is not None:
-        serve_metrics("streamgauge-worker", settings.metrics_port)
+        serve_metrics("streamgauge-worker", settings.metrics_port, settings.metrics_host)
     run_worker(settings, chosen)
 
 

@@ -60,6 +60,7 @@ def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -
     publishing = threading.Thread(target=publisher.run, name=f"{contract.stream}-publish", daemon=True)
     publishing.start()
     pause = 0.5
+    metrics.READABLE.add([], contract.stream)
     while not stop.is_set():
         started = time.monotonic()
         try:

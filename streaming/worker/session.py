@@ -242,13 +242,15 @@ class Session:
             if p.pause:
                 self._paused.add(p.after.partition)
                 log.error("%s: partition %d is paused: %s; %s", stream, p.after.partition, p.pause, _AFTER_PAUSE)
+        total = 0
         for verdict in ("counted", "late", "duplicates", "dead_letters"):
             count = sum(getattr(p, verdict) for p in delta.partitions)
+            total += count
             if count:
                 metrics.EVENTS.add(count, {"stream": stream, "verdict": verdict})
         metrics.COMMIT_SECONDS.record(seconds, {"stream": stream})
         if delta.earliest_ingest_ms is not None:
-            metrics.READABLE_SECONDS.record(max(0.0, time.time() - delta.earliest_ingest_ms / 1000), {"stream": stream})
+            metrics.READABLE.add([time.time() - delta.earliest_ingest_ms / 1000], stream, events=total)
 
     def _look_after(self, connection: Connection, pipeline: Pipeline | None) -> Connection:
         try:
