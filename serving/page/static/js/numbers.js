@@ -1,0 +1,48 @@
+// Numbers as text, the same everywhere.
+
+const WHOLE = new Intl.NumberFormat("en-GB");
+const SHORT = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
+const FINE = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 4 });
+
+export const NONE = "–";
+
+/** @param {number | null | undefined} value */
+export function number(value) {
+  if (value == null) return NONE;
+  return Number.isInteger(value) || Math.abs(value) >= 10_000 ? WHOLE.format(Math.round(value)) : FINE.format(value);
+}
+
+/** @param {number | null | undefined} value */
+export function short(value) {
+  return value == null ? NONE : Math.abs(value) < 10_000 ? number(value) : SHORT.format(value);
+}
+
+/** Never rounded up to 100 %: what is missing is seen.
+ * @param {number | null | undefined} ratio */
+export function percent(ratio) {
+  if (ratio == null) return NONE;
+  const hundredths = Math.floor(ratio * 10_000 + 1e-9) / 100;
+  return `${hundredths === 100 ? "100" : hundredths.toFixed(hundredths > 99 ? 2 : 1)} %`;
+}
+
+/** @param {number | null | undefined} seconds */
+export function duration(seconds) {
+  if (seconds == null) return NONE;
+  const s = Math.max(0, seconds);
+  if (s < 9.95) return `${s.toFixed(1)} s`;
+  if (s < 99.5) return `${Math.round(s)} s`;
+  if (s < 99.5 * 60) return `${Math.round(s / 60)} min`;
+  if (s < 48 * 3600) return `${Math.round(s / 3600)} h`;
+  return `${Math.round(s / 86_400)} days`;
+}
+
+/** `event_type` reads "event type".
+ * @param {string} name */
+export function words(name) {
+  return name.replaceAll("_", " ");
+}
+
+/** @param {number} count @param {string} one @param {string} [many] */
+export function plural(count, one, many = `${one}s`) {
+  return `${number(count)} ${count === 1 ? one : many}`;
+}
