@@ -46,12 +46,13 @@ def search_log(settings: Settings, contract: Contract, event_id: str, ends: Mapp
             )
         consumer.assign(assigned)
         while wanted:
-            messages: list[Message] = consumer.consume(_BATCH, _SECONDS)
+            messages = consumer.consume(_BATCH, _SECONDS)
             if not messages:
                 break
             decoded = decoder.decode([m.value() for m in messages]).frame
             same = decoded.filter(pl.col(contract.event_id) == event_id)
-            found += [_as_in_lake(same.slice(i, 1), messages[row]) for i, row in enumerate(same[ROW])]
+            rows: list[int] = same[ROW].to_list()
+            found += [_as_in_lake(same.slice(i, 1), messages[row]) for i, row in enumerate(rows)]
             for message in messages:
                 partition, offset = message.partition(), message.offset()
                 if partition in wanted and offset is not None and offset + 1 >= wanted[partition]:
