@@ -18,6 +18,7 @@ PARTS = (
     "assets.dims",
     "assets.rollups",
     "assets.reconciliation",
+    "assets.rebuild.job",
     "assets.quality",
     "assets.housekeeping",
 )

@@ -61,7 +61,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
         ],
         backfill_policy=HOURLY_RUNS,
     )
-    def reconciliation(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[None]:
+    def reconciliation(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
         hours = hours_of(context)
         with (
             # what is compared must not be replaced before the verdict on it is written
@@ -78,7 +78,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
             # a step can yield one result for a check, and that one belongs to no partition
             context.log_event(
-                dg.AssetCheckEvaluation(
+                dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  which it takes all the same
                     asset_key=key,
                     check_name=CHECK,
                     passed=result.passed,

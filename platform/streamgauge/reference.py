@@ -1,13 +1,15 @@
-"""Reference tables: loading one from a CSV file."""
+"""Reference tables: reading one, and loading one from a CSV file."""
 
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 from psycopg import sql
 
 from streamgauge.contracts import Contract, ReferenceSpec
+from streamgauge.enrich import Reference
 from streamgauge.errors import UserError
 from streamgauge.postgres import Connection
 
@@ -24,6 +26,18 @@ def find_reference(contracts: Iterable[Contract], name: str) -> ReferenceSpec:
     if name not in known:
         raise UserError(f"no contract has a reference {name!r}", f"there is {', '.join(sorted(known)) or 'none'}")
     return known[name]
+
+
+def read_reference(connection: Connection, contract: Contract) -> Reference | None:
+    """As the table stands; None where the contract has none."""
+    spec = contract.reference
+    if spec is None:
+        return None
+    query = sql.SQL("SELECT {} FROM {}").format(
+        sql.SQL(", ").join(map(sql.Identifier, (spec.key, *spec.columns))), sql.Identifier(spec.table)
+    )
+    rows = connection.execute(query).fetchall()
+    return Reference(spec, pl.DataFrame(rows, schema=dict.fromkeys(("key", *spec.columns), pl.String), orient="row"))
 
 
 def load_reference(connection: Connection, spec: ReferenceSpec, file: Path) -> Loaded:

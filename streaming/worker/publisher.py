@@ -156,7 +156,7 @@ class Publisher:
 
     def _counts(self, connection: Connection, moment: Moment, changed: list[tuple[Any, ...]]) -> None:
         self._topics.send_counts(changed)
-        self._store.published(connection, moment.offsets)
+        self._store.published(connection, moment.published, moment.offsets)
 
     def _dead_letters(self, connection: Connection) -> None:
         while letters := self._store.unforwarded(connection, _LETTERS):

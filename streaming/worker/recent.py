@@ -24,6 +24,7 @@ class Moment:
     newest: int
     offsets: dict[int, int]
     published: dict[int, int]
+    rebuilt: dict[int, int]
 
 
 class Recent:
@@ -32,6 +33,7 @@ class Recent:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self._read_to: dict[int, int] = {}
+        self._rebuilt: dict[int, int] = {}
         # kept as bytes: a sketch ready for use takes many times the room of what it holds
         self._by_partition: dict[tuple[int, str], dict[int, bytes]] = defaultdict(dict)
         self._merged: dict[tuple[int, str], bytes] = {}
@@ -39,7 +41,8 @@ class Recent:
     def moment(self, connection: Connection) -> Moment | None:
         """None before the stream's first event."""
         rows = connection.execute(
-            "select partition, next_offset, watermark_ms, published_offset from stream_offsets where topic = %s",
+            "select partition, next_offset, watermark_ms, published_offset, rebuilt from stream_offsets"
+            " where topic = %s",
             (self._contract.topic,),
         ).fetchall()
         newest = connection.execute(
@@ -55,6 +58,7 @@ class Recent:
             newest=int(newest[0]),
             offsets={r[0]: r[1] for r in rows},
             published={r[0]: r[3] for r in rows},
+            rebuilt={r[0]: r[4] for r in rows},
         )
 
     def refresh(self, connection: Connection, moment: Moment) -> None:
@@ -65,6 +69,9 @@ class Recent:
             " and minute >= timestamptz 'epoch' + %s * interval '1 millisecond'"
         ).format(sql.Identifier(self._contract.top_table))
         for partition, offset in moment.offsets.items():
+            if self._rebuilt.get(partition) != moment.rebuilt[partition]:
+                self._forget(partition)
+                self._rebuilt[partition] = moment.rebuilt[partition]
             read_to = self._read_to.get(partition, -1)
             if offset > read_to:
                 for minute, p, top, data in connection.execute(query, (partition, read_to, oldest), binary=True):
@@ -74,6 +81,12 @@ class Recent:
         for key in [k for k in self._by_partition if k[0] < oldest]:
             del self._by_partition[key]
             self._merged.pop(key, None)
+
+    def _forget(self, partition: int) -> None:
+        self._read_to.pop(partition, None)
+        for key, parts in self._by_partition.items():
+            if parts.pop(partition, None) is not None:
+                self._merged.pop(key, None)
 
     def top(self, name: str, first: int, last: int) -> sketches.Frequent:
         """The top-N of the minutes from `first` to `last`, both included."""

@@ -19,6 +19,7 @@ from streamgauge import sketches
 from streamgauge.contracts import Contract
 from streamgauge.delays import bound_ms
 from streamgauge.enrich import Reference
+from streamgauge.reference import read_reference
 from streamgauge.rollup_plan import MINUTE, PARTITION
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
@@ -324,25 +325,19 @@ class Store:
                 [(self._contract.topic, p, o) for p, o in positions],
             )
 
-    def published(self, connection: Connection, offsets: dict[int, int]) -> None:
-        """The counts topic has all that was committed up to these offsets."""
+    def published(self, connection: Connection, before: dict[int, int], offsets: dict[int, int]) -> None:
+        """The counts topic has all that was committed up to these offsets. Where the mark is no longer what it was
+        `before`, minutes were rebuilt meanwhile and must be published again.
+        """
         with connection.transaction(), connection.cursor() as cursor:
             cursor.executemany(
-                "update stream_offsets set published_offset = %s where topic = %s and partition = %s",
-                [(o, self._contract.topic, p) for p, o in sorted(offsets.items())],
+                """update stream_offsets set published_offset = %s
+                where topic = %s and partition = %s and published_offset = %s""",
+                [(o, self._contract.topic, p, before[p]) for p, o in sorted(offsets.items())],
             )
 
     def reference(self, connection: Connection) -> Reference | None:
-        spec = self._contract.reference
-        if spec is None:
-            return None
-        columns = [spec.key, *spec.columns]
-        query = sql.SQL("select {} from {}").format(
-            sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(spec.table)
-        )
-        rows = connection.execute(query).fetchall()
-        schema = dict.fromkeys(["key", *spec.columns], pl.String)
-        return Reference(spec, pl.DataFrame(rows, schema=schema, orient="row"))
+        return read_reference(connection, self._contract)
 
     def reference_version(self, connection: Connection) -> Any:
         """Changes when the reference table does."""

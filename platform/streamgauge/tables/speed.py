@@ -41,7 +41,7 @@ def minutes_table(contract: Contract) -> Table:
             ("minute", *contract.dimension_names, "partition"),
             indexes=(Index(f"{contract.minutes_table}_upto", ("partition", "upto")),),
             time="minute",
-            rights={WORKER: UPSERT},
+            rights={WORKER: UPSERT, BATCH: ALL},
         ),
     )
 
@@ -76,7 +76,7 @@ def top_table(contract: Contract) -> Table:
             ("minute", "top", "partition"),
             indexes=(Index(f"{contract.top_table}_upto", ("partition", "upto")),),
             time="minute",
-            rights={WORKER: UPSERT},
+            rights={WORKER: UPSERT, BATCH: ALL},
         ),
     )
 
@@ -147,12 +147,14 @@ STATE_TABLES = (
             Column("generation_offsets", "bigint[]", default="'{}'"),
             *_TALLY,
             Column("published_offset", "bigint", default="0"),
+            # How often minutes were made again from the lake: who keeps some of them in memory reads them once more.
+            Column("rebuilt", "bigint", default="0"),
             Column("end_offset", "bigint", null=True),
             Column("owner", "text", null=True),
             Column("updated_at", TIME, default="now()"),
         ),
         ("topic", "partition"),
-        rights={WORKER: UPSERT},
+        rights={WORKER: UPSERT, BATCH: ("UPDATE",)},
     ),
     # How long events waited from the broker to a commit, so that others can say it without asking the worker.
     Table(

@@ -1,0 +1,44 @@
+"""`streamgauge rebuild`."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from assets.rebuild.rebuild import Rebuilt
+from assets.rebuild.rebuild import rebuild as rebuild_hours
+from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
+from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.hours import HourRange, hour_key, parse_hour
+from streamgauge.settings import Settings
+
+_FIGURES = ("rows", "count", "late", "duplicates", "repaired")
+
+
+def rebuild(
+    stream: Annotated[str, typer.Argument(help="The stream, such as user_events.")],
+    begin: Annotated[str, typer.Option("--from", help="First hour of event time, such as 2026-11-05-07, UTC.")],
+    end: Annotated[str | None, typer.Option("--to", help="Last hour; by default the first.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the minute rollups of closed hours again from the lake, with late events counted; the worker may run."""
+    settings = Settings.for_role("batch")
+    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    hours = HourRange(parse_hour(begin), parse_hour(end or begin))
+    out = console()
+    done: list[Rebuilt] = []
+
+    def note(hour: Rebuilt) -> None:
+        done.append(hour)
+        if not as_json and len(hours.hours) > 1:
+            out.print(f"{hour_key(hour.hour)} rebuilt", style="dim")
+
+    rebuild_hours(settings, contract, hours, note)
+    if as_json:
+        print_json([{**asdict(r), "hour": r.hour.isoformat()} for r in done])
+        return
+    shown = table(hour="left", **dict.fromkeys(_FIGURES, RIGHT))
+    for r in done:
+        shown.add_row(hour_key(r.hour), *(number(getattr(r, f)) for f in _FIGURES))
+    out.print(shown)
+    out.print("[dim]late: events that are counted now; repaired: rows that had held another number of records.[/dim]")

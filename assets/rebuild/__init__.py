@@ -1,0 +1,1 @@
+"""Minute rollups of chosen hours, made again from the lake while the worker goes on."""

@@ -1,0 +1,55 @@
+"""What one partition's records add to its minute rollups, told anew: late events are counted like all others."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from streamgauge.contracts import Contract
+from streamgauge.enrich import Reference
+from streamgauge.lake import OFFSET, PARTITION
+from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, RollupPlan
+from streamgauge.sketched import sketched_minutes, sketched_tops
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Rows as in the minutes and top tables, `minute` in epoch ms, without `upto`."""
+
+    minutes: pl.DataFrame
+    tops: pl.DataFrame
+
+
+def contributions(
+    contract: Contract, records: pl.DataFrame, start: datetime, end: datetime, reference: Reference | None
+) -> Contributions:
+    """`records`: those of one partition that the worker took as valid, for the minutes from `start` up to `end`, and
+    as far around them as the contract remembers event ids.
+    """
+    repeated = duplicates(contract, records)
+    at = pl.col(contract.event_time)
+    judged = records.with_columns(
+        pl.col(OFFSET).is_in(repeated.implode()).alias(DUPLICATE), pl.lit(False).alias(LATE)
+    ).filter(at >= start, at < end)
+    judged = judged.with_columns((~pl.col(DUPLICATE)).alias(COUNTED), pl.col(PARTITION).cast(pl.Int64))
+    rolled = RollupPlan(contract).roll_up(reference.enrich(judged) if reference else judged)
+    return Contributions(sketched_minutes(contract, rolled), sketched_tops(contract, rolled))
+
+
+def duplicates(contract: Contract, records: pl.DataFrame) -> pl.Series:
+    """Offsets of the records before which another with the same event id came, its event time within the contract's
+    horizon.
+    """
+    name, at = contract.event_id, contract.event_time
+    rows = records.select(name, pl.col(at).to_physical().alias("at"), OFFSET).sort(OFFSET)
+    again = pl.struct(name, "at").is_first_distinct().not_()
+    same = rows.filter(again)[OFFSET]
+    first = rows.filter(~again)
+    # another event time under the same id is rare: only such ids are joined with themselves
+    several = first.filter(pl.len().over(name) > 1)
+    pairs = several.join(several, on=name, suffix="_other")
+    horizon = contract.time.duplicateHorizonSeconds * 1000
+    near = pairs.filter(
+        pl.col(f"{OFFSET}_other") < pl.col(OFFSET), (pl.col("at") - pl.col("at_other")).abs() <= horizon
+    )
+    return pl.concat([same, near[OFFSET].unique()])
