@@ -164,3 +164,39 @@ def test_a_name_that_postgres_would_cut(document: dict[str, Any], tmp_path: Path
     document["schema"][0]["name"] = "a" * 60
     with pytest.raises(UserError, match="too long"):
         database([load(document, tmp_path)])
+
+
+def test_a_star_without_a_block_has_the_dimensions_of_the_rollup(document: dict[str, Any], tmp_path: Path) -> None:
+    named = load(document, tmp_path)
+    assert [d.name for d in named.star] == ["user", "event_type", "organisation"]
+    assert [named.attributes(d) for d in named.star] == [("kind", "organisation"), (), ()]
+    document["customProperties"] = [p for p in document["customProperties"] if p["property"] != "star"]
+    assert [d.name for d in load(document, tmp_path).star] == ["event_type", "actor_kind"]
+
+
+@pytest.mark.parametrize(
+    ("star", "reason"),
+    [
+        ([{"name": "date", "source": "event_type"}], "dimension date stands twice"),
+        ([{"name": "record", "source": "event_type"}, {"name": "record", "source": "user_id"}], "stands twice"),
+        ([{"name": "region", "source": "reference.region"}], "is no property, map key or reference column"),
+    ],
+)
+def test_a_star_that_can_t_be(document: dict[str, Any], tmp_path: Path, star: list[Any], reason: str) -> None:
+    block_of_star = next(p for p in document["customProperties"] if p["property"] == "star")
+    block_of_star["value"] = star
+    assert reason in refused(document, tmp_path)
+
+
+def test_a_reference_column_named_as_a_field(document: dict[str, Any], tmp_path: Path) -> None:
+    block(document, "reference")["columns"] = ["kind", "organisation", "metadata"]
+    assert "fact column metadata stands twice" in refused(document, tmp_path)
+
+
+def test_a_dimension_of_two_streams_has_one_reference(document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(yaml.safe_dump(document))
+    document["schema"][0].update(name="other_events", physicalName="app-other-events")
+    block(document, "reference")["name"] = "others"
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match="dimension user"):
+        load_contracts(tmp_path)
