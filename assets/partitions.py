@@ -21,6 +21,6 @@ HOURLY_RUNS = dg.BackfillPolicy.multi_run(HOURS_A_RUN)
 DAILY_RUNS = dg.BackfillPolicy.multi_run(DAYS_A_RUN)
 
 
-def hours_of(context: dg.AssetExecutionContext) -> list[datetime]:
+def hours_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[datetime]:
     """The hours that this run is to make, in order: one, or all of its range."""
     return [hour_of(key) for key in context.partition_keys]

@@ -1,6 +1,6 @@
 """Is every record accounted for? Counted by their positions in Kafka, so that two mistakes can't cancel out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import polars as pl
@@ -24,9 +24,11 @@ class Outputs:
 
 
 def check_completeness(
-    contract: Contract, lake: pl.DataFrame, outputs: Outputs, late: int, masker: Masker
+    contract: Contract, lake: pl.DataFrame, outputs: Outputs, late: int, masker: Masker, *, moving: bool
 ) -> CheckOutcome:
-    """`lake`: positions of all records that the hour answers for. `late`: those of them the speed layer left to us."""
+    """`lake`: positions of all records that the hour answers for. `late`: those of them the speed layer left to us.
+    `moving`: the lake got more of them since the facts were built, and the hour will be built again.
+    """
     spec = contract.checks.completeness
     columns = [pl.col(PARTITION).cast(pl.Int32), pl.col(OFFSET).cast(pl.Int64)]
     parts = (outputs.facts, outputs.duplicates, outputs.quarantine)
@@ -39,9 +41,10 @@ def check_completeness(
     ratio = kept / owed.height if owed.height else 1.0
     wrong = {"missing": missing, "not in the lake": foreign, "in two places": twice}
     samples = [s for rule, rows in wrong.items() for s in masker.samples(rows.sort(_POSITION), rule)]
+    passed = ratio >= spec.minimum and foreign.is_empty() and twice.is_empty()
     return CheckOutcome(
         COMPLETENESS,
-        verdict(ratio >= spec.minimum and foreign.is_empty() and twice.is_empty()),
+        "unknown" if moving and not passed else verdict(passed),
         spec.severity,
         observed=f"{ratio:.4%} of the lake's records"
         + "".join(f", {r.height} {n}" for n, r in wrong.items() if r.height),
@@ -124,7 +127,8 @@ class Books:
     duplicates: int
     dead_letters: int
     lake: int
-    """Offsets that the lake has."""
+    gaps: int
+    """Offsets between the lake's first and last that it hasn't."""
     facts: int
     batch_duplicates: int
     quarantined: int
@@ -137,14 +141,15 @@ def check_books(contract: Contract, books: Books) -> CheckOutcome:
     spec = contract.checks.books
     speed = books.counted + books.late + books.duplicates + books.dead_letters
     batch = books.facts + books.batch_duplicates + books.quarantined
-    off: Sequence[int] = [abs(books.consumed - speed), 0 if books.owed_hours else abs(books.lake - batch)]
-    unknown = books.owed_hours and not off[0]
+    off = [abs(books.consumed - speed), books.gaps, 0 if books.owed_hours else abs(books.lake - batch)]
+    unknown = books.owed_hours and not any(off)
+    holes = f", {books.gaps} missing in the lake" if books.gaps else ""
     waiting = f"; {books.owed_hours} hours not built yet" if books.owed_hours else ""
     return CheckOutcome(
         BOOKS,
         "unknown" if unknown else verdict(not any(off)),
         spec.severity,
-        observed=f"speed {speed} of {books.consumed}, batch {batch} of {books.lake}{waiting}",
+        observed=f"speed {speed} of {books.consumed}, batch {batch} of {books.lake}{holes}{waiting}",
         expected="both layers account for every record",
         failing=sum(off),
         denominator=books.consumed + books.lake,

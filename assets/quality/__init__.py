@@ -1,0 +1,14 @@
+"""Quality in Dagster: the hourly checks behind lake and facts, and the daily report."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+
+from assets.quality.checks import make_facts_checks, make_lake_checks
+from streamgauge.contracts import Contract
+
+
+def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
+    return dg.Definitions(
+        asset_checks=[make(c) for c in contracts for make in (make_facts_checks, make_lake_checks)],
+    )

@@ -1,0 +1,143 @@
+"""The hourly checks as asset checks: steps of their own behind the asset, so that it needs to know nothing of them.
+
+Dagster gets one evaluation an hour. A check that could not judge gets none: that is no pass, and Dagster knows only
+pass and fail. Postgres and the report have it as unknown.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from assets.partitions import HOURLY, hours_of
+from assets.resources import Ground
+from quality.hourly import FACTS_CHECKS, LAKE_CHECKS, Outcomes, check_facts, check_lake, spec_of
+from quality.outcome import CheckOutcome, Sample, combined
+from quality.results import record
+from streamgauge import asset_keys
+from streamgauge.asset_keys import AssetPath
+from streamgauge.contracts import Contract, Severity
+from streamgauge.registry import Registry
+
+
+def make_facts_checks(contract: Contract) -> dg.AssetChecksDefinition:
+    path = asset_keys.facts(contract)
+
+    @dg.multi_asset_check(
+        name=f"{contract.stream}_facts_checks", specs=_specs(contract, path, FACTS_CHECKS), can_subset=True
+    )
+    def facts_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
+        hours = hours_of(context)
+        with ground.connect(autocommit=True) as connection:
+            found = check_facts(connection, contract, ground.settings.lake, hours)
+        yield from _report(context, ground, contract, path, found)
+
+    return facts_checks
+
+
+def make_lake_checks(contract: Contract) -> dg.AssetChecksDefinition:
+    path = asset_keys.lake(contract)
+
+    @dg.multi_asset_check(
+        name=f"{contract.stream}_lake_checks", specs=_specs(contract, path, LAKE_CHECKS), can_subset=True
+    )
+    def lake_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
+        registry = Registry(ground.settings.registry_url)
+        try:
+            with ground.connect(autocommit=True) as connection:
+                found = check_lake(connection, contract, ground.settings.lake, registry, hours_of(context))
+        finally:
+            registry.close()
+        yield from _report(context, ground, contract, path, found)
+
+    return lake_checks
+
+
+def _specs(contract: Contract, path: AssetPath, checks: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+    return [
+        dg.AssetCheckSpec(
+            check,
+            asset=dg.AssetKey(path),
+            description=description,
+            blocking=spec_of(contract.checks, check).blocking,
+            partitions_def=HOURLY,
+            metadata={"severity": spec_of(contract.checks, check).severity, "owner": contract.owner},
+        )
+        for check, description in checks.items()
+    ]
+
+
+def _report(
+    context: dg.AssetCheckExecutionContext, ground: Ground, contract: Contract, path: AssetPath, found: Outcomes
+) -> Iterator[dg.AssetCheckResult]:
+    """To Postgres and to Dagster. A step yields one result for a check, which in a range is that of all its hours."""
+    wanted = {key.name for key in context.selected_asset_check_keys}
+    chosen = {check: by_hour for check, by_hour in found.items() if check in wanted and by_hour}
+    with ground.connect() as connection:
+        rows = [(hour, outcome) for by_hour in chosen.values() for hour, outcome in by_hour.items()]
+        record(connection, contract, path, rows, context.run.run_id)
+    key = dg.AssetKey(path)
+    for check, by_hour in chosen.items():
+        if len(context.partition_keys) > 1:
+            for hour, outcome in by_hour.items():
+                if outcome.status != "unknown":
+                    context.op_execution_context.log_event(_evaluation(key, hour, outcome))
+        overall = combined(check, by_hour) if len(by_hour) > 1 else next(iter(by_hour.values()))
+        if overall.status == "unknown":
+            context.log.info(f"{check}: can't judge: {overall.observed}")
+        else:
+            yield result_of(key, overall)
+
+
+def _evaluation(key: dg.AssetKey, hour: str, outcome: CheckOutcome) -> Any:
+    return dg.AssetCheckEvaluation(
+        asset_key=key,
+        check_name=outcome.check,
+        passed=outcome.status == "passed",
+        severity=_SEVERITY[outcome.severity],
+        description=outcome.observed,
+        metadata=metadata_of(outcome),
+        partition=hour,
+    )
+
+
+def result_of(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=outcome.check,
+        passed=outcome.status == "passed",
+        severity=_SEVERITY[outcome.severity],
+        description=outcome.observed,
+        metadata=metadata_of(outcome),
+    )
+
+
+def metadata_of(outcome: CheckOutcome) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "observed": outcome.observed,
+        "expected": outcome.expected,
+        "failing": outcome.failing,
+        "of": outcome.denominator,
+        **outcome.details,
+    }
+    if outcome.samples:
+        metadata["samples"] = dg.MetadataValue.md(_listed(outcome.samples))
+    return metadata
+
+
+def _listed(samples: Sequence[Sample]) -> str:
+    rows = [
+        f"| {_cell(s.rule)} | {s.position} | {_cell(', '.join(f'{name}: {text}' for name, text in s.fields.items()))} |"
+        for s in samples
+    ]
+    return "\n".join(("| rule | position | fields, masked |", "|---|---|---|", *rows))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+_SEVERITY: dict[Severity, dg.AssetCheckSeverity] = {
+    "error": dg.AssetCheckSeverity.ERROR,
+    "warning": dg.AssetCheckSeverity.WARN,
+}
