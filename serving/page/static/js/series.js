@@ -58,6 +58,10 @@ export class Buckets {
     return slots;
   }
 
+  newestStart() {
+    return this.#byStart.size ? Math.max(...this.#byStart.keys()) : null;
+  }
+
   /** The newest bucket that is complete: the number to believe now. @returns {Bucket | null} */
   newestComplete() {
     let best = null;

@@ -47,13 +47,13 @@ export function final(stream, zone, now) {
 /** One short sentence over the three. @param {Answer} f @param {Answer} c @param {Answer} e */
 export function sentence(f, c, e) {
   if (f.level === "unknown") return "Waiting for the first events.";
-  const parts = [
-    f.level === "good" ? "fresh" : "behind",
-    c.level === "good" ? "complete" : c.level === "unknown" ? "not known to be complete" : "not complete yet",
-  ];
-  const both = f.level === "good" && c.level === "good";
-  const first = both ? "Fresh and complete" : f.level === "good" ? `Fresh, but ${parts[1]}` : `Behind, ${c.level === "good" ? "but" : "and"} ${parts[1]}`;
-  return `${first}; ${e.level === "unknown" ? "not checked yet" : e.level === "good" ? "checked" : "the check is late"}.`;
+  const isFresh = f.level === "good";
+  const isComplete = c.level === "good";
+  const completeness = isComplete ? "complete" : c.level === "unknown" ? "perhaps not complete" : "not yet complete";
+  const both = isFresh ? "Fresh" : "Behind";
+  const joint = isFresh === isComplete ? "and" : "but";
+  const check = { good: "checked", warn: "the check is late", bad: "the check is late", unknown: "not checked yet" }[e.level];
+  return `${both} ${joint} ${completeness}, ${check}.`;
 }
 
 /** @param {Answer[]} answers @returns {Level} */

@@ -1,0 +1,51 @@
+// The alerts that fire now, on every view.
+
+import { ApiError, get } from "./api.js";
+import { byId, el, link, setText } from "./dom.js";
+import { plural } from "./numbers.js";
+import { preferences } from "./preferences.js";
+import { keyed } from "./rows.js";
+import * as times from "./times.js";
+
+const REFRESH_MS = 10_000;
+
+/** @type {any} */
+let found = null;
+
+export function watchAlerts() {
+  setInterval(() => void ask(), REFRESH_MS);
+  void ask();
+}
+
+async function ask() {
+  if (document.hidden) return;
+  try {
+    found = await get("/v1/alerts");
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    found = { available: false, alerts: [] };
+  }
+  showAlerts();
+}
+
+export function showAlerts() {
+  if (!found) return;
+  const { alerts, available } = found;
+  setText(byId("alerts-none"), available ? "No alert is firing." : "Alertmanager does not answer: whether an alert is firing is not known.");
+  byId("alerts-none").hidden = alerts.length > 0;
+  byId("alerts-none").dataset.level = available ? "good" : "unknown";
+  const count = byId("alerts-count");
+  count.hidden = alerts.length === 0;
+  setText(count, alerts.length ? plural(alerts.length, "alert") : "");
+  keyed(byId("alerts"), alerts, (/** @type {any} */ a) => `${a.name} ${a.stream ?? ""} ${a.since}`, () => el("li"), (item, a) => {
+    const since = `Since ${times.moment(a.since, preferences.zone)}`;
+    const text = `${a.name}|${a.summary}|${since}`;
+    if (item.dataset.text === text) return;
+    item.dataset.text = text;
+    item.replaceChildren(
+      el("span", { class: "level", "data-level": a.severity === "critical" || a.severity === "page" ? "bad" : "warn" }, a.severity),
+      el("strong", {}, a.summary || a.name),
+      el("span", { class: "soft" }, `${a.name}. ${since}. `, a.runbook_url ? link(a.runbook_url, "What to do", `What to do about ${a.name}`) : null),
+    );
+  });
+}

@@ -1,0 +1,127 @@
+// "Where does this number come from?": a bucket's way from Kafka's offsets to the page.
+
+import { ApiError, get, query } from "./api.js";
+import { byId, el, link } from "./dom.js";
+import { number, plural, words } from "./numbers.js";
+import { preferences } from "./preferences.js";
+import { makeTable } from "./rows.js";
+import * as times from "./times.js";
+
+const dialog = byId("provenance", HTMLDialogElement);
+const body = byId("provenance-body");
+
+/** @type {AbortController | null} */
+let asking = null;
+
+/** @param {string} stream @param {string} window @param {number} start seconds since 1970 */
+export async function showProvenance(stream, window, start) {
+  asking?.abort();
+  asking = new AbortController();
+  body.replaceChildren(el("p", { class: "soft" }, "Asking…"));
+  if (!dialog.open) dialog.showModal();
+  const asked = query({ window, start: new Date(start * 1000).toISOString() });
+  try {
+    const found = await get(`/v1/streams/${encodeURIComponent(stream)}/provenance?${asked}`, asking.signal);
+    body.replaceChildren(...describe(found));
+  } catch (error) {
+    if (error instanceof ApiError) body.replaceChildren(el("p", {}, error.message), el("p", { class: "soft" }, error.hint));
+    else if (!(error instanceof DOMException)) throw error;
+  }
+}
+
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog) dialog.close(); // beside it
+});
+byId("provenance-close").addEventListener("click", () => dialog.close());
+
+/** @param {any} p */
+function describe(p) {
+  const zone = preferences.zone;
+  return [
+    el(
+      "p",
+      { class: "reading" },
+      el("strong", {}, number(p.count)),
+      ` ${words(p.stream)}, ${times.span(p.start, p.end, zone)} `,
+      badge(p.status),
+    ),
+    el("p", {}, p.reason),
+    el("p", { class: "soft" }, `Left out here: ${number(p.late)} late, ${plural(p.duplicates, "duplicate")}.`),
+    ...step("Counted by", p.sources.map((/** @type {any} */ s) => source(s, zone))),
+    ...lake(p.lake, zone),
+    ...check(p, zone),
+    ...step("Revisions of the hour", p.revisions.map((/** @type {any} */ r) => revision(r, zone))),
+    ...step("Made from", p.upstream.map((/** @type {any} */ u) => el("li", {}, link(u.url, u.asset), ` ${u.description}`))),
+  ];
+}
+
+/** @param {"final" | "provisional"} status */
+export function badge(status) {
+  return el("span", { class: `badge ${status}` }, status === "final" ? "Final" : "Provisional");
+}
+
+/** @param {string} heading @param {HTMLElement[]} items */
+function step(heading, items) {
+  return items.length ? [el("h3", {}, heading), el("ul", { class: "steps" }, ...items)] : [];
+}
+
+/** @param {any} s @param {times.Zone} zone */
+function source(s, zone) {
+  const name = s.layer === "speed" ? "The worker, from Kafka" : "The batch layer, from the lake";
+  const item = el("li", {}, el("strong", {}, name), ": ", link(s.url, s.asset ?? s.relation));
+  if (s.written_at) item.append(`, written ${times.moment(s.written_at, zone)}`);
+  if (s.run_id) item.append(", run ", el("code", {}, s.run_id.slice(0, 8)));
+  if (s.partitions?.length) {
+    const parts = s.partitions.map((/** @type {any} */ p) => `${p.partition} to ${number(p.upto)}`);
+    item.append(el("span", { class: "soft line" }, `Kafka partitions, each up to its offset: ${parts.join("; ")}`));
+  }
+  return item;
+}
+
+/** @param {any[]} hours @param {times.Zone} zone */
+function lake(hours, zone) {
+  if (!hours.length) return [];
+  const table = makeTable("Offsets in the lake, by hour of arrival", [
+    { name: "Hour" },
+    { name: "Partition", numeric: true },
+    { name: "From offset", numeric: true },
+    { name: "To offset", numeric: true },
+    { name: "Version", numeric: true },
+  ]);
+  table.fill(hours, (h) => `${h.hour} ${h.partition}`, (h) => [
+    times.moment(h.hour, zone),
+    String(h.partition),
+    number(h.from_offset),
+    number(h.to_offset),
+    String(h.version),
+  ]);
+  return [el("h3", {}, "In the lake"), table.frame];
+}
+
+/** @param {any} p @param {times.Zone} zone */
+function check(p, zone) {
+  const r = p.reconciliation;
+  if (!r) return [el("h3", {}, "Checked"), el("p", {}, "Not yet. It is checked once its hour is complete and in the lake.")];
+  const verdict = r.passed ? "Passed" : "Differs";
+  const text = `${verdict} ${times.moment(r.at, zone)}: ${plural(r.buckets, "bucket")} of the hour compared, ${number(r.explained)} differences explained, ${number(r.unexplained)} not.`;
+  const differences = p.differences.map((/** @type {any} */ d) =>
+    el(
+      "li",
+      {},
+      `${times.moment(d.minute, zone)}, ${dimensions(d.dimensions)} ${words(d.measure)}: `,
+      `${number(d.speed)} by the worker, ${number(d.batch)} by the batch layer. ${d.explanation}`,
+    ),
+  );
+  return [el("h3", {}, "Checked"), el("p", {}, text), differences.length ? el("ul", { class: "steps" }, ...differences) : null].filter((x) => x !== null);
+}
+
+/** @param {Record<string, string> | null} given */
+function dimensions(given) {
+  return Object.values(given ?? {}).join(", ");
+}
+
+/** @param {any} r @param {times.Zone} zone */
+function revision(r, zone) {
+  const checked = r.checked ? "checked" : "not checked yet";
+  return el("li", {}, el("strong", {}, `Revision ${r.revision}`), `, ${times.moment(r.at, zone)}, ${checked}: ${r.reason}`);
+}
