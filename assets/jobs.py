@@ -5,7 +5,6 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from assets.partitions import HOURLY
 from streamgauge import asset_keys
 from streamgauge.asset_keys import AssetPath
 from streamgauge.contracts import Contract
@@ -26,7 +25,6 @@ def _job(name: str, paths: Iterable[AssetPath], description: str) -> UnresolvedA
     return dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
         name,
         selection=dg.AssetSelection.assets(*(dg.AssetKey(p) for p in paths)),
-        partitions_def=HOURLY,
         description=description,
         executor_def=dg.in_process_executor,
     )

@@ -17,7 +17,7 @@ class PastRun:
     """`ended` is None while it is queued or running."""
 
     hours: HourRange
-    created: datetime
+    began: datetime
     ended: datetime | None
 
     def covers(self, hour: datetime) -> bool:
@@ -34,7 +34,7 @@ def to_run(owed: Mapping[datetime, datetime], runs: Iterable[PastRun], now: date
         mine = [r for r in runs if r.covers(hour)]
         if any(r.ended is None for r in mine):
             continue
-        ends = [r.ended for r in mine if r.ended is not None and r.created >= since]
+        ends = [r.ended for r in mine if r.ended is not None and r.began >= since]
         if not ends or now >= max(ends) + _wait(len(ends)):
             due.append(hour)
     return contiguous(due, longest)

@@ -112,10 +112,14 @@ def _past(record: dg.RunRecord) -> PastRun | None:
     hours = _hours(record.dagster_run.tags)
     if hours is None:
         return None
-    ended = None
-    if record.dagster_run.is_finished:
-        ended = datetime.fromtimestamp(record.end_time, UTC) if record.end_time else record.update_timestamp
-    return PastRun(hours, record.create_timestamp, ended)
+    began = _moment(record.start_time) or record.create_timestamp
+    if not record.dagster_run.is_finished:
+        return PastRun(hours, began, None)
+    return PastRun(hours, began, _moment(record.end_time) or record.update_timestamp)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 def _hours(tags: Mapping[str, str]) -> HourRange | None:

@@ -28,7 +28,11 @@ def dagster(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | int) -> tu
         return httpx.Response(answer) if isinstance(answer, int) else httpx.Response(200, json=answer)
 
     client = httpx.Client(transport=httpx.MockTransport(handle))
-    monkeypatch.setattr(httpx, "Client", lambda **_: client)
+
+    def opened(**_: Any) -> httpx.Client:
+        return client
+
+    monkeypatch.setattr(httpx, "Client", opened)
     return Dagster("http://dagster/"), asked
 
 

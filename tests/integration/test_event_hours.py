@@ -1,0 +1,219 @@
+"""The sensor that runs owed hours, tick after tick, against the demand in Postgres. What it runs here only keeps the
+books: the layers themselves have their own tests.
+"""
+
+import itertools
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from assets.jobs import event_hours_job, reconcile_job
+from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from sensors import late_data
+from streamgauge import asset_keys
+from streamgauge.apply.execute import apply
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_key, hour_start
+from streamgauge.postgres import Connection, connect
+from streamgauge.settings import Settings
+from streamgauge.stack.control import Stack
+from tests.integration.own_stream import OwnStream
+
+OLD = hour_start(datetime.now(UTC)) - timedelta(days=40)
+
+
+class Batch:
+    """A batch layer that keeps the books of `event_hours` and notes what it was asked for."""
+
+    def __init__(self, contract: Contract, instance: dg.DagsterInstance) -> None:
+        self.contract, self.instance = contract, instance
+        self.settings = Settings.for_role("batch")
+        self.broken: set[datetime] = set()
+        self.made: list[tuple[str, list[datetime]]] = []
+        chain = (asset_keys.lake, asset_keys.facts, asset_keys.rollups_hourly, asset_keys.reconciliation)
+        paths = [of(contract) for of in chain]
+        assets = [self._asset(paths[0], None, None)]
+        assets += [self._asset(paths[i], paths[i - 1], self._STEPS[i - 1]) for i in (1, 2, 3)]
+        jobs = [event_hours_job(contract), reconcile_job(contract)]
+        connection = partial(connect, self.settings, autocommit=True)
+        self._definitions = dg.Definitions.merge(
+            dg.Definitions(assets=assets), late_data.definitions([contract], jobs, connection)
+        )
+        self._sensor = self._definitions.resolve_sensor_def("late_data")
+
+    _STEPS = (("built", "touched"), ("rolled", "built"), ("reconciled", "rolled"))
+
+    def _asset(
+        self, path: asset_keys.AssetPath, after: asset_keys.AssetPath | None, step: tuple[str, str] | None
+    ) -> dg.AssetsDefinition:
+        deps = [dg.AssetKey(after)] if after else []
+
+        @dg.asset(key=dg.AssetKey(path), deps=deps, partitions_def=HOURLY, backfill_policy=HOURLY_RUNS)
+        def make(context: dg.AssetExecutionContext) -> None:
+            hours = hours_of(context)
+            self.made.append((path[0], hours))
+            if step and path[0] == "rollups" and self.broken & set(hours):
+                raise RuntimeError("as told")
+            if step:
+                query = f"update event_hours set {step[0]} = {step[1]} where stream = %s and hour = any(%s)"
+                with self.connect() as connection:
+                    connection.execute(query.encode(), (self.contract.stream, hours))
+
+        return make
+
+    def connect(self) -> Connection:
+        return connect(self.settings, autocommit=True)
+
+    def touch(self, *hours: datetime) -> None:
+        with self.connect() as connection, connection.cursor() as cursor:
+            cursor.executemany(
+                "insert into event_hours (stream, hour) values (%s, %s) on conflict (stream, hour)"
+                " do update set touched = event_hours.touched + 1, touched_at = now()",
+                [(self.contract.stream, h) for h in hours],
+            )
+
+    def settled(self) -> bool:
+        query = "select from event_hours where stream = %s and least(built, rolled, reconciled) < touched"
+        with self.connect() as connection:
+            return not connection.execute(query, (self.contract.stream,)).fetchall()
+
+    def tick(self) -> list[dg.RunRequest]:
+        with dg.build_sensor_context(self.instance, definitions=self._definitions) as context:
+            result = self._sensor.evaluate_tick(context)
+        return list(result.run_requests or [])
+
+    def start(self, request: dg.RunRequest) -> dg.DagsterRun:
+        """A run that has begun and not ended."""
+        job = self._definitions.resolve_job_def(str(request.job_name))
+        tags = {**request.tags, **({"dagster/partition": request.partition_key} if request.partition_key else {})}
+        return self.instance.create_run_for_job(job, tags=tags, status=dg.DagsterRunStatus.STARTED)
+
+    def start_lake(self, hour: datetime) -> dg.DagsterRun:
+        lake = dg.AssetKey(asset_keys.lake(self.contract))
+        job = self._definitions.resolve_implicit_global_asset_job_def().get_subset(asset_selection={lake})
+        return self.instance.create_run_for_job(
+            job,
+            asset_selection=frozenset({lake}),
+            tags={"dagster/partition": hour_key(hour)},
+            status=dg.DagsterRunStatus.STARTED,
+        )
+
+    def run(self, request: dg.RunRequest) -> bool:
+        job = self._definitions.resolve_job_def(str(request.job_name))
+        done = job.execute_in_process(
+            instance=self.instance, partition_key=request.partition_key, tags=dict(request.tags), raise_on_error=False
+        )
+        return done.success
+
+
+def asked(requests: list[dg.RunRequest]) -> list[tuple[str, str]]:
+    """The first and last hour of each request."""
+    span = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    return [
+        (r.partition_key, r.partition_key) if r.partition_key else (r.tags[span[0]], r.tags[span[1]]) for r in requests
+    ]
+
+
+@pytest.fixture
+def batch(stack: Stack, tmp_path: Path) -> Generator[Batch]:
+    own = OwnStream(tmp_path)
+    apply(own.settings(), (own.contract,))
+    with dg.instance_for_test() as instance:
+        yield Batch(own.contract, instance)
+
+
+def hours(*numbers: int) -> Iterator[datetime]:
+    return (OLD + n * HOUR for n in numbers)
+
+
+def test_late_data_for_three_old_hours_rebuilds_exactly_those(batch: Batch) -> None:
+    batch.touch(*hours(0, 1, 7))
+    requests = batch.tick()
+    assert asked(requests) == [(hour_key(OLD), hour_key(OLD + HOUR)), (hour_key(OLD + 7 * HOUR),) * 2]
+    assert all(batch.run(r) for r in requests)
+    wanted = sorted(itertools.product(("facts", "reconciliation", "rollups"), hours(0, 1, 7)))
+    assert sorted((layer, hour) for layer, made in batch.made for hour in made) == wanted
+    assert batch.settled()
+    assert batch.tick() == []
+
+
+def test_an_hour_touched_again_is_built_again(batch: Batch) -> None:
+    batch.touch(OLD)
+    (request,) = batch.tick()
+    assert batch.run(request)
+    assert batch.settled()
+    batch.touch(OLD)
+    assert len(batch.tick()) == 1
+
+
+def test_no_two_runs_for_the_same_hours_at_once(batch: Batch) -> None:
+    batch.touch(*hours(0, 1))
+    (request,) = batch.tick()
+    batch.start(request)
+    batch.touch(*hours(1, 2))
+    assert asked(batch.tick()) == [(hour_key(OLD + 2 * HOUR),) * 2]
+
+
+def test_a_lake_run_is_waited_for(batch: Batch) -> None:
+    batch.touch(OLD)
+    run = batch.start_lake(OLD)
+    assert batch.tick() == []
+    batch.instance.report_run_canceled(run)
+    assert len(batch.tick()) == 1
+
+
+def test_what_a_failed_run_left_behind_is_still_owed_and_waits(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its facts are built; only its rollups are missing."""
+    batch.touch(OLD)
+    batch.broken = {OLD}
+    (request,) = batch.tick()
+    assert not batch.run(request)
+    assert batch.tick() == []
+    monkeypatch.setattr("sensors.demand.FIRST_WAIT", timedelta(0))
+    (again,) = batch.tick()
+    batch.broken = set()
+    assert batch.run(again)
+    assert batch.settled()
+    assert batch.tick() == []
+
+
+def test_hours_that_are_no_partitions_are_not_asked_for(batch: Batch) -> None:
+    batch.touch(hour_start(datetime.now(UTC)) + HOUR, datetime(2001, 1, 1, tzinfo=UTC))
+    assert batch.tick() == []
+
+
+def test_many_scattered_hours_wait_for_their_turn(batch: Batch) -> None:
+    batch.touch(*hours(*range(0, 40, 2)))
+    requests = batch.tick()
+    assert 0 < len(requests) < 20
+    for request in requests:
+        batch.start(request)
+    assert batch.tick() == []
+
+
+def test_an_hour_that_agreed_is_compared_again_when_the_lake_moved_on(batch: Batch) -> None:
+    stream = batch.contract.stream
+    with batch.connect() as connection:
+        connection.execute(
+            "insert into reconciliations (stream, hour, at, run_id, passed, buckets, explained, unexplained, facts,"
+            " counted, late, duplicates, batch_duplicates) values (%s, %s, now(), '', true, 0, 0, 0, 0, 0, 0, 0, 0)",
+            (stream, OLD),
+        )
+        assert batch.tick() == []
+        connection.execute(
+            "insert into lake_hours (stream, hour, partition, from_offset, to_offset, rows, closed, version, run_id)"
+            " values (%s, %s, 0, 0, 0, 0, true, 0, '')",
+            (stream, OLD + 5 * HOUR),
+        )
+        (request,) = batch.tick()
+        assert request.job_name == asset_keys.reconcile_job(batch.contract)
+        assert asked([request]) == [(hour_key(OLD),) * 2]
+        connection.execute(
+            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason) values (%s, %s, 1, '', 0, '')",
+            (stream, OLD),
+        )
+        assert batch.tick() == []
