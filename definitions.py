@@ -8,6 +8,7 @@ import dagster as dg
 
 from assets import external, jobs
 from assets.resources import Ground
+from lineage.sensor import make_openlineage_sensor
 from sensors import late_data, observer
 from streamgauge.contracts import load_contracts
 from streamgauge.settings import contracts_dir
@@ -30,9 +31,11 @@ def defs() -> dg.Definitions:
     contracts = load_contracts(contracts_dir())
     ground = Ground()
     connect = partial(ground.connect, autocommit=True)
-    parts = [import_module(name).definitions(contracts) for name in PARTS if find_spec(name)]
+    modules = [import_module(name) for name in PARTS if find_spec(name)]
+    parts = [m.definitions(contracts) for m in modules if hasattr(m, "definitions")]
     hourly = [make(c) for c in contracts for make in (jobs.event_hours_job, jobs.reconcile_job)]
-    if find_spec("assets.facts") and find_spec("assets.rollups") and find_spec("assets.reconciliation"):
+    ready = {m.__name__ for m in modules if hasattr(m, "definitions")}
+    if {"assets.facts", "assets.rollups", "assets.reconciliation"} <= ready:
         parts.append(late_data.definitions(contracts, hourly, connect))
     return dg.Definitions.merge(
         external.definitions(contracts),
@@ -42,6 +45,7 @@ def defs() -> dg.Definitions:
             resources={"ground": ground},
             executor=dg.in_process_executor,
             sensors=[
+                make_openlineage_sensor(),
                 dg.AutomationConditionSensorDefinition(
                     "automation",
                     target=dg.AssetSelection.all(),
@@ -49,7 +53,7 @@ def defs() -> dg.Definitions:
                     emit_backfills=False,
                     default_status=dg.DefaultSensorStatus.RUNNING,
                     minimum_interval_seconds=30,
-                )
+                ),
             ],
         ),
     )
