@@ -78,8 +78,5 @@ def no_values_in_errors(doing: str) -> Generator[None]:
     try:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, SchemaError, SchemaErrors) as e:
-        kind = type(e).__name__
-    else:
-        return
-    # outside of the handler, or the error would keep the first one as its context
-    raise UserError(f"{doing} failed with {kind}", "run it again in a terminal to see the error, which may show values")
+        hint = "run the same check in a terminal to see the error, which may show values"
+        raise UserError(f"{doing} failed with {type(e).__name__}", hint) from None
