@@ -50,6 +50,7 @@ async function start() {
 }
 
 function open() {
+  if (view && !location.hash.startsWith("#/")) return; // a place on this page
   const name = decodeURIComponent(location.hash.slice(2));
   view?.stop();
   const operations = name === OPERATIONS;
