@@ -1,0 +1,169 @@
+"""How far each subject's data is: what Postgres, Kafka and Redis say of it. Run times play no part."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from sensors.alerting.subjects import KAFKA, WORKER, name
+from sensors.freshness import Observation
+from streamgauge import asset_keys
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_start
+from streamgauge.postgres import Connection
+
+_LOOK_BACK = timedelta(hours=72)
+"""As far back as the lake's own automation makes up for missing hours."""
+_DAYS_BACK = timedelta(days=31)
+
+Log = Mapping[int, tuple[int, int]]
+"""Each partition's first and end offset."""
+
+_SPEED = """select o.topic, count(o.watermark_ms), to_timestamp(min(o.watermark_ms) / 1000.0), max(o.updated_at),
+sum(o.next_offset)::bigint, string_agg(format('partition %%s: %%s', p.partition, p.reason), '; ' order by p.partition)
+from stream_offsets o left join stream_pauses p using (topic, partition) where o.topic = any(%s) group by o.topic"""
+
+_LAKE = "select hour from lake_hours where stream = %s group by hour having bool_and(closed) and hour >= %s"
+
+# An hour is owed since it was last touched or, where it was still open then, since it ended.
+_OWED = """select
+min(greatest(touched_at, least(hour + interval '1 hour', now()))) filter (where built < touched),
+min(greatest(touched_at, least(hour + interval '1 hour', now()))) filter (where least(built, rolled) < touched)
+from event_hours where stream = %s"""
+
+# An hour that holds data, and is not final; where its reconciliation failed, that is what is told instead.
+_NOT_FINAL = """select min(greatest(e.touched_at, e.hour + interval '1 hour')) from event_hours e
+where e.stream = %(stream)s and e.hour + interval '1 hour' < %(now)s
+and not exists (select from final_hours f where f.stream = e.stream and f.hour = e.hour)
+and coalesce((select r.passed from reconciliations r where r.stream = e.stream and r.hour = e.hour
+    order by r.at desc limit 1), true)"""
+
+# A day that is over, whose facts are not those of its rollup.
+_OWED_DAYS = """with hours as (
+    select date_trunc('day', hour) as day, sum(facts) as facts, max(touched_at) as touched_at from event_hours
+    where stream = %(stream)s and hour >= %(first)s and hour < %(today)s group by 1
+), days as (
+    select window_start as day, sum(count) as facts from {table} where window_start >= %(first)s group by 1
+)
+select min(greatest(h.touched_at, h.day + interval '1 day')) from hours h left join days d using (day)
+where h.facts <> coalesce(d.facts, 0)"""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What the worker last committed of a stream. `watermark` is None before its first event."""
+
+    watermark: datetime | None
+    committed_at: datetime
+    read: int
+    paused: str | None
+
+
+def observe(
+    connection: Connection,
+    redis: Redis,
+    logs: Mapping[str, Log] | None,
+    contracts: Sequence[Contract],
+    now: datetime,
+) -> dict[str, Observation]:
+    """`logs` by stream; None where Kafka did not answer."""
+    speed = read_speed(connection, contracts)
+    found = {KAFKA: Observation(None if logs is None else now), WORKER: _worker(speed, logs, now)}
+    for c in contracts:
+        found[name(asset_keys.minutes(c))] = _minutes(
+            speed.get(c.stream), None if logs is None else logs.get(c.stream), now
+        )
+        found[name(asset_keys.redis_top(c))] = _redis(redis, c, speed.get(c.stream), now)
+        found |= _cold(connection, c, now)
+    return found
+
+
+def read_speed(connection: Connection, contracts: Iterable[Contract]) -> dict[str, Speed]:
+    streams = {c.topic: c.stream for c in contracts}
+    return {
+        streams[topic]: Speed(watermark if known else None, committed_at, read, paused)
+        for topic, known, watermark, committed_at, read, paused in connection.execute(_SPEED, (list(streams),))
+    }
+
+
+def _worker(speed: Mapping[str, Speed], logs: Mapping[str, Log] | None, now: datetime) -> Observation:
+    """By its last commit for any stream: it commits every few seconds, events or none."""
+    waiting = sum(_waiting(speed.get(stream), log) for stream, log in (logs or {}).items())
+    detail = f"{waiting:,} records wait in Kafka." if logs is not None else ""
+    if all(s.watermark is None for s in speed.values()) and not waiting:
+        return Observation(now, "no event yet")
+    return Observation(max((s.committed_at for s in speed.values()), default=None), detail)
+
+
+def _minutes(speed: Speed | None, log: Log | None, now: datetime) -> Observation:
+    """A stream without events has nothing that could be stale; an idle one has a watermark that moves."""
+    waiting = _waiting(speed, log or {})
+    if (speed is None or speed.watermark is None) and not waiting:
+        return Observation(now, "no event yet")
+    if speed is None:
+        return Observation(None, f"{waiting:,} records wait in Kafka and no worker ever took the stream up.")
+    detail = f"{waiting:,} records wait in Kafka." if log else ""
+    return Observation(speed.watermark, f"Paused: {speed.paused}. {detail}" if speed.paused else detail)
+
+
+def _waiting(speed: Speed | None, log: Log) -> int:
+    ends = sum(end for _, end in log.values())
+    return max(0, ends - (sum(first for first, _ in log.values()) if speed is None else speed.read))
+
+
+def _redis(redis: Redis, contract: Contract, speed: Speed | None, now: datetime) -> Observation:
+    if speed is None or speed.watermark is None:
+        return Observation(now, "no event yet")
+    try:
+        held = redis.get(contract.redis_minutes_key)
+    except RedisError:
+        return Observation(None, "Redis does not answer.")
+    if not isinstance(held, str):
+        return Observation(None, "Redis has nothing of the stream.")
+    watermark = json.loads(held)["watermark"]
+    return Observation(None if watermark is None else datetime.fromisoformat(watermark))
+
+
+def _cold(connection: Connection, contract: Contract, now: datetime) -> dict[str, Observation]:
+    stream = contract.stream
+    first = hour_start(now - _LOOK_BACK)
+    closed = {hour for (hour,) in connection.execute(_LAKE, (stream, first))}
+    lake = complete_to(closed, now)
+    row = connection.execute(_OWED, (stream,)).fetchone()
+    facts, rollups = row or (None, None)
+    of = {"stream": stream, "now": now, "first": now - _DAYS_BACK, "today": now.replace(hour=0, minute=0, second=0)}
+    (final,) = connection.execute(_NOT_FINAL, of).fetchone() or (None,)
+    days = _OWED_DAYS.format(table=f'"{stream}_batch_days"')
+    (daily,) = connection.execute(days.encode(), of).fetchone() or (None,)
+    moments = {
+        asset_keys.lake(contract): lake,
+        asset_keys.facts(contract): facts,
+        asset_keys.rollups_hourly(contract): rollups,
+        asset_keys.reconciliation(contract): final,
+        asset_keys.rollups_daily(contract): daily,
+    }
+    # what owes nothing is as far as the lake is
+    return {name(path): Observation(_earliest(lake, moment)) for path, moment in moments.items()}
+
+
+def complete_to(closed: set[datetime], now: datetime) -> datetime | None:
+    """The end of the hours that are there without a hole, from the first one on."""
+    if not closed:
+        return None
+    end = min(closed)
+    while end in closed and end < now:
+        end += HOUR
+    return end
+
+
+def _earliest(lake: datetime | None, moment: datetime | None) -> datetime | None:
+    if lake is None or moment is None:
+        return lake
+    return min(lake, moment)
+
+
+def utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
