@@ -88,7 +88,8 @@ class Log:
         heard = time.monotonic()
         try:
             while at < end:
-                messages = self._consumer.consume(_BATCH, 0.2)
+                # no more than is wanted, or it would wait for more while the partition's row is held
+                messages = self._consumer.consume(min(_BATCH, end - at), 0.2)
                 at, wanted = _taken(messages, at, end)
                 if messages:
                     heard = time.monotonic()
