@@ -1,6 +1,6 @@
 """Speed against batch, hour by hour of event time: the result in Postgres and as a check, and hours made final."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
@@ -61,7 +61,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
         ],
         backfill_policy=HOURLY_RUNS,
     )
-    def reconciliation(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+    def reconciliation(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
         hours = hours_of(context)
         with (
             # what is compared must not be replaced before the verdict on it is written
@@ -88,7 +88,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
                     partition=partition,
                 )
             )
-        return dg.MaterializeResult(asset_key=key, check_results=[_overall(key, compared.results)])
+        yield dg.MaterializeResult(asset_key=key, check_results=[_overall(key, compared.results)])
 
     return reconciliation
 
