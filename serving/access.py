@@ -1,0 +1,170 @@
+"""Who is asking, what they may see, and how often."""
+
+import ipaddress
+import threading
+import time
+from dataclasses import dataclass
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
+
+from serving import keys
+from serving.config import ApiConfig
+from serving.database import Database
+from serving.keys import OPERATIONS, PERSONAL, READ_ALL
+from serving.problems import AWAY, FORBIDDEN, NO_KEY, TOO_OFTEN, Problem
+
+_TRUSTED_SECONDS = 10.0
+"""A revoked key may go on for as long."""
+_REMEMBERED = 1000
+
+
+@dataclass(frozen=True)
+class Caller:
+    name: str
+    scopes: frozenset[str]
+
+    def may(self, scope: str) -> bool:
+        return scope in self.scopes
+
+    def may_read(self, stream: str) -> bool:
+        return READ_ALL in self.scopes or f"read:{stream}" in self.scopes
+
+    def require(self, scope: str) -> None:
+        if not self.may(scope):
+            raise _lacks(scope)
+
+    def require_read(self, stream: str) -> None:
+        if not self.may_read(stream):
+            raise _lacks(f"read:{stream}")
+
+    @property
+    def sees_personal(self) -> bool:
+        return PERSONAL in self.scopes
+
+
+LOCAL = Caller("anonymous", frozenset({READ_ALL, OPERATIONS}))
+"""Someone on this machine, without a key: reads, and never personal values."""
+
+
+def _lacks(scope: str) -> Problem:
+    return Problem(FORBIDDEN, f"The scope {scope} is needed.")
+
+
+class Access:
+    def __init__(self, config: ApiConfig, database: Database) -> None:
+        self._anonymous = config.anonymous == "loopback"
+        self._database = database
+        self._known: dict[str, tuple[float, Caller]] = {}
+        self._budget = Budget(config.requests_per_second, config.burst)
+
+    async def caller(self, connection: HTTPConnection) -> Caller:
+        key = _key(connection)
+        if key is None:
+            if not (self._anonymous and _from_this_machine(connection)):
+                raise Problem(
+                    NO_KEY, "The request has no API key.", headers={"WWW-Authenticate": 'Bearer realm="streamgauge"'}
+                )
+            self._budget.spend(f"address {_address(connection)}")
+            return LOCAL
+        known = self._known.get(key)
+        if known is None or time.monotonic() - known[0] > _TRUSTED_SECONDS:
+            # by address: whoever tries keys out must not get a fresh budget with each
+            self._budget.spend(f"address {_address(connection)}")
+            caller = await run_in_threadpool(self._look_up, key, known)
+        else:
+            caller = known[1]
+        self._budget.spend(f"key {caller.name}")
+        return caller
+
+    def _look_up(self, key: str, known: tuple[float, Caller] | None) -> Caller:
+        try:
+            with self._database.snapshot() as connection:
+                found = keys.look_up(connection, key)
+        except Problem as problem:
+            if problem.kind is AWAY and known is not None:
+                return known[1]
+            raise
+        if found is None:
+            self._known.pop(key, None)
+            raise Problem(
+                NO_KEY,
+                "The API key is unknown, revoked or expired.",
+                headers={"WWW-Authenticate": 'Bearer realm="streamgauge", error="invalid_token"'},
+            )
+        caller = Caller(found.id, frozenset(found.scopes))
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known[key] = (time.monotonic(), caller)
+        return caller
+
+
+class Budget:
+    """So many requests a second for each caller, and a burst above that."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._left: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def spend(self, name: str, now: float | None = None) -> None:
+        now = time.monotonic() if now is None else now
+        with self._lock:
+            left, at = self._left.get(name, (float(self._burst), now))
+            left = min(float(self._burst), left + (now - at) * self._per_second)
+            if left < 1:
+                wait = (1 - left) / self._per_second
+                raise Problem(
+                    TOO_OFTEN,
+                    f"More than {self._per_second:g} requests a second.",
+                    headers={"Retry-After": str(max(1, round(wait)))},
+                )
+            if len(self._left) >= _REMEMBERED:
+                self._forget(now)
+            self._left[name] = (left - 1, now)
+
+    def _forget(self, now: float) -> None:
+        """Those whose budget is full again."""
+        full = float(self._burst)
+        self._left = {
+            name: (left, at) for name, (left, at) in self._left.items() if left + (now - at) * self._per_second < full
+        }
+
+
+def _key(connection: HTTPConnection) -> str | None:
+    scheme, _, key = connection.headers.get("authorization", "").partition(" ")
+    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+
+
+def _address(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else "-"
+
+
+_PROXY = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+
+
+def _from_this_machine(connection: HTTPConnection) -> bool:
+    """From loopback, asked under a loopback name, and not handed on by a proxy.
+
+    The name matters: a web page elsewhere can have its own name resolved to 127.0.0.1, and the reader's browser
+    would then ask us on its behalf.
+    """
+    if any(h in connection.headers for h in _PROXY):
+        return False
+    return _is_loopback(_address(connection)) and _is_loopback(_host_name(connection.headers.get("host", "")))
+
+
+def _host_name(host: str) -> str:
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _is_loopback(name: str) -> bool:
+    if name.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

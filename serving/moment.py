@@ -1,0 +1,107 @@
+"""Where a stream stands: read in the same snapshot as the numbers, so that both agree."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from streamgauge.accounts import Progress, account
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR
+from streamgauge.postgres import Connection
+
+LogEnds = Mapping[int, tuple[int, int]]
+"""Each partition's first and end offset."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    contract: Contract
+    as_of: datetime
+    progress: tuple[Progress, ...]
+    pauses: tuple[str, ...]
+    final_until: datetime | None
+    """Every hour before it that has events is final."""
+    revised_at: datetime | None
+
+    @property
+    def version(self) -> int:
+        """As the worker gives what it publishes: it only grows."""
+        return sum(p.next for p in self.progress)
+
+    @property
+    def watermark(self) -> datetime | None:
+        known = [p.watermark_ms for p in self.progress if p.watermark_ms is not None]
+        return datetime.fromtimestamp(min(known) / 1000, UTC) if known else None
+
+    @property
+    def complete_until(self) -> datetime | None:
+        """Windows that ended by then are complete: what comes for them later is late."""
+        mark = self.watermark
+        return None if mark is None else mark - timedelta(milliseconds=self.contract.lateness_ms)
+
+    @property
+    def freshness_seconds(self) -> float | None:
+        mark = self.watermark
+        return None if mark is None else round((self.as_of - mark).total_seconds(), 3)
+
+    def books(self, ends: LogEnds | None) -> dict[str, Any]:
+        """What became of the records. What hangs on the log's end is null while nobody knows where that is."""
+        known = account(self.contract.stream, self.progress, self._at_least_read(ends or {}), self.as_of)
+        asked = ends is not None
+        return {
+            "acknowledged": known.acknowledged if asked else None,
+            "counted": known.counted,
+            "late": known.late,
+            "duplicates": known.duplicates,
+            "dead_letters": known.dead_letters,
+            "lost": known.lost,
+            "lag": known.lag if asked else None,
+            "adds_up": known.adds_up if asked else None,
+        }
+
+    def completeness(self, ends: LogEnds | None) -> dict[str, Any]:
+        books = self.books(ends)
+        accounted = books["counted"] + books["late"] + books["duplicates"] + books["dead_letters"]
+        acknowledged = books["acknowledged"]
+        ratio = None if acknowledged is None else 1.0 if not acknowledged else round(accounted / acknowledged, 6)
+        return {
+            "ratio": ratio,
+            "lag": books["lag"],
+            "lost": books["lost"],
+            "complete_until": self.complete_until,
+            "final_until": self.final_until,
+        }
+
+    def _at_least_read(self, ends: LogEnds) -> dict[int, tuple[int, int]]:
+        """The log was asked a while ago: where we have read further since, it is at least as long."""
+        read = {p.partition: p.next for p in self.progress}
+        return {p: (first, max(end, read.get(p, end))) for p, (first, end) in ends.items()}
+
+
+def read_moment(connection: Connection, contract: Contract) -> Moment:
+    rows = connection.execute(
+        "SELECT partition, start_offset, next_offset, counted, late, duplicates, dead_letters, lost, skipped,"
+        " watermark_ms FROM stream_offsets WHERE topic = %s ORDER BY partition",
+        (contract.topic,),
+    ).fetchall()
+    pauses = connection.execute(
+        "SELECT partition, reason FROM stream_pauses WHERE topic = %s ORDER BY partition", (contract.topic,)
+    ).fetchall()
+    # An hour owed is one that the lake has records of and that is not final; before the first of them all is final.
+    final = connection.execute(
+        "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
+        " AND NOT EXISTS (SELECT FROM hour_revisions r WHERE r.stream = e.stream AND r.hour = e.hour))"
+        " FROM final_hours WHERE stream = %(s)s",
+        {"s": contract.stream},
+    ).fetchone()
+    newest, revised, owed = final or (None, None, None)
+    until = None if newest is None else newest + HOUR if owed is None else min(newest + HOUR, owed)
+    return Moment(
+        contract=contract,
+        as_of=datetime.now(UTC),
+        progress=tuple(Progress(*row) for row in rows),
+        pauses=tuple(f"partition {p}: {reason}" for p, reason in pauses),
+        final_until=until,
+        revised_at=revised,
+    )

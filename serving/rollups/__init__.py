@@ -1,0 +1,1 @@
+"""One answer over both layers: final where the hour is final, provisional after it."""

@@ -1,0 +1,87 @@
+"""Which hours are final, and what that makes of a window."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from psycopg import sql
+
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_start
+from streamgauge.postgres import Connection
+
+FINAL, PROVISIONAL, MIXED = "final", "provisional", "mixed"
+_ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a window can be relied on."""
+
+    status: str
+    revision: int | None
+    """The highest of its hours', where all are final."""
+    final_share: float
+
+
+@dataclass(frozen=True)
+class Layers:
+    """`final`: the revision of each final hour of a range. `quiet`: the hours between them that nobody has rows for,
+    which keep no window from being final."""
+
+    final: Mapping[datetime, int]
+    quiet: frozenset[datetime] = frozenset()
+
+    def standing(self, start: datetime, end: datetime) -> Standing:
+        done = revision = 0
+        seconds = 0.0
+        hour = hour_start(start)
+        while hour < end:
+            if hour in self.final or hour in self.quiet:
+                seconds += (min(end, hour + HOUR) - max(start, hour)).total_seconds()
+                revision = max(revision, self.final.get(hour, 0))
+                done += 1
+            hour += HOUR
+        share = seconds / (end - start).total_seconds()
+        if share == 1:
+            return Standing(FINAL, revision, 1.0)
+        return Standing(PROVISIONAL, None, round(share, 4))
+
+    def of_range(self, start: datetime, end: datetime) -> str:
+        share = self.standing(start, end).final_share
+        return FINAL if share == 1 else MIXED if share else PROVISIONAL
+
+
+def read_layers(
+    connection: Connection, contract: Contract, start: datetime, end: datetime, watermark: datetime | None
+) -> Layers:
+    """Of the hours that the range touches."""
+    first = hour_start(start)
+    rows = connection.execute(
+        "SELECT hour, revision FROM final_hours WHERE stream = %s AND hour >= %s AND hour < %s",
+        (contract.stream, first, end),
+    ).fetchall()
+    final: dict[datetime, int] = dict(rows)
+    newest = connection.execute(
+        "SELECT max(hour), min(hour) FROM hour_revisions WHERE stream = %s", (contract.stream,)
+    ).fetchone()
+    if watermark is None or newest is None or newest[0] is None:
+        return Layers(final)
+    complete = watermark - timedelta(milliseconds=contract.lateness_ms)
+    last = min(newest[0], hour_start(complete) - HOUR, end - timedelta(microseconds=1))
+    open_hours = [h for h in _hours(max(first, newest[1]), last) if h not in final]
+    if not open_hours:
+        return Layers(final)
+    query = sql.SQL(
+        "SELECT h FROM unnest(%(open)s::timestamptz[]) h"
+        " WHERE NOT EXISTS (SELECT FROM event_hours WHERE stream = %(stream)s AND hour = h)"
+        " AND NOT EXISTS (SELECT FROM {} WHERE minute >= h AND minute < h + interval '1 hour')"
+    ).format(sql.Identifier(contract.minutes_table))
+    quiet = connection.execute(query, {"open": open_hours, "stream": contract.stream}).fetchall()
+    return Layers(final, frozenset(h for (h,) in quiet))
+
+
+def _hours(first: datetime, last: datetime) -> Iterable[datetime]:
+    while first <= last:
+        yield first
+        first += HOUR
