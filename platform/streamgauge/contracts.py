@@ -62,6 +62,10 @@ class ReferenceSpec(_Block):
     def table(self) -> str:
         return f"reference_{self.name}"
 
+    @property
+    def history_table(self) -> str:
+        return f"{self.table}_history"
+
 
 class Source(_Block):
     """`name` in the output, from a field, `map_field.key` or `reference.column`."""

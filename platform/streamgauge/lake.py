@@ -40,6 +40,7 @@ _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_grou
 _FILE_BYTES = 128 * 1024 * 1024
 
 Rows = pl.DataFrame | Iterable[pl.DataFrame]
+Between = tuple[str, Any, Any]
 
 
 class LakeError(UserError):
@@ -105,10 +106,16 @@ class LakeTable:
     def append(self, rows: Rows, *, metadata: Mapping[str, Any] | None = None) -> Stored:
         return self._write("append", rows, None, None, None, metadata)
 
-    def scan(self, keys: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Of the partitions `keys`, or of all; only the columns that are then used are read."""
+    def scan(self, keys: Sequence[str] | None = None, between: Between | None = None) -> pl.LazyFrame:
+        """Of the partitions `keys`, or of all; only the columns that are then used are read.
+
+        `between`: a column and its first and last value. Files and row groups outside of these are not read.
+        """
         table = self.open()
         files = [] if table is None else self._files(table, keys)
+        if table is not None and between is not None and files:
+            outside = _outside(table, between)
+            files = [f for f in files if not f.endswith(outside)] if outside else files
         if not files:
             return pl.LazyFrame(schema=self.schema)
         stored = stored_schema(self.schema)
@@ -122,6 +129,10 @@ class LakeTable:
             cast_options=pl.ScanCastOptions(integer_cast="upcast", float_cast="upcast"),
             storage_options=dict(self.options) or None,
         )
+        if between is not None:
+            column, first, last = between
+            low, high = (pl.lit(v, dtype=stored[column]) for v in (first, last))
+            frame = frame.filter(pl.col(column) >= low, pl.col(column) <= high)
         return frame.select(pl.col(name).cast(kind) for name, kind in self.schema.items())
 
     def read(self, keys: Sequence[str] | None = None, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -277,6 +288,16 @@ def _reader(schema: pl.Schema, frames: Iterable[pl.DataFrame]) -> Any:
 
 def _table(frame: pl.DataFrame) -> Any:
     return cast(Any, frame).to_arrow()
+
+
+def _outside(table: DeltaTable, between: Between) -> tuple[str, ...]:
+    """The paths of the files that hold no such value, by the statistics in Delta's log."""
+    column, first, last = between
+    files = pl.DataFrame(table.get_add_actions(flatten=True))
+    low, high = f"min.{column}", f"max.{column}"
+    if low not in files.columns:
+        return ()
+    return tuple(files.filter((pl.col(high) < first) | (pl.col(low) > last))["path"].to_list())
 
 
 def _one_of(column: str, keys: Sequence[str]) -> str:

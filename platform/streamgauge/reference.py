@@ -41,7 +41,10 @@ def read_reference(connection: Connection, contract: Contract) -> Reference | No
 
 
 def load_reference(connection: Connection, spec: ReferenceSpec, file: Path) -> Loaded:
-    """Inserts new rows and updates changed ones; a row that isn't in the file stays. All or nothing."""
+    """Inserts new rows and updates changed ones; a row that isn't in the file stays. All or nothing.
+
+    What is written is noted in the reference's history too.
+    """
     columns = [spec.key, *spec.columns]
     table, key, loading = sql.Identifier(spec.table), sql.Identifier(spec.key), sql.Identifier("loading")
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
@@ -77,6 +80,12 @@ def load_reference(connection: Connection, spec: ReferenceSpec, file: Path) -> L
                 news=sql.SQL(", ").join(sql.SQL("excluded.{}").format(v) for v in values),
             )
         ).fetchall()
+        cursor.execute(
+            sql.SQL(
+                "INSERT INTO {history} ({names}, valid_from) SELECT {names}, updated_at FROM {table}"
+                " WHERE updated_at = now() ON CONFLICT DO NOTHING"
+            ).format(history=sql.Identifier(spec.history_table), table=table, names=names)
+        )
     inserted = sum(new for (new,) in written)
     return Loaded(rows, inserted, len(written) - inserted)
 

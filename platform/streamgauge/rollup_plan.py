@@ -42,10 +42,10 @@ class RollupPlan:
             COUNTED,
             LATE,
             DUPLICATE,
-            *(self._text(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
-            *(self._text(s).alias(s.name) for s in rollup.distinct),
-            *(pl.when(counted).then(self._number(s)).alias(s.name) for s in rollup.measures),
-            *(self._text(s).alias(f"top_{s.name}") for s in rollup.top),
+            *(text_of(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
+            *(text_of(s).alias(s.name) for s in rollup.distinct),
+            *(pl.when(counted).then(number_of(s)).alias(s.name) for s in rollup.measures),
+            *(text_of(s).alias(f"top_{s.name}") for s in rollup.top),
         ]
         self._keys = [MINUTE, PARTITION, *contract.dimension_names]
         self._aggregates = [
@@ -85,20 +85,23 @@ class RollupPlan:
         }
         return Rolled(inputs.group_by(self._keys).agg(self._aggregates).sort(self._keys), tops)
 
-    def _text(self, source: Source) -> pl.Expr:
-        return self._value(source).cast(pl.String)
 
-    def _number(self, source: Source) -> pl.Expr:
-        number: Any = self._value(source).cast(pl.Float64, strict=False)
-        return pl.when(number.is_finite()).then(number)
+def text_of(source: Source) -> pl.Expr:
+    return _value_of(source).cast(pl.String)
 
-    def _value(self, source: Source) -> pl.Expr:
-        head, _, tail = source.source.partition(".")
-        if not tail:
-            return pl.col(head)
-        if head == "reference":
-            return pl.col(REFERENCE + tail)
-        entry = pl.element().struct
-        value = pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()
-        # no rule bounds a map's values, and Postgres takes neither NUL in a text nor a long one in a key
-        return value.str.replace_all("\0", "\ufffd", literal=True).str.head(_MAX_MAP_VALUE)
+
+def number_of(source: Source) -> pl.Expr:
+    number: Any = _value_of(source).cast(pl.Float64, strict=False)
+    return pl.when(number.is_finite()).then(number)
+
+
+def _value_of(source: Source) -> pl.Expr:
+    head, _, tail = source.source.partition(".")
+    if not tail:
+        return pl.col(head)
+    if head == "reference":
+        return pl.col(REFERENCE + tail)
+    entry = pl.element().struct
+    value = pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()
+    # no rule bounds a map's values, and Postgres takes neither NUL in a text nor a long one in a key
+    return value.str.replace_all("\0", "\ufffd", literal=True).str.head(_MAX_MAP_VALUE)

@@ -15,9 +15,9 @@ def database(contracts: Iterable[Contract]) -> Database:
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
         views += speed.window_views(contract)
-        reference = speed.reference_table(contract)
-        if reference is not None:
-            tables.append(_shared(reference, tables, contract))
+        for reference in (speed.reference_table(contract), speed.reference_history_table(contract)):
+            if reference is not None:
+                tables.append(_shared(reference, tables, contract))
     unique = {t.name: t for t in tables}
     return Database(tuple(unique.values()), tuple(views))
 

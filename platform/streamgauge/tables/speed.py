@@ -99,6 +99,19 @@ def reference_table(contract: Contract) -> Table | None:
     )
 
 
+def reference_history_table(contract: Contract) -> Table | None:
+    """Every row that the reference table ever had, with the moment it came: facts are enriched as of their own."""
+    spec = contract.reference
+    if spec is None:
+        return None
+    columns = (
+        Column(spec.key, "text"),
+        *(Column(c, "text", default=literal(spec.unknown)) for c in spec.columns),
+        Column("valid_from", TIME),
+    )
+    return checked(contract, Table(spec.history_table, columns, (spec.key, "valid_from")))
+
+
 def window_views(contract: Contract) -> list[View]:
     """Sums over partitions for each window. Sketches don't merge in SQL: streamgauge.rollups merges them."""
     tumbling = [(f"{contract.stream}_{w}", f"time_bucket('{w}', minute)") for w in ("1m", "5m", "1h")]

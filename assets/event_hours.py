@@ -1,0 +1,57 @@
+"""Which hours are owed what: the batch layer's books in `event_hours`.
+
+Each step notes the value that the step before had when it began. What comes meanwhile leaves the hour owed.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import LiteralString
+
+from psycopg import sql
+
+from assets.facts.build import Built
+from streamgauge.contracts import Contract
+from streamgauge.postgres import Connection
+
+Marks = Mapping[datetime, int]
+
+
+def touched(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> Marks:
+    """To be asked before the lake is read."""
+    return _marks(connection, contract, hours, "touched")
+
+
+def built(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> Marks:
+    """To be asked before the facts are read."""
+    return _marks(connection, contract, hours, "built")
+
+
+def _marks(connection: Connection, contract: Contract, hours: Sequence[datetime], column: LiteralString) -> Marks:
+    rows = connection.execute(
+        sql.SQL("SELECT hour, {} FROM event_hours WHERE stream = %s AND hour = ANY(%s)").format(sql.Identifier(column)),
+        (contract.stream, list(hours)),
+    ).fetchall()
+    return {**dict.fromkeys(hours, 0), **dict(rows)}
+
+
+def note_built(connection: Connection, contract: Contract, marks: Marks, made: Iterable[Built], run_id: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO event_hours (stream, hour, touched, built, built_at, facts, duplicates, quarantined, run_id)"
+            " VALUES (%s, %s, %s, %s, now(), %s, %s, %s, %s) ON CONFLICT (stream, hour) DO UPDATE SET"
+            " built = excluded.built, built_at = excluded.built_at, facts = excluded.facts,"
+            " duplicates = excluded.duplicates, quarantined = excluded.quarantined, run_id = excluded.run_id",
+            [
+                (contract.stream, b.hour, marks[b.hour], marks[b.hour], b.facts, b.duplicates, b.quarantined, run_id)
+                for b in made
+            ],
+        )
+
+
+def note_rolled(connection: Connection, contract: Contract, marks: Marks) -> None:
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            "INSERT INTO event_hours (stream, hour, touched, rolled) VALUES (%s, %s, 0, %s)"
+            " ON CONFLICT (stream, hour) DO UPDATE SET rolled = excluded.rolled",
+            [(contract.stream, hour, mark) for hour, mark in marks.items()],
+        )

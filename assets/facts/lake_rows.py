@@ -1,0 +1,48 @@
+"""The lake's records by the hour that answers for them, a bounded part at a time."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR
+from streamgauge.lake import EVENT_HOUR, LakeTable, hour_key, lake_table
+
+GROUP_ROWS = 1_000_000
+"""Records taken at once; an hour with more is taken whole."""
+
+
+class LakeRows:
+    def __init__(self, root: str, contract: Contract) -> None:
+        self._contract = contract
+        self._table: LakeTable = lake_table(root, contract)
+        self._ingest_hours = sorted(self._table.stored())
+
+    def of(self, first: datetime, last: datetime) -> pl.LazyFrame:
+        """Of the hours from `first` to `last`, both included."""
+        # a record comes in after it happened, but for the tolerance
+        tolerance = timedelta(seconds=self._contract.time.futureToleranceSeconds)
+        earliest = hour_key(first - tolerance)
+        keys = [k for k in self._ingest_hours if k >= earliest]
+        return self._table.scan(keys, between=(EVENT_HOUR, first, last))
+
+    def groups(self, hours: Sequence[datetime]) -> Iterator[list[datetime]]:
+        """The hours in order, as many at a time as hold GROUP_ROWS records together."""
+        counts = self._counts(min(hours), max(hours))
+        group: list[datetime] = []
+        rows = 0
+        for hour in sorted(hours):
+            n = counts.get(hour, 0)
+            if group and (rows + n > GROUP_ROWS or hour - group[-1] != HOUR):
+                yield group
+                group, rows = [], 0
+            group.append(hour)
+            rows += n
+        if group:
+            yield group
+
+    def _counts(self, first: datetime, last: datetime) -> dict[datetime, int]:
+        counted: Any = self.of(first, last).group_by(EVENT_HOUR).len().collect(engine="streaming")
+        return dict(counted.rows())
