@@ -72,7 +72,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
         ):
             compared = compare(connection, contract, ground.settings.lake, hours)
             lock.check()
-            standings = write(connection, contract, compared.results, compared.moment.progress, context.run_id)
+            standings = write(connection, contract, compared.results, compared.moment.progress, context.run.run_id)
         for result in compared.results:
             partition, metadata = hour_key(result.hour), _metadata(contract, result, standings[result.hour])
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)

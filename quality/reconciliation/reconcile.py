@@ -26,7 +26,7 @@ class Compared:
 def compare(connection: Connection, contract: Contract, lake: str, hours: Sequence[datetime]) -> Compared:
     """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
     keys = [hour_key(h) for h in hours]
-    made, left_out = (_table(lake, contract, name).scan(keys) for name in ("facts", "duplicates"))
+    made, left_out = (lake_part(lake, contract, name).scan(keys) for name in ("facts", "duplicates"))
     moment = read_moment(connection, contract, hours)
     layers = Layers(moment.speed, moment.batch, rolled_up(contract, made, left_out).collect(engine="streaming"))
 
@@ -44,8 +44,8 @@ def compare(connection: Connection, contract: Contract, lake: str, hours: Sequen
     return Compared(moment, results)
 
 
-def _table(lake: str, contract: Contract, name: str) -> LakeTable:
-    """With the columns that buckets are made of."""
+def lake_part(lake: str, contract: Contract, name: str) -> LakeTable:
+    """The facts or the duplicates, with the columns that buckets are made of."""
     columns: dict[str, Any] = {**contract_columns(contract), PARTITION: pl.Int32(), INGEST_TIME: MILLISECONDS}
     if contract.reference is not None:
         columns |= dict.fromkeys(contract.reference.columns, pl.String())

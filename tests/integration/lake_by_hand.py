@@ -1,11 +1,14 @@
-"""The lake's part of a test that is about what comes after it: every record of the log, as of now."""
+"""The batch layer's part of a test that is about what comes after it: every record of the log, as of now."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import polars as pl
 from confluent_kafka import Message
+from psycopg import sql
 
+from quality.reconciliation.layers import rolled_up
+from quality.reconciliation.reconcile import lake_part
 from streamgauge.avro import avro_schema
 from streamgauge.contracts import Contract
 from streamgauge.decode import ROW, Decoder
@@ -68,3 +71,39 @@ def decoded(contract: Contract, messages: Sequence[Message]) -> pl.DataFrame:
         owning_hour(contract, batch_start()).alias("event_hour"),
         pl.when(pl.col("error").is_not_null()).then("record").alias("record"),
     ).drop(ROW)
+
+
+def fill_batch(contract: Contract, hours: Sequence[datetime]) -> None:
+    """Facts, duplicates and minute rollups of the hours, from the lake: the first record of an event id is the fact.
+    All records must be valid, and the reference table empty.
+    """
+    settings = Settings.for_role("batch")
+    keys = [hour_key(h) for h in hours]
+    rows = lake_table(settings.lake, contract).read()
+    assert contract.reference is not None
+    unknown = {c: pl.lit(contract.reference.unknown) for c in contract.reference.columns}
+    valid = rows.sort("ingest_time", "partition", "offset").with_columns(
+        **unknown, event_hour=pl.col(contract.event_time).dt.strftime("%Y-%m-%d-%H")
+    )
+    in_hours = valid.filter(pl.col("event_hour").is_in(keys))
+    first = pl.col(contract.event_id).is_first_distinct()
+    facts, duplicates = in_hours.filter(first), in_hours.filter(~first)
+    lake_part(settings.lake, contract, "facts").replace(keys, facts)
+    lake_part(settings.lake, contract, "duplicates").replace(keys, duplicates)
+    roll_up(contract, hours)
+
+
+def roll_up(contract: Contract, hours: Sequence[datetime]) -> None:
+    settings = Settings.for_role("batch")
+    keys = [hour_key(h) for h in hours]
+    facts, duplicates = (lake_part(settings.lake, contract, name).scan(keys) for name in ("facts", "duplicates"))
+    minutes = rolled_up(contract, facts, duplicates).collect().rename({"minute": "window_start"})
+    table = sql.Identifier(f"{contract.stream}_batch_minutes")
+    with connect(settings) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            sql.SQL("delete from {} where date_trunc('hour', window_start) = any(%s)").format(table), (list(hours),)
+        )
+        columns = sql.SQL(", ").join(map(sql.Identifier, minutes.columns))
+        with cursor.copy(sql.SQL("copy {} ({}) from stdin").format(table, columns)) as copy:
+            for row in minutes.iter_rows():
+                copy.write_row(row)

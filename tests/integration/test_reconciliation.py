@@ -1,0 +1,207 @@
+"""Hours reconciled on the real servers by the asset itself: what is wrong is named exactly, what is right is final."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from assets.reconciliation import CHECK, make_reconciliation
+from assets.resources import Ground
+from streamgauge import asset_keys
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, HourRange, hour_key, hour_start
+from streamgauge.postgres import connect
+from streamgauge.settings import PREFIX, Settings
+from tests.integration.lake_by_hand import fill_batch, fill_lake, lake_part, roll_up
+from tests.integration.running import Running, events
+from tests.integration.workers import wait_until_read
+
+EVENTS = 6_000
+
+
+@pytest.fixture
+def hours() -> HourRange:
+    now = hour_start(datetime.now(UTC))
+    return HourRange(now - 3 * HOUR, now - HOUR)
+
+
+@pytest.fixture
+def filled(running: Running, hours: HourRange) -> Contract:
+    """Three hours of events in both layers, of which some were late and some came twice, and more after them."""
+    running.apply()
+    running.workers.start()
+    contract = running.contract
+    end = hours.last + HOUR
+    send(contract, running, range(EVENTS), hours.first, end)
+    send(contract, running, range(EVENTS, EVENTS + 60), end, datetime.now(UTC))
+    wait_until_read(contract)
+    send(contract, running, range(20_000, 20_040), hours.first, hours.first + HOUR)
+    send(contract, running, range(EVENTS - 100, EVENTS), end - 100 * (3 * HOUR / EVENTS), end)
+    account = wait_until_read(contract)
+    assert (account.late, account.duplicates) == (40, 100)
+    fill_lake(contract)
+    fill_batch(contract, hours.hours)
+    return contract
+
+
+def send(contract: Contract, running: Running, numbers: range, start: datetime, end: datetime) -> None:
+    frame = events(contract, len(numbers), start=numbers.start)
+    step = (end - start) / len(numbers)
+    times = [int((start + i * step).timestamp() * 1000) for i in range(len(numbers))]
+    running.send(frame.with_columns(pl.Series(contract.event_time, times).cast(frame.schema[contract.event_time])))
+
+
+def reconcile(contract: Contract, hours: Sequence[datetime]) -> dict[str | None, dg.AssetCheckEvaluation]:
+    """By the asset; the check's evaluations by partition, that of the whole run under None."""
+    instance = dg.DagsterInstance.ephemeral()
+    keys = [hour_key(h) for h in hours]
+    tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+    result = dg.materialize(
+        [make_reconciliation(contract)],
+        instance=instance,
+        resources={"ground": Ground()},
+        partition_key=keys[0] if len(keys) == 1 else None,
+        tags=tags if len(keys) > 1 else None,
+    )
+    assert result.success
+    key = dg.AssetCheckKey(dg.AssetKey(asset_keys.reconciliation(contract)), CHECK)
+    found: dict[str | None, dg.AssetCheckEvaluation] = {}
+    for event in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
+        evaluation: Any = event.get_dagster_event().event_specific_data
+        assert evaluation.asset_check_key == key
+        found[evaluation.partition] = evaluation
+    return found
+
+
+def query(text: str, *values: Any) -> list[tuple[Any, ...]]:
+    with connect(Settings.for_role("reader")) as connection:
+        return connection.execute(text.encode(), values).fetchall()
+
+
+def change(text: str, *values: Any) -> None:
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute(text.encode(), values)
+
+
+def unexplained(contract: Contract) -> set[tuple[datetime, str]]:
+    rows = query(
+        "select minute, dimensions ->> 'event_type' from reconciliation_differences"
+        " where stream = %s and not explained",
+        contract.stream,
+    )
+    return set(rows)
+
+
+def final(contract: Contract) -> dict[datetime, tuple[int, bool]]:
+    rows = query("select hour, revision, checked from final_hours where stream = %s", contract.stream)
+    return {hour: (revision, checked) for hour, revision, checked in rows}
+
+
+def reconcile_command(running: Running, *arguments: str) -> Any:
+    """Which finds something unexplained."""
+    done = subprocess.run(
+        [sys.executable, "-m", "streamgauge.cli", "reconcile", running.contract.stream, *arguments],
+        env={**os.environ, f"{PREFIX}CONTRACTS_DIR": str(running.own.folder)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
+@pytest.mark.timeout(200)
+def test_hours_become_final_and_stay_so(running: Running, filled: Contract, hours: HourRange) -> None:
+    contract = filled
+    found = reconcile(contract, hours.hours)
+    assert found.keys() == {None, *hours.keys}
+    assert all(e.passed for e in found.values())
+    assert final(contract) == dict.fromkeys(hours.hours, (1, True))
+    first = found[hours.keys[0]].metadata
+    assert (first["late"].value, first["unexplained"].value) == (40, 0)
+    explained = query(
+        "select sum(batch - speed)::bigint from reconciliation_differences"
+        " where stream = %s and measure = 'count' and explained",
+        contract.stream,
+    )
+    assert explained == [(40,)]
+
+    # one bucket of the speed layer
+    minute = hours.first + HOUR / 2
+    column = f"{contract.minutes_table}.count"
+    where = "minute = %s and event_type = 'PushEvent' and partition = 0"
+    change(f"update {contract.minutes_table} set count = {column} + 1 where {where}", minute)
+    found = reconcile(contract, [hours.first])
+    assert [e.passed for e in found.values()] == [False, False]
+    assert {e.severity for e in found.values()} == {dg.AssetCheckSeverity.ERROR}
+    assert unexplained(contract) == {(minute, "PushEvent")}
+    samples = query(
+        "select sample_event_ids from reconciliation_differences where stream = %s and not explained", contract.stream
+    )
+    assert all(len(ids) == 5 for (ids,) in samples)
+    assert final(contract)[hours.first] == (1, False)
+    said = reconcile_command(running, "--json")
+    assert [h["passed"] for h in said["hours"]] == [False, True, True]
+    assert {d["minute"] for d in said["differences"]} == {minute.isoformat()}
+    now = reconcile_command(running, "--json", "--check", "--from", hours.keys[0], "--to", hours.keys[-1])
+    assert [h["passed"] for h in now["hours"]] == [False, True, True]
+    assert now["differences"] == [{k: v for k, v in d.items() if k != "hour"} for d in said["differences"]]
+
+    change(f"update {contract.minutes_table} set count = {column} - 1 where {where}", minute)
+    assert all(e.passed for e in reconcile(contract, [hours.first]).values())
+    assert final(contract)[hours.first] == (1, True)
+
+
+def test_one_changed_fact_is_named(filled: Contract, hours: HourRange) -> None:
+    contract = filled
+    table = lake_part(Settings.for_role("batch").lake, contract, "facts")
+    key = hours.keys[1]
+    rows = table.read([key])
+    at = rows.row(777, named=True)
+    changed = pl.when(pl.col(contract.event_id) == at[contract.event_id]).then(
+        pl.lit([{"key": "size", "value": "1000"}], dtype=rows.schema["properties"])
+    )
+    table.replace([key], rows.with_columns(changed.otherwise("properties").alias("properties")))
+    expected = {(at[contract.event_time].replace(second=0, microsecond=0), at["event_type"])}
+
+    assert not reconcile(contract, hours.hours)[key].passed
+    assert unexplained(contract) == expected
+    assert hours.hours[1] not in final(contract)
+    roll_up(contract, [hours.hours[1]])
+    assert not reconcile(contract, hours.hours)[key].passed
+    assert unexplained(contract) == expected
+
+    table.replace([key], rows)
+    roll_up(contract, [hours.hours[1]])
+    assert reconcile(contract, hours.hours)[key].passed
+    assert unexplained(contract) == set()
+    assert final(contract).keys() == set(hours.hours)
+
+
+def test_an_hour_waits_for_the_lake(running: Running, filled: Contract, hours: HourRange) -> None:
+    """Agreement alone is not enough: what came on time might still lie behind the lake's end."""
+    contract = filled
+    change("update lake_hours set to_offset = 100 where stream = %s and partition = 2", contract.stream)
+    assert all(e.passed for e in reconcile(contract, hours.hours).values())
+    assert not final(contract)
+    assert query(
+        "select distinct waits_for like 'the lake to hold%%' from reconciliations where stream = %s", contract.stream
+    ) == [(True,)]
+    fill_lake(contract)
+    reconcile(contract, hours.hours)
+    assert final(contract).keys() == set(hours.hours)
+
+    change("update event_hours set touched = 5, rolled = 4 where stream = %s", contract.stream)
+    send(contract, running, range(30_000, 30_010), hours.first, hours.first + HOUR)
+    wait_until_read(contract)
+    found = reconcile(contract, hours.hours)
+    assert all(e.passed for e in found.values())
+    assert query("select distinct reconciled from event_hours where stream = %s", contract.stream) == [(4,)]
