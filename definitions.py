@@ -10,6 +10,7 @@ from assets import external, jobs
 from assets.resources import Ground
 from lineage.sensor import make_openlineage_sensor
 from sensors import late_data, observer
+from sensors.alerting import sensor as alerts
 from streamgauge.contracts import load_contracts
 from streamgauge.settings import contracts_dir
 
@@ -40,6 +41,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions.merge(
         external.definitions(contracts),
         observer.definitions(contracts, connect),
+        alerts.definitions(contracts, connect, lambda: ground.settings),
         *parts,
         dg.Definitions(
             resources={"ground": ground},

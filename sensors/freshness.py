@@ -21,7 +21,7 @@ SUSPECT_AFTER = 0.75
 """Of a target: what is so far behind may be why something downstream is stale, even if nobody was told of it yet."""
 CALM_BELOW = 0.8
 """Of a target."""
-_SHORTEST_HOLD, _LONGEST_HOLD = timedelta(seconds=10), timedelta(minutes=10)
+_SHORTEST_HOLD, _LONGEST_HOLD = timedelta(seconds=2), timedelta(minutes=10)
 _GRACE_HOLDS = 4
 
 

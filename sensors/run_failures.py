@@ -102,7 +102,7 @@ def read_checks(instance: dg.DagsterInstance, memory: Memory, ignored: frozenset
     """`seen` is the log's id here. `ignored` checks are judged by somebody else."""
     seen, failing = int(memory.seen), memory.failing
     while True:
-        found = instance.get_event_records(
+        found = instance.event_log_storage.get_event_records(
             dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=seen),
             limit=_PAGE,
             ascending=True,
