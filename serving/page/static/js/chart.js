@@ -48,6 +48,13 @@ export class Chart {
     if (this.#plot) this.#plot.setData(/** @type {any} */ (data));
     else if (slots.length) this.#plot = new uPlot(this.#options(), /** @type {any} */ (data), this.place);
     this.#describe();
+    if (this.#plot) this.#look(this.#plot);
+  }
+
+  /** The bucket under the pointer, else the chosen one. @param {uPlot} plot */
+  #look(plot) {
+    const hovered = (plot.cursor.left ?? -1) >= 0 ? this.#slots[plot.cursor.idx ?? -1] : undefined;
+    this.on.look(hovered ?? this.#slots[this.#chosenIndex()] ?? null);
   }
 
   /** Other colours, or another zone. */
@@ -108,7 +115,7 @@ export class Chart {
     return {
       ...this.#size(),
       legend: { show: false },
-      padding: [12, 4, 0, 0],
+      padding: [12, 20, 0, 0],
       tzDate: (t) => (preferences.zone === "utc" ? uPlot.tzDate(new Date(t * 1000), "Etc/UTC") : new Date(t * 1000)),
       cursor: {
         y: false,
@@ -128,7 +135,7 @@ export class Chart {
         y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] },
       },
       axes: [
-        { ...axis, grid: { show: false }, space: 64, values: (_plot, splits) => splits.map((s) => this.#tick(s)) },
+        { ...axis, grid: { show: false }, size: 30, space: 64, values: (_plot, splits) => splits.map((s) => this.#tick(s)) },
         { ...axis, grid, size: 52, space: 48, values: (_plot, splits) => splits.map((s) => short(s)) },
       ],
       series: [
@@ -143,7 +150,7 @@ export class Chart {
         })),
       ],
       hooks: {
-        setCursor: [(plot) => this.on.look(this.#slots[plot.cursor.idx ?? -1] ?? this.#slots[this.#chosenIndex()] ?? null)],
+        setCursor: [(plot) => this.#look(plot)],
         draw: [(plot) => this.#outline(plot)],
       },
     };

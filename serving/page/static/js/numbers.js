@@ -1,7 +1,7 @@
 // Numbers as text, the same everywhere.
 
 const WHOLE = new Intl.NumberFormat("en-GB");
-const SHORT = new Intl.NumberFormat("en-GB", { notation: "compact", maximumSignificantDigits: 3 });
+const SHORT = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
 const FINE = new Intl.NumberFormat("en-GB", { maximumSignificantDigits: 4 });
 
 export const NONE = "–";

@@ -163,16 +163,17 @@ export class StreamView {
     const zone = preferences.zone;
     const { kind } = this.#connection;
     const fresh = verdict.fresh(this.#numbers, this.#connection.age);
-    const complete = verdict.complete(this.#numbers, zone);
-    const final = verdict.final(this.#numbers, zone, Date.now());
+    const now = Date.now();
+    const complete = verdict.complete(this.#numbers, zone, now);
+    const final = verdict.final(this.#numbers, zone, now);
     answer("fresh", fresh);
     answer("complete", complete);
     answer("final", final);
     const blind = kind === "lost" || kind === "stale";
-    const text = blind ? "Not known now: the numbers stand still." : verdict.sentence(fresh, complete, final);
-    setText(byId("verdict"), text);
+    const standing = "not known now: the numbers stand still.";
+    setText(byId("verdict"), blind ? capital(standing) : verdict.headline(this.#numbers, fresh, zone, now));
     setAttribute(byId("verdict"), "data-level", blind ? "bad" : verdict.worst(fresh, complete));
-    announce(`${capital(words(this.stream.stream))}: ${text}`);
+    announce(`${capital(words(this.stream.stream))}: ${blind ? standing : verdict.spoken(fresh, complete, final)}`);
   }
 
   #reading() {
@@ -227,7 +228,7 @@ export class StreamView {
         when,
         number(s.bucket?.row[this.#measure.name]),
         s.bucket ? SURE[s.bucket.sure].label : "",
-        el("button", { class: "link", "aria-label": `Where does the number of ${when} come from?`, click: () => this.#explain(s.start) }, "Show"),
+        el("button", { class: "link", "aria-label": `Show where the number of ${when} comes from`, click: () => this.#explain(s.start) }, "Show"),
       ];
     });
   }
@@ -374,6 +375,12 @@ export class StreamView {
   }
 
   #assets() {
+    for (const place of document.querySelectorAll("[data-assets]")) {
+      const layers = place.getAttribute("data-assets")?.split(" ") ?? [];
+      const behind = this.stream.assets.filter((/** @type {any} */ a) => layers.includes(a.asset.split("/")[0]));
+      const links = behind.map((/** @type {any} */ a) => link(a.url, a.asset, `${a.asset} in Dagster`));
+      place.replaceChildren(...(links.length ? [el("span", {}, "Assets: "), ...links] : []));
+    }
     keyed(
       byId("assets"),
       this.stream.assets,

@@ -3,6 +3,9 @@
 import { duration, number, percent, plural } from "./numbers.js";
 import * as times from "./times.js";
 
+/** A window is complete only when it has ended. */
+const MINUTE = 60;
+
 /** @typedef {"good" | "warn" | "bad" | "unknown"} Level */
 /** @typedef {{ level: Level, value: string, text: string }} Answer */
 
@@ -20,19 +23,23 @@ export function fresh(stream, age) {
   return { level: behind <= 5 * target ? "warn" : "bad", value: duration(behind), text: `behind now, ${against} missed` };
 }
 
-/** @param {any} stream @param {times.Zone} zone @returns {Answer} */
-export function complete(stream, zone) {
+/** While events flow some are always on their way: what counts is that windows are completed in time.
+ * @param {any} stream @param {times.Zone} zone @param {number} now @returns {Answer} */
+export function complete(stream, zone, now) {
   const { ratio, lag, lost, complete_until: until } = stream.completeness;
-  const upto = until ? `complete until ${times.moment(until, zone)}` : "no window is complete yet";
+  const upto = until ? `complete until ${times.moment(until, zone, now)}` : "no window is complete yet";
   if (lost > 0) return { level: "bad", value: percent(ratio), text: `${plural(lost, "event")} lost, ${upto}` };
   if (ratio == null) return { level: "unknown", value: "–", text: `Kafka does not answer; ${upto}` };
-  if (ratio >= stream.targets.completeness) return { level: "good", value: percent(ratio), text: `of all events counted, ${upto}` };
-  return { level: "warn", value: percent(ratio), text: `of all events counted, ${number(lag)} on their way, ${upto}` };
+  const { allowed_lateness_seconds: lateness, freshness_seconds: freshness, completeness: target } = stream.targets;
+  const inTime = until && (now - times.ms(until)) / 1000 <= lateness + freshness + MINUTE;
+  const onTheirWay = lag ? `, ${number(lag)} on their way` : "";
+  const text = `of all events accounted for${onTheirWay}, ${upto}`;
+  return { level: inTime || ratio >= target ? "good" : "warn", value: percent(ratio), text };
 }
 
 /** @param {any} stream @param {times.Zone} zone @param {number} now @returns {Answer} */
 export function final(stream, zone, now) {
-  const until = stream.final_until ?? stream.completeness.final_until;
+  const until = stream.final_until;
   if (!until) return { level: "unknown", value: "Not yet", text: "every number is provisional" };
   const target = stream.targets.hourly_freshness_seconds;
   const old = (now - times.ms(until)) / 1000;
@@ -44,16 +51,25 @@ export function final(stream, zone, now) {
   };
 }
 
-/** One short sentence over the three. @param {Answer} f @param {Answer} c @param {Answer} e */
-export function sentence(f, c, e) {
+/** The three in one sentence, for the eye.
+ * @param {any} stream @param {Answer} f @param {times.Zone} zone @param {number} now */
+export function headline(stream, f, zone, now) {
   if (f.level === "unknown") return "Waiting for the first events.";
-  const isFresh = f.level === "good";
-  const isComplete = c.level === "good";
-  const completeness = isComplete ? "complete" : c.level === "unknown" ? "perhaps not complete" : "not yet complete";
-  const both = isFresh ? "Fresh" : "Behind";
-  const joint = isFresh === isComplete ? "and" : "but";
-  const check = { good: "checked", warn: "the check is late", bad: "the check is late", unknown: "not checked yet" }[e.level];
-  return `${both} ${joint} ${completeness}, ${check}.`;
+  const { complete_until: complete } = stream.completeness;
+  const parts = [
+    f.level === "good" ? "Fresh" : `${f.value} behind`,
+    complete ? `complete until ${times.moment(complete, zone, now)}` : "not complete yet",
+    stream.final_until ? `final until ${times.moment(stream.final_until, zone, now)}` : "nothing final yet",
+  ];
+  return `${parts.join(", ")}.`;
+}
+
+/** The same without what moves, for the ear: said again only when it changes.
+ * @param {Answer} f @param {Answer} c @param {Answer} e */
+export function spoken(f, c, e) {
+  if (f.level === "unknown") return "waiting for the first events.";
+  const checks = { good: "checked in time", warn: "checked too late", bad: "checked too late", unknown: "not checked yet" };
+  return `${f.level === "good" ? "fresh" : "behind"}, ${c.level === "good" ? "complete" : "not complete"}, ${checks[e.level]}.`;
 }
 
 /** @param {Answer[]} answers @returns {Level} */

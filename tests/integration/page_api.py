@@ -1,0 +1,357 @@
+"""An API of the page's tests: the serving API's shapes, with the answers that a test wants."""
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+
+from serving import page
+
+Json = dict[str, Any]
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self';"
+    " font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+STREAMS = ("user_events", "system_events")
+_MINUTE = timedelta(minutes=1)
+_MARKUP = "<img src=x onerror=alert(1)>"
+
+
+def text(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@dataclass
+class Answers:
+    """What the API says. A test changes it while a page is open."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    problem: str | None = None
+    """What `live` tells instead of numbers."""
+    silent: bool = False
+    """`live` says nothing at all, and doesn't end."""
+    no_live: bool = False
+    """`live` is refused, other calls are not."""
+    alerts: list[Json] = field(default_factory=list[Json])
+    key: str | None = None
+    connections: list[str | None] = field(default_factory=list[str | None])
+    """The Last-Event-ID of each."""
+    shift: int = 0
+    """Added to the first key of each top, so that the order changes."""
+
+    def minute(self, back: int) -> Json:
+        start = self.now.replace(second=0, microsecond=0) - back * _MINUTE
+        return {
+            "minute": text(start),
+            "window_end": text(start + _MINUTE),
+            "count": 900 + (start.minute * 137) % 400,
+            "late": start.minute % 3,
+            "duplicates": start.minute % 5,
+            "status": "final" if back > 20 else "provisional",
+            "revision": 1 if back > 20 else None,
+            "complete": back > 2,
+        }
+
+    def stream(self, name: str) -> Json:
+        final_until = text(self.now.replace(second=0, microsecond=0) - 20 * _MINUTE)
+        return {
+            "stream": name,
+            "description": "What people and bots do in the product, one record an action.",
+            "owner": "product-analytics",
+            "version": "1.0.0",
+            "topic": f"app-{name}",
+            "dimensions": ["event_type"],
+            "distinct": ["users"],
+            "measures": [{"name": "commits", "quantiles": True}],
+            "tops": ["users", "organisations"],
+            "targets": {
+                "freshness_seconds": 60,
+                "hourly_freshness_seconds": 10800,
+                "daily_freshness_seconds": 108000,
+                "completeness": 1.0,
+                "allowed_lateness_seconds": 120,
+            },
+            "pauses": [],
+            "assets": [
+                {"asset": f"facts/{name}", "description": "Each event once.", "url": "http://127.0.0.1:1/assets/facts"},
+                {
+                    "asset": f"reconciliation/{name}",
+                    "description": "Speed against batch.",
+                    "url": "http://127.0.0.1:1/r",
+                },
+                {"asset": f"rollups/{name}_hourly", "description": "From facts.", "url": "http://127.0.0.1:1/rollups"},
+                {"asset": f"speed/{name}_minutes", "description": "Minute rollups of the worker.", "url": None},
+            ],
+            **self.moving(final_until),
+        }
+
+    def moving(self, final_until: str) -> Json:
+        return {
+            "as_of": text(datetime.now(UTC)),
+            "watermark": text(self.now - timedelta(seconds=4)),
+            "freshness_seconds": 4.2,
+            "completeness": {
+                "ratio": 0.99987,
+                "lag": 13,
+                "lost": 0,
+                "complete_until": text(self.now.replace(second=0, microsecond=0) - 2 * _MINUTE),
+                "final_until": final_until,
+            },
+            "final_until": final_until,
+            "accounts": {
+                "acknowledged": 101_250,
+                "counted": 100_900,
+                "late": 120,
+                "duplicates": 214,
+                "dead_letters": 3,
+                "lost": 0,
+                "lag": 13,
+                "adds_up": True,
+            },
+        }
+
+    def tops(self) -> Json:
+        end = self.now.replace(second=0, microsecond=0) + _MINUTE
+        keys = [("~3f9a1c", 520 + self.shift), (_MARKUP, 700), ("~77aa01", 400), ("~10ff3e", 390), ("~beef00", 12)]
+        items = [{"key": k, "count": n, "lower": n, "upper": n} for k, n in sorted(keys, key=lambda i: -i[1])]
+        window = {"window": "1h", "start": text(end - 60 * _MINUTE), "end": text(end), "source": "redis"}
+        return {
+            "users": {**window, "items": items, "error": 0, "exact": True, "masked": True},
+            "organisations": {**window, "items": [], "error": 0, "exact": True, "masked": False},
+        }
+
+    def live(self, name: str, minutes: int) -> Json:
+        return {
+            "stream": name,
+            **self.moving(self.stream(name)["final_until"]),
+            "minutes": [self.minute(back) for back in reversed(range(minutes))],
+            "tops": self.tops(),
+            "problems": [],
+        }
+
+    def provenance(self, name: str, window: str, start: str) -> Json:
+        begin = datetime.fromisoformat(start)
+        hour = text(begin.replace(minute=0, second=0, microsecond=0))
+        return {
+            "stream": name,
+            "window": window,
+            "start": start,
+            "end": text(begin + _MINUTE),
+            "status": "final",
+            "reason": "Final: its hour was compared with the lake, and every difference is explained.",
+            "count": 1011,
+            "late": 2,
+            "duplicates": 4,
+            "sources": [
+                {
+                    "layer": "batch",
+                    "asset": f"rollups/{name}_hourly",
+                    "url": "http://127.0.0.1:1/assets/rollups",
+                    "partitions": [],
+                    "run_id": "6f1c2b3a-1111-2222-3333-444455556666",
+                    "written_at": text(self.now),
+                },
+                {
+                    "layer": "speed",
+                    "relation": f"{name}_minutes",
+                    "url": None,
+                    "partitions": [{"partition": p, "upto": 17_000 + p} for p in range(6)],
+                    "run_id": None,
+                    "written_at": None,
+                },
+            ],
+            "lake": [
+                {
+                    "hour": hour,
+                    "partition": p,
+                    "from_offset": 9000,
+                    "to_offset": 17_000 + p,
+                    "version": 12,
+                    "run_id": "r",
+                }
+                for p in range(6)
+            ],
+            "revisions": [{"revision": 1, "at": text(self.now), "reason": "The first check.", "checked": True}],
+            "reconciliation": self.check(name, 1),
+            "differences": [
+                {
+                    "minute": start,
+                    "dimensions": {"event_type": "PushEvent"},
+                    "measure": "count",
+                    "speed": 600,
+                    "batch": 602,
+                    "explanation": "2 events arrived late.",
+                }
+            ],
+            "upstream": [
+                {"asset": f"kafka/app-{name}", "description": "The log.", "url": None},
+                {
+                    "asset": f"lake/{name}",
+                    "description": "Every record, by hour of arrival.",
+                    "url": "http://127.0.0.1:1/lake",
+                },
+            ],
+        }
+
+    def check(self, name: str, back: int) -> Json:
+        hour = self.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
+        return {
+            "stream": name,
+            "hour": text(hour),
+            "at": text(hour + timedelta(minutes=66)),
+            "run_id": "r",
+            "passed": back != 3,
+            "buckets": 840,
+            "explained": 12,
+            "unexplained": 1 if back == 3 else 0,
+            "facts": 61_022,
+            "counted": 60_990,
+            "late": 32,
+            "duplicates": 9,
+            "batch_duplicates": 9,
+            "status": "provisional" if back == 3 else "final",
+            "revision": 1,
+            "checked": True,
+            "reason": "",
+            "url": "http://127.0.0.1:1/runs/r",
+        }
+
+    def operations(self) -> Json:
+        names = ("postgres", "kafka", "redis", "registry", "worker", "prometheus", "alertmanager", "dagster")
+        return {
+            "as_of": text(datetime.now(UTC)),
+            "parts": [{"name": n, "up": n != "redis", "detail": "refused" if n == "redis" else "ready"} for n in names],
+            "lag": [
+                {
+                    "stream": "user_events",
+                    "partition": p,
+                    "end_offset": 17_020,
+                    "next_offset": 17_000 + p,
+                    "lag": 20 - p,
+                    "owner": "worker-1",
+                    "paused_reason": None,
+                    "watermark": text(self.now),
+                    "updated_at": text(self.now),
+                }
+                for p in range(6)
+            ],
+            "throughput": [{"stream": "user_events", "events_per_second": 19_874.3}],
+            "error_budgets": [
+                {"name": "freshness", "objective": 0.99, "window": "30d", "remaining": 0.83, "burn_rate": 0.4},
+                {"name": "no_loss", "objective": 0.9999, "window": "30d", "remaining": 0.1, "burn_rate": 3},
+            ],
+            "problems": ["Redis does not answer: top-N lists come from Postgres."],
+        }
+
+
+def make_app(answers: Answers) -> FastAPI:
+    app = FastAPI()
+
+    async def guard(request: Request, call_next: Any) -> Response:
+        wanted = answers.key and request.url.path.startswith("/v1")
+        if wanted and request.headers.get("authorization") != f"Bearer {answers.key}":
+            response: Response = JSONResponse({"detail": "This needs a key.", "hint": "Ask for one."}, 401)
+        else:
+            response = await call_next(request)
+        response.headers["Content-Security-Policy"] = CSP
+        return response
+
+    app.middleware("http")(guard)
+
+    @app.get("/v1/streams")
+    def streams() -> Json:
+        return {
+            "as_of": text(datetime.now(UTC)),
+            "streams": [answers.stream(n) for n in ("user_events", "system_events")],
+        }
+
+    @app.get("/v1/streams/{name}")
+    def stream(name: str) -> Json:
+        return answers.stream(name)
+
+    @app.get("/v1/streams/{name}/rollups")
+    def rollups(name: str, group_by: str | None = None, measures: str = "count") -> Json:
+        rows = [answers.minute(back) for back in reversed(range(60))]
+        for row in rows:
+            row["window_start"] = row.pop("minute")
+            for measure in measures.split(","):
+                row.setdefault(measure, 7.25)
+            if group_by:
+                row[group_by] = "PushEvent" if row["count"] % 2 else "ForkEvent"
+        return {"stream": name, "rows": rows, "next": None}
+
+    @app.get("/v1/streams/{name}/top")
+    def top(name: str) -> Json:
+        return {"stream": name, "tops": [{"top": t, **a} for t, a in answers.tops().items()]}
+
+    @app.get("/v1/streams/{name}/provenance")
+    def provenance(name: str, window: str, start: str) -> Json:
+        return answers.provenance(name, window, start)
+
+    @app.get("/v1/streams/{name}/live", response_model=None)
+    def live(name: str, request: Request) -> Response:
+        if answers.no_live:
+            return JSONResponse({"detail": "Too many clients.", "hint": "Try later."}, 503)
+        answers.connections.append(request.headers.get("last-event-id"))
+        return StreamingResponse(_events(answers, name), media_type="text/event-stream")
+
+    @app.get("/v1/reconciliation")
+    def reconciliation(stream: str) -> Json:
+        return {"rows": [answers.check(stream, back) for back in range(1, 6)]}
+
+    @app.get("/v1/alerts")
+    def alerts() -> Json:
+        return {"available": True, "alerts": answers.alerts}
+
+    @app.get("/v1/operations")
+    def operations() -> Json:
+        return answers.operations()
+
+    page.mount(app)
+    return app
+
+
+async def _events(answers: Answers, name: str) -> AsyncIterator[str]:
+    number = 0
+    while True:
+        number += 1
+        if not answers.silent:
+            kind, data = ("snapshot" if number == 1 else "numbers"), answers.live(name, 60 if number == 1 else 3)
+            if answers.problem:
+                kind, data = "problem", {"detail": answers.problem}
+            yield f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n"
+        await asyncio.sleep(0.5)
+
+
+class Server(uvicorn.Server):
+    def __init__(self, app: FastAPI, port: int) -> None:
+        config = uvicorn.Config(app, "127.0.0.1", port, log_level="error", timeout_graceful_shutdown=1)
+        super().__init__(config)
+
+    @property
+    def port(self) -> int:
+        return self.servers[0].sockets[0].getsockname()[1]
+
+
+@contextmanager
+def serve(answers: Answers, port: int = 0) -> Generator[Server]:
+    server = Server(make_app(answers), port)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            thread.join(0.02)
+        yield server
+    finally:
+        server.should_exit = True
+        thread.join()

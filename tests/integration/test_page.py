@@ -1,0 +1,242 @@
+"""The live page in Chromium, against an API that says what each test wants."""
+
+import re
+from collections.abc import Generator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.integration.browser import chromium, opened, serious
+from tests.integration.page_api import Answers, serve
+
+MARKUP = "<img src=x onerror=alert(1)>"
+NONE = "\N{EN DASH}"
+FRESH = re.compile(r"^Fresh, complete until \d\d:\d\d, final until \d\d:\d\d\.$")
+GONE = re.compile(r"^Disconnected since \d\d:\d\d:\d\d\. The numbers are from")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+def answers() -> Answers:
+    return Answers()
+
+
+@pytest.fixture
+def api(answers: Answers) -> Generator[str]:
+    with serve(answers) as server:
+        yield address(server.port)
+
+
+def address(port: int) -> str:
+    return f"http://127.0.0.1:{port}/"
+
+
+@pytest.fixture
+def shown(browser: Browser, api: str) -> Generator[Page]:
+    with opened(browser, api) as made:
+        expect(made.locator("#reading")).not_to_have_text(NONE)
+        yield made
+
+
+def status(page: Page) -> str | None:
+    return page.locator("body").get_attribute("data-connection")
+
+
+def test_the_answer_comes_first_then_the_numbers(shown: Page, answers: Answers) -> None:
+    expect(shown.locator("h1:visible")).to_have_text("User events")
+    expect(shown.locator("#verdict")).to_have_text(FRESH)
+    expect(shown.locator("#reading")).to_have_text(f"{answers.minute(3)['count']:,}")
+    expect(shown.locator("#account-counted")).to_have_text("100,900")
+    expect(shown.locator("#account-dead_letters")).to_have_text("3")
+    expect(shown.locator("#ranking li .key").first).to_have_text(MARKUP)
+    expect(shown.locator("#checks tbody tr")).to_have_count(5)
+    expect(shown.get_by_role("link", name="facts/user_events in Dagster")).to_have_attribute(
+        "href", "http://127.0.0.1:1/assets/facts"
+    )
+
+
+def test_the_table_behind_the_chart_says_what_the_chart_shows(shown: Page, answers: Answers) -> None:
+    shown.get_by_text("Show as a table").click()
+    rows = shown.locator("#chart-table tbody tr")
+    expect(rows.first).to_contain_text("Still filling")
+    expect(rows.nth(3)).to_contain_text("Provisional")
+    expect(rows.nth(30)).to_contain_text("Final")
+    numbers = rows.locator("td.numeric").all_text_contents()
+    assert numbers == [f"{answers.minute(back)['count']:,}" for back in range(len(numbers))]
+    assert len(numbers) >= 55
+
+
+def test_a_bucket_tells_where_it_comes_from_by_mouse_and_by_keyboard(shown: Page) -> None:
+    dialog = shown.get_by_role("dialog")
+    shown.locator(".u-over").click(position={"x": 300, "y": 150})
+    expect(dialog).to_contain_text("Where does this number come from?")
+    expect(dialog).to_contain_text("rollups/user_events_hourly")
+    expect(dialog).to_contain_text("2 events arrived late.")
+    shown.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+    chart = shown.locator("#chart")
+    chart.focus()
+    before = chart.get_attribute("aria-valuetext")
+    shown.keyboard.press("ArrowLeft")
+    after = chart.get_attribute("aria-valuetext")
+    assert before != after
+    assert after is not None
+    assert re.search(r"\d\d:\d\d .+ \d\d:\d\d: [\d,]+ events, provisional", after)
+    shown.keyboard.press("Enter")
+    expect(dialog).to_contain_text(after.split(":", 3)[0])
+    shown.keyboard.press("Escape")
+    expect(chart).to_be_focused()
+
+
+def test_times_are_the_readers_and_utc_is_one_click_away(shown: Page) -> None:
+    shown.get_by_text("Show as a table").click()
+    first = shown.locator("#chart-table tbody th").first
+    local = first.text_content() or ""
+    shown.get_by_role("radio", name="UTC").check()
+    expect(first).not_to_have_text(local)
+    utc = first.text_content() or ""
+    assert (int(local[-5:-3]) - int(utc[-5:-3])) % 24 in (1, 2)  # Berlin
+    shown.reload()
+    expect(shown.get_by_role("radio", name="UTC")).to_be_checked()
+
+
+def test_the_top_list_moves(shown: Page, answers: Answers) -> None:
+    second = shown.locator("#ranking li").nth(1)
+    expect(second.locator(".key")).to_have_text("~3f9a1c")
+    shown.evaluate("() => { window.moved = document.querySelectorAll('#ranking li')[1]; }")
+    answers.shift = 300
+    expect(shown.locator("#ranking li .key").first).to_have_text("~3f9a1c")
+    assert shown.evaluate("() => document.querySelectorAll('#ranking li')[0] === window.moved")
+
+
+def test_other_measures_and_ranges_are_asked_for(shown: Page) -> None:
+    with shown.expect_request(lambda r: "rollups?window=1m" in r.url and "measures=commits_p95" in r.url):
+        shown.get_by_label("Measure").select_option("commits_p95")
+    expect(shown.locator("#chart-look")).to_contain_text("7.25 commits (p95)")
+    with shown.expect_request(lambda r: "rollups?window=5m" in r.url and "limit=288" in r.url):
+        shown.get_by_role("radio", name="24 h").check()
+    shown.get_by_label("Most frequent what").select_option("by event_type")
+    expect(shown.locator("#ranking li")).to_have_count(2)
+
+
+def test_it_says_so_when_the_server_is_gone_and_comes_back(browser: Browser, answers: Answers) -> None:
+    with serve(answers) as server:
+        port = server.port
+        manager = opened(browser, address(port))
+        page = manager.__enter__()
+        expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#connection")).to_have_text(GONE)
+    expect(page.locator("#verdict")).to_have_text("Not known now: the numbers stand still.")
+    with serve(answers, port):
+        expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+        expect(page.locator("#verdict")).to_contain_text("Fresh")
+        assert answers.connections[0] is None
+        assert answers.connections[-1] is not None, "it goes on where it stopped"
+        manager.__exit__(None, None, None)
+
+
+def test_silence_is_noticed(shown: Page, answers: Answers) -> None:
+    answers.silent = True
+    expect(shown.locator("#connection")).to_have_text(re.compile("^(Standing still|Disconnected)"), timeout=25_000)
+    answers.silent = False
+    expect(shown.locator("#connection")).to_have_text("Live", timeout=25_000)
+
+
+def test_where_the_live_connection_is_refused_it_asks(browser: Browser, api: str, answers: Answers) -> None:
+    answers.no_live = True
+    with opened(browser, api) as page:
+        expect(page.locator("#connection")).to_have_text(re.compile("^Asking every 5 s"), timeout=20_000)
+        expect(page.locator("#reading")).to_have_text(f"{answers.minute(3)['count']:,}")
+        answers.no_live = False
+        expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
+
+
+def test_what_the_api_says_of_its_servers_is_told(shown: Page, answers: Answers) -> None:
+    answers.problem = "Postgres does not answer."
+    expect(shown.locator("#connection")).to_contain_text("Postgres does not answer.")
+    answers.problem = None
+    expect(shown.locator("#connection")).to_have_text("Live")
+
+
+def test_a_key_is_asked_for_once(browser: Browser, api: str, answers: Answers) -> None:
+    answers.key = "secret"
+    with opened(browser, api) as page:
+        page.get_by_label("API key").fill("secret")
+        page.get_by_role("button", name="Open").click()
+        expect(page.locator("#reading")).not_to_have_text(NONE)
+
+
+def test_operations(browser: Browser, api: str, answers: Answers) -> None:
+    since = answers.operations()["as_of"]
+    alert = {"name": "Stale", "stream": "user_events", "severity": "critical", "summary": "Too old.", "since": since}
+    answers.alerts.append({**alert, "runbook_url": "javascript:alert(1)", "state": "active"})
+    with opened(browser, f"{api}#/operations") as page:
+        expect(page.locator("#operations-verdict")).to_have_text("One part is down: redis.")
+        expect(page.locator("#parts li", has_text="kafka")).to_contain_text("Up")
+        expect(page.locator("#lag tbody tr")).to_have_count(6)
+        expect(page.locator("#throughput")).to_contain_text("19,874")
+        expect(page.locator("#budgets li").first).to_contain_text("83.0 % left")
+        expect(page.locator("#alerts li")).to_contain_text("Too old.")
+        expect(page.locator("#alerts a")).to_have_count(0)
+        page.get_by_role("link", name="1 alert").click()
+        expect(page.locator("#operations-view")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["", "#/operations"])
+def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path: str) -> None:
+    with opened(browser, api + path, color_scheme=scheme, reduced_motion="reduce") as page:
+        expect(page.locator("#connection")).to_have_text("Live")
+        if not path:
+            page.get_by_text("Show as a table").click()
+            expect(page.locator("#checks tbody tr")).to_have_count(5)
+        assert serious(page) == []
+        if not path:
+            page.locator("#reading-where").click()
+            expect(page.get_by_role("dialog")).to_contain_text("Counted by")
+            assert serious(page) == []
+
+
+@pytest.mark.parametrize("path", ["", "#/operations"])
+def test_a_phone_scrolls_in_one_direction(browser: Browser, api: str, path: str) -> None:
+    with opened(browser, api + path, viewport={"width": 360, "height": 700}, has_touch=True) as page:
+        expect(page.locator("#connection")).to_have_text("Live")
+        page.locator("#reading-where, #parts li").locator("visible=true").first.wait_for()
+        assert page.evaluate("() => document.documentElement.scrollWidth") == 360
+        if not path:
+            page.locator("#reading-where").tap()
+            expect(page.get_by_role("dialog")).to_contain_text("Counted by")
+            assert page.evaluate("() => document.querySelector('#provenance').scrollWidth") <= 360
+
+
+def test_reduced_motion_moves_nothing(browser: Browser, api: str, answers: Answers) -> None:
+    with opened(browser, api, reduced_motion="reduce") as page:
+        expect(page.locator("#ranking li")).to_have_count(5)
+        answers.shift = 300
+        expect(page.locator("#ranking li .key").first).to_have_text("~3f9a1c")
+        assert page.evaluate("() => document.getAnimations().length") == 0
+
+
+def test_everything_is_reached_by_the_keyboard(shown: Page) -> None:
+    reached: set[str] = set()
+    for _ in range(60):
+        shown.keyboard.press("Tab")
+        reached.add(shown.evaluate("() => document.activeElement.id || document.activeElement.name || 'other'"))
+    assert {"reading-where", "chart", "measure", "range", "top", "top-window", "zone", "theme"} <= reached
+
+
+def test_screen_readers_are_told_of_changes_not_of_every_number(shown: Page) -> None:
+    shown.wait_for_timeout(1000)
+    shown.evaluate(
+        "() => { window.said = []; for (const e of document.querySelectorAll('[role=status]'))"
+        " new MutationObserver(() => said.push(e.textContent))"
+        ".observe(e, { childList: true, characterData: true, subtree: true }); }"
+    )
+    shown.wait_for_timeout(4000)
+    assert shown.evaluate("() => window.said") == []
