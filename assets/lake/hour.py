@@ -1,0 +1,57 @@
+"""Which offsets an hour of ingest time has, and whether Kafka still has them all. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from streamgauge.errors import UserError
+from streamgauge.hours import HOUR, hour_key
+from streamgauge.log_spans import Span
+
+SETTLED = timedelta(seconds=10)
+"""After an hour's end by our clock, it is over by the broker's too."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the lake has of an hour's partition."""
+
+    first: int
+    end: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class HourSpans:
+    """An hour's offsets, by partition. An open hour's end where the log ended when it was looked at."""
+
+    hour: datetime
+    closed: bool
+    spans: Mapping[int, Span]
+
+
+def is_closed(hour: datetime, now: datetime) -> bool:
+    return now >= hour + HOUR + SETTLED
+
+
+def check_complete(
+    topic: str, spans: HourSpans, log: Mapping[int, Span], held: Mapping[int, Held], before: Mapping[int, int]
+) -> None:
+    """Raises UserError where the log may have lost some of the hour's records: what the lake has must then stay.
+
+    `log` is what each partition's log still has, `held` what the lake has of this hour, `before` where the lake's
+    earlier hours end.
+    """
+    for partition, (first, end) in sorted(spans.spans.items()):
+        low = log[partition][0]
+        mine = held.get(partition)
+        if mine is not None and mine.rows and (first > mine.first or end < mine.end):
+            gone = f"the lake has the offsets {mine.first} to {mine.end - 1}, the log only {first} to {end - 1}"
+        elif low > 0 and first == low and before.get(partition) != low:
+            gone = f"the log begins at offset {low}, and what came before may have been of this hour"
+        else:
+            continue
+        raise UserError(
+            f"{topic}, partition {partition}: Kafka no longer holds the whole hour {hour_key(spans.hour)}: {gone}",
+            "the lake keeps what it has of the hour; take hours before the topic's retention ends",
+        )

@@ -1,0 +1,52 @@
+"""From records of the log to rows of the lake: one a record, whatever is wrong with it."""
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+from streamgauge.contracts import Contract
+from streamgauge.decode import ROW, Decoder
+from streamgauge.lake import ERROR, EVENT_HOUR, INGEST_HOUR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, RECORD
+from streamgauge.log_spans import LogRecords
+from streamgauge.owning_hour import owning_hour
+
+SchemaOf = Callable[[int], dict[str, Any] | None]
+
+
+class LakeRowsOf:
+    """Of one stream. `start` is the batch layer's first day."""
+
+    def __init__(self, contract: Contract, schema_of: SchemaOf, start: date) -> None:
+        self._decoder = Decoder(contract, schema_of)
+        self._owning_hour = owning_hour(contract, start)
+
+    def rows(self, records: LogRecords, hour_key: str) -> pl.DataFrame:
+        """All records came in during the hour `hour_key`. A record that can't be decoded is kept as it came."""
+        decoded = self._decoder.decode(records.values)
+        placed = pl.DataFrame(
+            {
+                ROW: pl.Series(range(len(records.values)), dtype=pl.UInt32),
+                PARTITION: pl.Series(records.partitions, dtype=pl.Int32),
+                OFFSET: records.offsets,
+                INGEST_TIME: pl.Series(records.ingest_ms).cast(MILLISECONDS),
+            }
+        )
+        if decoded.rejected:
+            rows = [r.row for r in decoded.rejected]
+            broken = pl.DataFrame(
+                {
+                    ROW: pl.Series(rows, dtype=pl.UInt32),
+                    ERROR: pl.Series([f"{r.reason}: {r.detail}" for r in decoded.rejected], dtype=pl.String),
+                    RECORD: pl.Series([records.values[r] for r in rows], dtype=pl.Binary),
+                }
+            )
+            placed = placed.join(broken, on=ROW, how="left", maintain_order="left")
+        else:
+            placed = placed.with_columns(pl.lit(None, pl.String).alias(ERROR), pl.lit(None, pl.Binary).alias(RECORD))
+        return (
+            placed.join(decoded.frame, on=ROW, how="left", maintain_order="left")
+            .drop(ROW)
+            .with_columns(pl.lit(hour_key).alias(INGEST_HOUR), self._owning_hour.alias(EVENT_HOUR))
+        )

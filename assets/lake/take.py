@@ -1,0 +1,164 @@
+"""Takes an hour of ingest time from Kafka into the lake: exactly its offsets, in one commit."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+import polars as pl
+
+from assets.lake.hour import Held, HourSpans, check_complete, is_closed
+from assets.lake.rows import LakeRowsOf
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_key
+from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
+from streamgauge.log_spans import LogSpans, Span
+from streamgauge.postgres import Connection
+from streamgauge.registry import Registry, SchemaNotFound
+from streamgauge.settings import Settings
+
+_TOUCH = """insert into event_hours (stream, hour) select %s, unnest(%s::timestamptz[])
+on conflict (stream, hour) do update set touched = event_hours.touched + 1, touched_at = now()"""
+
+_KEEP = """insert into lake_hours (stream, hour, partition, from_offset, to_offset, rows, closed, version, run_id)
+values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """An hour as the lake now has it."""
+
+    hour: datetime
+    closed: bool
+    spans: Mapping[int, Span]
+    stored: Stored
+    event_hours: tuple[datetime, ...]
+    """The hours of event time that have records which the lake did not have before."""
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {
+            "dagster/partition_row_count": self.stored.rows,
+            "closed": self.closed,
+            "offsets": {str(p): [first, end] for p, (first, end) in sorted(self.spans.items())},
+            "bytes": self.stored.bytes,
+            "files": self.stored.files,
+            "version": self.stored.version,
+            "event hours": len(self.event_hours),
+        }
+
+
+def take_hour(
+    settings: Settings,
+    contract: Contract,
+    connection: Connection,
+    hour: datetime,
+    *,
+    now: datetime,
+    start: date,
+    run_id: str,
+) -> Taken:
+    """Replaces the hour. The caller holds its lock. Raises UserError, and changes nothing, where the log no longer
+    has all of it.
+    """
+    table = lake_table(settings.lake, contract)
+    with LogSpans(settings, contract) as log:
+        first = log.offsets_at(hour)
+        end = log.offsets_at(hour + HOUR)
+        spans = HourSpans(hour, is_closed(hour, now), {p: (first[p], end[p]) for p in first})
+        held = _held(connection, contract, hour)
+        check_complete(contract.topic, spans, log.ends(), held, _before(connection, contract, hour))
+        writing = _Writing(settings, contract, connection, log, spans, held, start)
+        stored = table.replace(
+            [hour_key(hour)],
+            writing.frames(),
+            transactions=_transactions(contract, spans),
+            metadata={"hour": hour_key(hour), "closed": str(spans.closed).lower(), "run_id": run_id},
+        )
+    hours = tuple(sorted(writing.event_hours))
+    with connection.transaction():
+        _touch(connection, contract, hours)
+        connection.execute("delete from lake_hours where stream = %s and hour = %s", (contract.stream, hour))
+        with connection.cursor() as cursor:
+            cursor.executemany(
+                _KEEP,
+                [
+                    (contract.stream, hour, p, *span, writing.rows.get(p, 0), spans.closed, stored.version, run_id)
+                    for p, span in spans.spans.items()
+                ],
+            )
+    return Taken(hour, spans.closed, spans.spans, stored, hours)
+
+
+class _Writing:
+    """The hour's rows as they are read. Their hours of event time are told just before the commit, which follows the
+    last frame, and once more after it: told only before, facts built between the two would miss the rows for ever; told
+    only after, a crash in between would lose them.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        connection: Connection,
+        log: LogSpans,
+        spans: HourSpans,
+        held: Mapping[int, Held],
+        start: date,
+    ) -> None:
+        self._contract = contract
+        self._connection = connection
+        self._log = log
+        self._spans = spans
+        # taken again when it closes, an hour brings anew only what came meanwhile
+        self._new_from = {p: held[p].end if p in held else first for p, (first, _) in spans.spans.items()}
+        registry = Registry(settings.registry_url)
+
+        def schema_of(schema_id: int) -> dict[str, Any] | None:
+            try:
+                return registry.schema(schema_id)
+            except SchemaNotFound:
+                return None
+
+        self._rows_of = LakeRowsOf(contract, schema_of, start)
+        self.rows: dict[int, int] = {}
+        self.event_hours: set[datetime] = set()
+
+    def frames(self) -> Iterator[pl.DataFrame]:
+        key = hour_key(self._spans.hour)
+        for records in self._log.read(self._spans.spans):
+            frame = self._rows_of.rows(records, key)
+            new_from = pl.col(PARTITION).replace_strict(self._new_from, return_dtype=pl.Int64)
+            self.event_hours |= set(frame.filter(pl.col(OFFSET) >= new_from)[EVENT_HOUR].unique())
+            for partition, count in frame.group_by(PARTITION).len().rows():
+                self.rows[partition] = self.rows.get(partition, 0) + count
+            yield frame
+        with self._connection.transaction():
+            _touch(self._connection, self._contract, sorted(self.event_hours))
+
+
+def _touch(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> None:
+    connection.execute(_TOUCH, (contract.stream, list(hours)))
+
+
+def _held(connection: Connection, contract: Contract, hour: datetime) -> dict[int, Held]:
+    rows = connection.execute(
+        "select partition, from_offset, to_offset, rows from lake_hours where stream = %s and hour = %s",
+        (contract.stream, hour),
+    )
+    return {p: Held(first, end, count) for p, first, end, count in rows.fetchall()}
+
+
+def _before(connection: Connection, contract: Contract, hour: datetime) -> dict[int, int]:
+    """Where the lake's hours before this one end, by partition."""
+    rows = connection.execute(
+        "select partition, max(to_offset) from lake_hours where stream = %s and hour < %s group by partition",
+        (contract.stream, hour),
+    )
+    return dict(rows.fetchall())
+
+
+def _transactions(contract: Contract, spans: HourSpans) -> dict[str, int]:
+    """In Delta's own words up to where each partition is in the table, hour by hour."""
+    key = hour_key(spans.hour)
+    return {f"{contract.topic}/{p}/{key}": end for p, (_, end) in spans.spans.items()}
