@@ -111,7 +111,7 @@ def _spec(name: str, description: str, contracts: Sequence[Contract], attributes
         freshness=daily_freshness(contracts[0]),
         deps=[] if name in CALENDAR else [asset_keys.facts(c) for c in contracts],
         # builds of facts add what they need; this brings what the reference table says of members without events
-        condition=_while_idle(dg.AutomationCondition.cron_tick_passed("20 0 * * *")),
+        condition=_while_idle(dg.AutomationCondition.cron_tick_passed("20 0 * * *")),  # pyright: ignore[reportUnknownArgumentType]
     )
     owners = list(dict.fromkeys(f"team:{c.owner}" for c in contracts))
     return spec.replace_attributes(  # pyright: ignore[reportUnknownMemberType]

@@ -1,6 +1,6 @@
 """The lake's records by the hour that answers for them, a bounded part at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -29,20 +29,21 @@ class LakeRows:
         return self._table.scan(keys, between=(EVENT_HOUR, first, last))
 
     def groups(self, hours: Sequence[datetime]) -> Iterator[list[datetime]]:
-        """The hours in order, as many at a time as hold GROUP_ROWS records together."""
-        counts = self._counts(min(hours), max(hours))
-        group: list[datetime] = []
-        rows = 0
-        for hour in sorted(hours):
-            n = counts.get(hour, 0)
-            if group and (rows + n > GROUP_ROWS or hour - group[-1] != HOUR):
-                yield group
-                group, rows = [], 0
-            group.append(hour)
-            rows += n
-        if group:
-            yield group
-
-    def _counts(self, first: datetime, last: datetime) -> dict[datetime, int]:
+        first, last = min(hours), max(hours)
         counted: Any = self.of(first, last).group_by(EVENT_HOUR).len().collect(engine="streaming")
-        return dict(counted.rows())
+        return grouped(hours, dict(counted.rows()))
+
+
+def grouped(hours: Sequence[datetime], counts: Mapping[datetime, int]) -> Iterator[list[datetime]]:
+    """The hours in order, contiguous ones together as long as they hold no more than GROUP_ROWS."""
+    group: list[datetime] = []
+    rows = 0
+    for hour in sorted(hours):
+        n = counts.get(hour, 0)
+        if group and (rows + n > GROUP_ROWS or hour - group[-1] != HOUR):
+            yield group
+            group, rows = [], 0
+        group.append(hour)
+        rows += n
+    if group:
+        yield group

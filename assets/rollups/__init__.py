@@ -1,0 +1,18 @@
+"""From facts to rollups, by hour and by day."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from streamgauge.contracts import Contract
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+
+def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
+    # only here: what is pure in this package does without Dagster
+    from assets.rollups import asset
+
+    return asset.definitions(contracts)

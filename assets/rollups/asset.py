@@ -1,0 +1,150 @@
+"""The assets `rollups/<stream>_hourly` and `rollups/<stream>_daily`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from assets import event_hours
+from assets.automation import daily_condition
+from assets.locks import partition_lock
+from assets.partitions import DAILY, DAILY_RUNS, HOURLY, HOURLY_RUNS, hours_of
+from assets.resources import Ground
+from assets.rollups.hourly import Rolled, publish, roll, store
+from assets.rollups.publish import read, replace
+from assets.rollups.roll import merged
+from assets.rollups.tables import daily_rows, daily_table, hourly_table
+from assets.specs import asset_spec, daily_freshness, hourly_freshness, table_columns
+from lineage.metadata import column_lineage
+from streamgauge import asset_keys
+from streamgauge.contracts import Contract
+from streamgauge.ddl import Table
+from streamgauge.hours import DAY_FORMAT, HOUR, hour_key
+from streamgauge.settings import lake_root
+from streamgauge.tables.batch import ROLLUPS, stream_tables
+
+_DAY = timedelta(days=1)
+
+
+def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
+    return dg.Definitions(assets=[make(c) for c in contracts for make in (make_hourly, make_daily)])
+
+
+def make_hourly(contract: Contract) -> dg.AssetsDefinition:
+    path = asset_keys.rollups_hourly(contract)
+    key = dg.AssetKey(path)
+
+    @dg.multi_asset(
+        name=f"{contract.stream}_rollups_hourly",
+        specs=[
+            asset_spec(
+                contract,
+                path,
+                description="Rollups of facts by minute and by hour of event time, with the measures and sketches of "
+                "the speed layer. An hour is replaced in one transaction; if it was final and a number changes, the "
+                "same transaction notes the revision.",
+                kinds={"timescaledb", "deltalake", "polars"},
+                layer="rollups",
+                uri=hourly_table(lake_root(), contract).url,
+                columns=table_columns(_table(contract, "1h")),
+                freshness=hourly_freshness(contract),
+                deps=[asset_keys.facts(contract)],
+                partitions=HOURLY,
+                metadata=column_lineage(contract, path),
+            )
+        ],
+        backfill_policy=HOURLY_RUNS,
+    )
+    def hourly(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+        made = roll_hours(ground, contract, hours_of(context), context.run_id)
+        for rolled in made:
+            context.add_asset_metadata(_metadata(rolled), asset_key=key, partition_key=hour_key(rolled.hour))
+            if rolled.revision is not None:
+                context.log.warning(f"{hour_key(rolled.hour)} was final: {rolled.revision}")
+        return dg.MaterializeResult(asset_key=key)
+
+    return hourly
+
+
+def roll_hours(ground: Ground, contract: Contract, hours: Sequence[datetime], run_id: str) -> list[Rolled]:
+    root = ground.settings.lake
+    made: list[Rolled] = []
+    with (
+        # facts and duplicates of one build must be read together
+        partition_lock(ground, asset_keys.facts(contract), hours),
+        partition_lock(ground, asset_keys.rollups_hourly(contract), hours) as lock,
+        ground.connect(autocommit=True) as connection,
+    ):
+        marks = event_hours.built(connection, contract, hours)
+        for part in roll(root, contract, hours):
+            lock.check()
+            store(root, contract, part)
+            made += publish(connection, contract, part, marks, run_id, lock.check)
+    return made
+
+
+def make_daily(contract: Contract) -> dg.AssetsDefinition:
+    path = asset_keys.rollups_daily(contract)
+    key = dg.AssetKey(path)
+
+    @dg.multi_asset(
+        name=f"{contract.stream}_rollups_daily",
+        specs=[
+            asset_spec(
+                contract,
+                path,
+                description="Rollups by day of event time, UTC: the day's hours added up, their sketches merged.",
+                kinds={"timescaledb", "deltalake", "polars"},
+                layer="rollups",
+                uri=daily_table(lake_root(), contract).url,
+                columns=table_columns(_table(contract, "1d")),
+                freshness=daily_freshness(contract),
+                deps=[asset_keys.rollups_hourly(contract)],
+                partitions=DAILY,
+                condition=daily_condition(),
+                metadata=column_lineage(contract, path),
+            )
+        ],
+        backfill_policy=DAILY_RUNS,
+    )
+    def daily(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+        for name in context.partition_keys:
+            rows, facts = roll_day(ground, contract, _day(name))
+            metadata = {"dagster/partition_row_count": rows, "facts": facts}
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=name)
+        return dg.MaterializeResult(asset_key=key)
+
+    return daily
+
+
+def roll_day(ground: Ground, contract: Contract, day: datetime) -> tuple[int, int]:
+    """From the hours as they are published. Returns rows and facts."""
+    end, name = day + _DAY, day.strftime(DAY_FORMAT)
+    with (
+        partition_lock(ground, asset_keys.rollups_hourly(contract), [day + i * HOUR for i in range(24)]),
+        partition_lock(ground, asset_keys.rollups_daily(contract), [day]) as lock,
+        ground.connect(autocommit=True) as connection,
+    ):
+        days = merged(contract, read(connection, contract, "1h", day, end), "1d")
+        lock.check()
+        table = daily_table(ground.settings.lake, contract)
+        if not days.rows.is_empty() or table.stored([name]):
+            table.replace([name], daily_rows(days.rows))
+        with connection.transaction():
+            replace(connection, contract, "1d", days, day, end)
+            lock.check()
+    return days.rows.height, int(days.rows["count"].sum())
+
+
+def _day(name: str) -> datetime:
+    return datetime.strptime(name, DAY_FORMAT).replace(tzinfo=UTC)
+
+
+def _metadata(rolled: Rolled) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"dagster/partition_row_count": rolled.buckets, "facts": rolled.facts}
+    return metadata if rolled.revision is None else {**metadata, "revision": rolled.revision}
+
+
+def _table(contract: Contract, size: str) -> Table:
+    return next(t for t in stream_tables(contract) if t.name == f"{contract.stream}_{ROLLUPS[size]}")

@@ -1,0 +1,73 @@
+"""Rollups of hours: from facts, a bounded part at a time, to the lake and to Postgres."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import polars as pl
+
+from assets import event_hours
+from assets.event_hours import Marks
+from assets.facts.lake_rows import grouped
+from assets.facts.tables import duplicates_table, facts_table
+from assets.rollups.publish import replace
+from assets.rollups.revisions import note_revisions
+from assets.rollups.roll import START, Windows, merged, minutes, source_columns
+from assets.rollups.tables import hourly_rows, hourly_table
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_key
+from streamgauge.postgres import Connection
+
+
+@dataclass(frozen=True)
+class Rolled:
+    hour: datetime
+    buckets: int
+    facts: int
+    revision: str | None = None
+    """Why a final hour's numbers changed."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some contiguous hours."""
+
+    hours: list[datetime]
+    minutes: Windows
+    hourly: Windows
+
+
+def roll(root: str, contract: Contract, hours: Sequence[datetime]) -> Iterator[Part]:
+    facts, duplicates = facts_table(root, contract), duplicates_table(root, contract)
+    keys = {hour_key(h): h for h in hours}
+    counts = {keys[k]: s.rows for k, s in facts.stored(list(keys)).items()}
+    columns = source_columns(contract)
+    for group in grouped(hours, counts):
+        names = [hour_key(h) for h in group]
+        by_minute = minutes(contract, facts.read(names, columns), duplicates.read(names, columns))
+        yield Part(group, by_minute, merged(contract, by_minute, "1h"))
+
+
+def store(root: str, contract: Contract, part: Part) -> None:
+    table = hourly_table(root, contract)
+    names = [hour_key(h) for h in part.hours]
+    rows = hourly_rows(part.minutes.rows, part.hourly.rows)
+    if not rows.is_empty() or table.stored(names):
+        table.replace(names, rows)
+
+
+def publish(
+    connection: Connection, contract: Contract, part: Part, marks: Marks, run_id: str, check: Callable[[], None]
+) -> list[Rolled]:
+    """All in one transaction: a reader sees the hours as they were, or as they are now."""
+    start, end = part.hours[0], part.hours[-1] + HOUR
+    with connection.transaction():
+        revised = note_revisions(connection, contract, part.minutes.rows, start, end, run_id)
+        replace(connection, contract, "1m", part.minutes, start, end)
+        replace(connection, contract, "1h", part.hourly, start, end)
+        event_hours.note_rolled(connection, contract, {h: marks[h] for h in part.hours})
+        check()
+    sums = part.hourly.rows.group_by(START).agg(pl.col("count").sum())
+    facts = dict(sums.rows())
+    buckets = dict(part.minutes.rows.group_by(pl.col(START).dt.truncate("1h")).len().rows())
+    return [Rolled(h, buckets.get(h, 0), facts.get(h, 0), revised.get(h)) for h in part.hours]

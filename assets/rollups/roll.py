@@ -1,0 +1,114 @@
+"""From facts to rollups by minute, hour and day. Frames in, frames out.
+
+Minutes are made from facts; every longer window is a merge of shorter ones, so its counts and sums are theirs added
+up, and its sketches theirs merged.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from streamgauge import sketches
+from streamgauge.contracts import Contract
+from streamgauge.enrich import REFERENCE
+from streamgauge.lake import MILLISECONDS
+from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, PARTITION, RollupPlan
+from streamgauge.sketched import sketched_minutes, sketched_tops
+
+START, TOP, SKETCH = "window_start", "top", "sketch"
+COUNTS = ("count", "duplicates")
+TOPS_SCHEMA = pl.Schema({START: MILLISECONDS, TOP: pl.String(), SKETCH: pl.Binary()})
+
+
+@dataclass(frozen=True)
+class Windows:
+    """`rows`: as the tables of windows have them. `tops`: `window_start`, `top` and `sketch`."""
+
+    rows: pl.DataFrame
+    tops: pl.DataFrame
+
+
+def window_schema(contract: Contract) -> pl.Schema:
+    columns: dict[str, Any] = {START: MILLISECONDS}
+    columns |= dict.fromkeys(contract.dimension_names, pl.String())
+    columns |= dict.fromkeys(COUNTS, pl.Int64())
+    columns |= {f"{d.name}_hll": pl.Binary() for d in contract.rollup.distinct}
+    for m in contract.rollup.measures:
+        columns[f"{m.name}_n"] = pl.Int64()
+        columns |= {f"{m.name}_{part}": pl.Float64() for part in ("sum", "min", "max")}
+        if m.quantiles:
+            columns[f"{m.name}_kll"] = pl.Binary()
+    return pl.Schema(columns)
+
+
+def source_columns(contract: Contract) -> list[str]:
+    """What of the facts a rollup reads."""
+    rollup = contract.rollup
+    sources = [*rollup.dimensions, *rollup.distinct, *rollup.measures, *rollup.top]
+    parts = [s.source.partition(".") for s in sources]
+    read = [tail if head == "reference" else head for head, _, tail in parts]
+    return list(dict.fromkeys((contract.event_time, *read)))
+
+
+def minutes(contract: Contract, facts: pl.DataFrame, duplicates: pl.DataFrame) -> Windows:
+    """Duplicates count in their own minute and dimensions, as the speed layer counts them."""
+    named = {c: REFERENCE + c for c in (contract.reference.columns if contract.reference else ()) if c in facts.columns}
+    judged = pl.concat((_as(facts, COUNTED), _as(duplicates, DUPLICATE))).rename(named)
+    # the plan is of one partition's events: here all are one
+    rolled = RollupPlan(contract).roll_up(judged.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)))
+    started = pl.col(MINUTE).cast(MILLISECONDS).alias(START)
+    rows = sketched_minutes(contract, rolled).with_columns(started).select(list(window_schema(contract)))
+    tops = sketched_tops(contract, rolled).select(started, TOP, SKETCH)
+    return Windows(rows, tops.sort(START, TOP))
+
+
+def _as(events: pl.DataFrame, verdict: str) -> pl.DataFrame:
+    return events.with_columns(pl.lit(v == verdict).alias(v) for v in (COUNTED, LATE, DUPLICATE))
+
+
+def merged(contract: Contract, parts: Windows, size: str) -> Windows:
+    """Windows of `size`, such as 1h or 1d, from shorter ones."""
+    start = pl.col(START).dt.truncate(size)
+    sums: list[pl.Expr] = [pl.col(c).sum() for c in COUNTS]
+    columns: list[pl.Expr] = [pl.col(c) for c in (START, *contract.dimension_names, *COUNTS)]
+    for d in contract.rollup.distinct:
+        columns.append(_sketch(f"{d.name}_hll", _merged_hll))
+        sums.append(pl.col(f"{d.name}_hll").drop_nulls())
+    for m in contract.rollup.measures:
+        sums += [pl.col(f"{m.name}_n").sum(), pl.col(f"{m.name}_sum").sum()]
+        sums += [pl.col(f"{m.name}_min").min(), pl.col(f"{m.name}_max").max()]
+        columns += [pl.col(f"{m.name}_{part}") for part in ("n", "sum", "min", "max")]
+        if m.quantiles:
+            columns.append(_sketch(f"{m.name}_kll", _merged_kll))
+            sums.append(pl.col(f"{m.name}_kll").drop_nulls())
+    keys = [START, *contract.dimension_names]
+    # in the order of time: sums of floats are then the same each time
+    ordered = parts.rows.sort(keys).with_columns(start)
+    rows = ordered.group_by(keys, maintain_order=True).agg(sums).select(columns).sort(keys)
+    tops = parts.tops.sort(START, TOP).with_columns(start).group_by(START, TOP, maintain_order=True)
+    return Windows(
+        rows.select(pl.col(n).cast(t) for n, t in window_schema(contract).items()),
+        tops.agg(SKETCH).select(START, TOP, _sketch(SKETCH, _merged_frequent)).sort(START, TOP),
+    )
+
+
+def _sketch(column: str, merge: Callable[[Iterable[bytes]], bytes]) -> pl.Expr:
+    def each(dumped: pl.Series) -> bytes | None:
+        held: list[bytes] = dumped.to_list()
+        return merge(held) if len(held) > 1 else held[0] if held else None
+
+    return pl.col(column).map_elements(each, return_dtype=pl.Binary)
+
+
+def _merged_hll(dumped: Iterable[bytes]) -> bytes:
+    return sketches.dump_hll(sketches.merge_hll(map(sketches.load_hll, dumped)))
+
+
+def _merged_kll(dumped: Iterable[bytes]) -> bytes:
+    return sketches.dump_kll(sketches.merge_kll(map(sketches.load_kll, dumped)))
+
+
+def _merged_frequent(dumped: Iterable[bytes]) -> bytes:
+    return sketches.dump_frequent(sketches.merge_frequent(map(sketches.load_frequent, dumped)))
