@@ -34,7 +34,7 @@ def chromium() -> Generator[Browser]:
 @contextmanager
 def opened(browser: Browser, url: str, **context: Any) -> Generator[Page]:
     """A page that must not complain: an error, or something that its policy forbids, fails the test."""
-    made = browser.new_context(**{"timezone_id": "Europe/Berlin", "locale": "en-GB", **context})
+    made = browser.new_context(timezone_id="Europe/Berlin", locale="en-GB", **context)
     shown = made.new_page()
     complaints: list[str] = []
     shown.on("pageerror", lambda e: complaints.append(str(e)))

@@ -25,6 +25,7 @@ export class Chart {
   #chosen = null;
   /** @type {Map<string, CanvasPattern | string>} */
   #fills = new Map();
+  #gone = new AbortController();
 
   /**
    * @param {HTMLElement} root
@@ -33,11 +34,20 @@ export class Chart {
   constructor(root, on) {
     this.root = root;
     this.on = on;
-    root.append((this.place = el("div", { class: "plot" })));
-    root.addEventListener("keydown", (event) => this.#key(event));
-    root.addEventListener("focus", () => this.#choose(this.#chosenIndex()));
-    root.addEventListener("blur", () => this.#choose(null));
-    new ResizeObserver(() => this.#plot?.setSize(this.#size())).observe(this.place);
+    root.replaceChildren((this.place = el("div", { class: "plot" })));
+    const { signal } = this.#gone;
+    root.addEventListener("keydown", (event) => this.#key(event), { signal });
+    root.addEventListener("focus", () => this.#choose(this.#chosenIndex()), { signal });
+    root.addEventListener("blur", () => this.#choose(null), { signal });
+    const resized = new ResizeObserver(() => this.#plot?.setSize(this.#size()));
+    resized.observe(this.place);
+    signal.addEventListener("abort", () => resized.disconnect());
+  }
+
+  /** Another chart takes its place. */
+  remove() {
+    this.#gone.abort();
+    this.#plot?.destroy();
   }
 
   /** @param {Slots} slots @param {{ name: string, label: string }} measure */
@@ -122,13 +132,6 @@ export class Chart {
         points: { show: false },
         drag: { x: false, y: false },
         dataIdx: (_plot, _series, _closest, x) => this.#indexAt(x),
-        bind: {
-          click: (plot) => () => {
-            const slot = this.#slots[plot.cursor.idx ?? -1];
-            if (slot) this.on.pick(slot);
-            return null;
-          },
-        },
       },
       scales: {
         x: { time: true, range: () => [this.#slots[0]?.start ?? 0, this.#slots.at(-1)?.end ?? 1] },
@@ -150,10 +153,17 @@ export class Chart {
         })),
       ],
       hooks: {
+        ready: [(plot) => plot.over.addEventListener("click", (event) => this.#click(plot, event))],
         setCursor: [(plot) => this.#look(plot)],
         draw: [(plot) => this.#outline(plot)],
       },
     };
+  }
+
+  /** @param {uPlot} plot @param {MouseEvent} event */
+  #click(plot, event) {
+    const slot = this.#slots[this.#indexAt(plot.posToVal(event.offsetX, "x"))];
+    if (slot) this.on.pick(slot);
   }
 
   /** @param {number} seconds */

@@ -25,6 +25,8 @@ const RANGES = /** @type {const} */ ({
 /** The counters that come by the live connection; others are asked for. */
 const LIVE_MEASURES = ["count", "late", "duplicates"];
 const REFRESH_MS = 10_000;
+/** Wide buckets move slowly: their chart is asked for six times in each, and once a minute at least. */
+const CHART_REFRESH_MS = 60_000;
 const TOP_LIMIT = 10;
 
 /** @typedef {{ name: string, label: string, text: string }} Measure */
@@ -64,6 +66,8 @@ export class StreamView {
   #tops = {};
   #minutes = new Buckets(60, 3600);
   #buckets = this.#minutes;
+  /** @type {WeakMap<Buckets, number>} when each was answered */
+  #chartAsked = new WeakMap();
   #asked = new AbortController();
   /** @type {Live} */
   #live;
@@ -82,9 +86,7 @@ export class StreamView {
     this.#measure = /** @type {Measure} */ (measuresOf(stream)[0]);
     setText(byId("stream-name"), capital(words(stream.stream)));
     setText(byId("stream-about"), `${stream.description} Owner: ${stream.owner}.`);
-    const place = byId("chart");
-    place.replaceChildren();
-    this.#chart = new Chart(place, { pick: (slot) => this.#explain(slot.start), look: (slot) => this.#look(slot) });
+    this.#chart = new Chart(byId("chart"), { pick: (slot) => this.#explain(slot.start), look: (slot) => this.#look(slot) });
     this.#table = makeTable("The chart's numbers, newest first", [{ name: "Start" }, { name: "Number", numeric: true }, { name: "Status" }, { name: "Where from" }]);
     byId("chart-table").replaceChildren(this.#table.frame);
     this.#checks = makeTable("Hours compared last, newest first", [
@@ -109,6 +111,7 @@ export class StreamView {
     this.#live.stop();
     this.#asked.abort();
     this.#timers.forEach(clearInterval);
+    this.#chart.remove();
     delete document.body.dataset.connection;
   }
 
@@ -319,22 +322,31 @@ export class StreamView {
     if (document.hidden) return;
     this.#asked.abort();
     this.#asked = new AbortController();
-    const asks = [this.#askChart(), this.#askDimension(), this.#askChecks()];
+    const asks = [this.#askStream(), this.#askChart(), this.#askDimension(), this.#askChecks()];
     void Promise.allSettled(asks).then((done) => {
       const failed = done.find((d) => d.status === "rejected" && d.reason instanceof ApiError);
       setText(byId("refresh-problem"), failed?.status === "rejected" ? `${failed.reason.message} ${failed.reason.hint}` : "");
     });
   }
 
+  /** What changes rarely: pauses, where the assets are. */
+  async #askStream() {
+    this.stream = await get(`/v1/streams/${this.stream.stream}`, this.#asked.signal);
+    this.#assets();
+    this.#books();
+  }
+
   async #askChart() {
-    if (this.#isLive) return;
     const buckets = this.#buckets;
     const { window, size, range } = this.#spec;
+    const every = Math.min(CHART_REFRESH_MS, (size * 1000) / 6);
+    if (this.#isLive || Date.now() - (this.#chartAsked.get(buckets) ?? 0) < every) return;
     const slots = this.#slots(this.#minutes);
     const until = Math.floor((slots.at(-1)?.start ?? Date.now() / 1000) / size) * size + size;
     const asked = query({ window, from: iso(until - range), to: iso(until), measures: this.#measure.name, limit: range / size });
     const found = await get(`/v1/streams/${this.stream.stream}/rollups?${asked}`, this.#asked.signal);
     if (buckets !== this.#buckets) return;
+    this.#chartAsked.set(buckets, Date.now());
     buckets.put(found.rows, true);
     this.#draw();
   }
