@@ -10,11 +10,12 @@ from typing import Any
 
 import dagster as dg
 
-from streamgauge.hours import HOUR, HourRange, hour_key, hour_start
+from streamgauge.hours import HOUR, HourRange, hour_key, hour_start, is_closed
 
 LOOK_BACK = timedelta(hours=72)
 """How long the daemon may be away (a weekend) and its lake hours are still made up without a backfill."""
 
+CLOSED = "closed"
 REPEAT = "*/10 * * * *"
 _PAGE = 500
 
@@ -22,13 +23,13 @@ Condition = dg.AutomationCondition[Any]
 
 
 class _ClosedHourDue(dg.AutomationCondition[dg.AssetKey]):
-    """An hour that is over, and whose latest materialization is missing or from before its end: the open hour may be
-    taken at any time, and then holds only what had come by then.
+    """An hour that is over and was never made whole: the open hour may be taken at any time, and then holds only what
+    had come by then. A materialization says by its metadata `closed` which it was.
     """
 
     @property
     def description(self) -> str:
-        return f"closed hours of the last {LOOK_BACK // HOUR} not made since they closed"
+        return f"closed hours of the last {LOOK_BACK // HOUR} not made whole"
 
     @property
     def name(self) -> str:
@@ -36,7 +37,7 @@ class _ClosedHourDue(dg.AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
         closed = _closed_hours(context.evaluation_time)
-        made = set(_made_after_end(context.asset_graph_view.instance, context.key, closed))
+        made = set(_made_whole(context.asset_graph_view.instance, context.key, closed))
         wanted = {hour_key(h) for h in closed.hours} - made
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection_with_partition_keys(wanted))
 
@@ -70,22 +71,21 @@ def _until_done(due: Condition) -> Condition:
 
 def _closed_hours(now: datetime) -> HourRange:
     last = hour_start(now) - HOUR
+    last = last if is_closed(last, now) else last - HOUR
     return HourRange(last - LOOK_BACK + HOUR, last)
 
 
-def _made_after_end(instance: dg.DagsterInstance, asset: dg.AssetKey, hours: HourRange) -> Iterator[str]:
-    keys = {hour_key(h): (h + HOUR).timestamp() for h in hours.hours}
+def _made_whole(instance: dg.DagsterInstance, asset: dg.AssetKey, hours: HourRange) -> Iterator[str]:
     wanted = dg.AssetRecordsFilter(
-        asset_key=asset,
-        asset_partitions=list(keys),
-        after_timestamp=hours.first.timestamp(),
+        asset_key=asset, asset_partitions=hours.keys, after_timestamp=hours.first.timestamp()
     )
     cursor = None
     while True:
         found = instance.fetch_materializations(wanted, limit=_PAGE, cursor=cursor)
         for record in found.records:
-            if record.partition_key is not None and record.timestamp >= keys[record.partition_key]:
-                yield record.partition_key
+            made = record.asset_materialization
+            if made and made.partition and made.metadata.get(CLOSED) == dg.MetadataValue.bool(True):
+                yield made.partition
         if not found.has_more:
             return
         cursor = found.cursor

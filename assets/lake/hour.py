@@ -2,14 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, hour_key
+from streamgauge.hours import hour_key
 from streamgauge.log_spans import Span
-
-SETTLED = timedelta(seconds=10)
-"""After an hour's end by our clock, it is over by the broker's too."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +25,6 @@ class HourSpans:
     hour: datetime
     closed: bool
     spans: Mapping[int, Span]
-
-
-def is_closed(hour: datetime, now: datetime) -> bool:
-    return now >= hour + HOUR + SETTLED
 
 
 def check_complete(

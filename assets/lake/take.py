@@ -7,10 +7,10 @@ from typing import Any
 
 import polars as pl
 
-from assets.lake.hour import Held, HourSpans, check_complete, is_closed
+from assets.lake.hour import Held, HourSpans, check_complete
 from assets.lake.rows import LakeRowsOf
 from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_key
+from streamgauge.hours import HOUR, hour_key, is_closed
 from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
 from streamgauge.log_spans import LogSpans, Span
 from streamgauge.postgres import Connection

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from streamgauge.errors import UserError
 
 HOUR = timedelta(hours=1)
+SETTLED = timedelta(seconds=10)
+"""After an hour's end by our clock, it is over by the broker's too."""
 HOUR_FORMAT = "%Y-%m-%d-%H"
 DAY_FORMAT = "%Y-%m-%d"
 
@@ -36,6 +38,10 @@ def hour_of(key: str) -> datetime:
 
 def hour_start(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def is_closed(hour: datetime, now: datetime) -> bool:
+    return now >= hour + HOUR + SETTLED
 
 
 def parse_hour(text: str) -> datetime:

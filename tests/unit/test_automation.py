@@ -8,7 +8,7 @@ import pytest
 
 from assets.automation import LOOK_BACK, daily_condition, lake_condition
 from assets.partitions import DAILY, HOURLY
-from streamgauge.hours import HOUR, hour_key, hour_start
+from streamgauge.hours import HOUR, SETTLED, hour_key, hour_start
 
 LAKE, HOURS, DAYS = (dg.AssetKey(k) for k in ("lake", "hours", "days"))
 
@@ -24,6 +24,7 @@ class Ticks:
         def make(context: dg.AssetExecutionContext) -> None:
             if self.failing:
                 raise RuntimeError("as told")
+            context.add_output_metadata({"closed": True})
 
         self._assets = [
             dg.asset(name="lake", partitions_def=HOURLY, automation_condition=lake_condition())(make),
@@ -39,9 +40,10 @@ class Ticks:
         self._cursor = found.cursor
         return {key: sorted(found.get_requested_partitions(key) - {None}) for key in (LAKE, DAYS)}  # pyright: ignore[reportArgumentType]
 
-    def made(self, asset: dg.AssetKey, *partitions: str) -> None:
+    def made(self, asset: dg.AssetKey, *partitions: str, closed: bool = True) -> None:
         for key in partitions:
-            self.instance.report_runless_asset_event(dg.AssetMaterialization(asset, partition=key))
+            event = dg.AssetMaterialization(asset, partition=key, metadata={"closed": closed})
+            self.instance.report_runless_asset_event(event)
 
     def run(self, asset: dg.AssetKey, partition: str) -> None:
         dg.materialize(
@@ -75,9 +77,16 @@ def test_after_five_hours_without_the_daemon_exactly_those_are_made_up(ticks: Ti
 
 
 def test_an_hour_taken_while_it_was_open_is_taken_again(ticks: Ticks) -> None:
-    ticks.made(LAKE, *closed(80), hour_key(OPEN))
+    ticks.made(LAKE, *closed(80))
+    ticks.made(LAKE, hour_key(OPEN), closed=False)
     assert ticks.tick(NOW)[LAKE] == []
-    assert ticks.tick(OPEN + HOUR)[LAKE] == [hour_key(OPEN)]
+    assert ticks.tick(OPEN + HOUR)[LAKE] == []
+    over = OPEN + HOUR + SETTLED
+    assert ticks.tick(over)[LAKE] == [hour_key(OPEN)]
+    ticks.made(LAKE, hour_key(OPEN), closed=False)
+    assert ticks.tick(over)[LAKE] == [hour_key(OPEN)]
+    ticks.made(LAKE, hour_key(OPEN))
+    assert ticks.tick(over)[LAKE] == []
 
 
 def test_an_hour_is_asked_for_until_it_is_made(ticks: Ticks) -> None:
