@@ -1,0 +1,184 @@
+"""Staged outages on the real servers: what a real Alertmanager, and a webhook, were told."""
+
+import time
+from collections.abc import Callable, Generator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from sensors.alerting import sensor
+from streamgauge.postgres import connect
+from streamgauge.settings import Settings
+from tests.integration.monitors import Receiver, alertmanager, fill, free_port, receiver
+from tests.integration.own_stream import block
+from tests.integration.running import Running, events
+from tests.integration.workers import wait_until_read
+
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(240)]
+
+FRESHNESS_SECONDS = 30
+"""The worker may then be silent for 15 s. It commits every 2 s for a silent stream, and Redis is told every 10 s."""
+
+
+class Sensor:
+    """The sensor `alerts` of one stream; each tick is one of a new process, so far as it remembers."""
+
+    def __init__(self, running: Running, instance: dg.DagsterInstance, **settings: Any) -> None:
+        self.settings = Settings.for_role("batch").model_copy(
+            update={"dagster_url": "http://dagster.example", "alertmanager_url": None, **settings}
+        )
+        self._running = running
+        self._instance = instance
+
+    def tick(self) -> str:
+        made = sensor.definitions(
+            [self._running.contract], partial(connect, self.settings, autocommit=True), lambda: self.settings
+        )
+        (alerts,) = list(made.sensors or ())
+        return alerts.evaluate_tick(dg.build_sensor_context(instance=self._instance)).skip_message or ""
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}; {_causes()}"
+            self.tick()
+            time.sleep(0.5)
+
+    def go_on(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.tick()
+            time.sleep(0.5)
+
+
+@pytest.fixture
+def instance() -> Generator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:  # pyright: ignore[reportUnknownMemberType]
+        yield made
+
+
+@pytest.fixture
+def stream(running: Running) -> Generator[Running]:
+    """At work, with some events read, and nothing remembered of alerts before."""
+
+    def soon(document: dict[str, Any]) -> None:
+        block(document, "time")["idleAfterSeconds"] = 1
+        next(s for s in document["slaProperties"] if s["property"] == "freshness")["value"] = FRESHNESS_SECONDS
+
+    running.edit(soon)
+    running.apply()
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute("truncate alerts, alert_messages, alert_memory, sensor_heartbeats")
+    running.send(events(running.contract, 600))
+    running.workers.start()
+    wait_until_read(running.contract)
+    yield running
+
+
+def told_by(pages: Receiver) -> Callable[[str, str], bool]:
+    return lambda status, severity: any(t[1:] == (status, severity) for t in pages.told())
+
+
+def routed(text: str, url: str) -> str:
+    """Alertmanager's configuration with a receiver behind the sensors' routes, and without its waits for others."""
+    for name in ("sensors-page", "sensors-notice"):
+        text = text.replace(f"- name: {name}\n", f"- name: {name}\n    webhook_configs: [{{ url: '{url}{name}' }}]\n")
+    return text.replace("group_wait: 5s", "group_wait: 0s").replace("group_interval: 1m", "group_interval: 1s")
+
+
+def test_a_stopped_worker_is_one_page_and_one_recovery(
+    stream: Running, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    with receiver() as told, receiver() as webhook:
+        config = fill("alertmanager.yaml", lambda text: routed(text, told.url), WEBHOOK="")
+        with alertmanager(tmp_path, config) as url:
+            alerts = Sensor(stream, instance, alertmanager_url=url, alert_webhook_url=SecretStr(webhook.url))
+            alerts.go_on(FRESHNESS_SECONDS)
+            assert told.bodies == webhook.bodies == [], "a stream at work is well"
+
+            (worker,) = stream.workers.running
+            stream.workers.kill(worker)
+            stream.send(events(stream.contract, 50, start=600))
+            been_told = told_by(told)
+            alerts.until(lambda: been_told("firing", "critical"), "the page")
+            alerts.go_on(2 * FRESHNESS_SECONDS)
+
+            stream.workers.start()
+            alerts.until(lambda: been_told("resolved", "critical"), "the recovery")
+            alerts.go_on(FRESHNESS_SECONDS)
+
+    expected = [
+        ("StreamgaugeWorkerStopped", "firing", "warning"),
+        ("StreamgaugeWorkerStopped", "firing", "critical"),
+        ("StreamgaugeWorkerStopped", "resolved", "critical"),
+        ("StreamgaugeWorkerStopped", "resolved", "warning"),
+    ]
+    assert sorted(told.told()) == sorted(expected), "one page, one notice, a recovery of each, nothing downstream"
+    assert sorted(webhook.told()) == sorted(expected)
+    page = next(b for b in webhook.bodies if b["alerts"][0]["labels"]["severity"] == "critical")["alerts"][0]
+    assert page["labels"]["owner"] == "platform"
+    assert page["annotations"]["runbook_url"].endswith("/worker-stopped.md")
+    assert "50 records wait in Kafka" in page["annotations"]["description"]
+    minutes = f"speed/{stream.contract.minutes_table}"
+    assert minutes in page["annotations"]["downstream"]
+    assert "redis/" in page["annotations"]["downstream"]
+
+
+def test_an_alert_that_nobody_takes_is_kept_and_delivered_later(
+    stream: Running, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    with receiver() as webhook:
+        away = f"http://127.0.0.1:{free_port()}"
+        webhook.away = True
+        alerts = Sensor(stream, instance, alertmanager_url=away, alert_webhook_url=SecretStr(webhook.url))
+        alerts.tick()
+        (worker,) = stream.workers.running
+        stream.workers.kill(worker)
+        alerts.until(lambda: len(_owed()) == 4, "warning and critical for both targets are owed")
+        assert {(target, error) for target, error in _owed()} == {
+            ("alertmanager", "ConnectError"),
+            ("webhook", "HTTP 503"),
+        }
+        webhook.away = False
+        alerts.until(lambda: len(_owed()) == 2, "the webhook has taken its messages")
+        assert [t[1:] for t in webhook.told()] == [("firing", "warning"), ("firing", "critical")]
+
+        with alertmanager(tmp_path, fill("alertmanager.yaml", WEBHOOK="")) as url:
+            alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
+            alerts.until(lambda: not _owed(), "Alertmanager has taken its messages")
+            assert {a["labels"]["severity"] for a in _at(url)} == {"warning", "critical"}
+
+
+def test_alertmanager_started_anew_hears_of_what_fires(
+    stream: Running, instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    (worker,) = stream.workers.running
+    alerts = Sensor(stream, instance)
+    alerts.tick()
+    stream.workers.kill(worker)
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        with alertmanager(folder, fill("alertmanager.yaml", WEBHOOK="")) as url:
+            alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
+            alerts.until(lambda url=url: len(_at(url)) == 2, f"the {name} one has both severities")
+            assert not _owed()
+
+
+def _causes() -> list[Any]:
+    with connect(Settings.for_role("reader")) as connection:
+        return connection.execute("select cause, severity, description, resolved_at from alerts").fetchall()
+
+
+def _owed() -> list[tuple[str, str | None]]:
+    with connect(Settings.for_role("reader")) as connection:
+        return connection.execute("select target, error from alert_messages where delivered_at is null").fetchall()
+
+
+def _at(url: str) -> list[dict[str, Any]]:
+    return httpx.get(f"{url}/api/v2/alerts", timeout=5).raise_for_status().json()
