@@ -14,6 +14,8 @@ import * as times from "./times.js";
 
 const KINDS = /** @type {const} */ (["final", "provisional", "open"]);
 const HEIGHT = 280;
+/** Pixels of a bar. */
+const NARROW = 8;
 
 export class Chart {
   /** @type {uPlot | null} */
@@ -121,7 +123,8 @@ export class Chart {
     const font = `12px ${getComputedStyle(document.body).fontFamily}`;
     const axis = { stroke: () => this.#colour("--ink-soft"), font, ticks: { show: false } };
     const grid = { stroke: () => this.#colour("--rule"), width: 1 };
-    const bars = /** @type {NonNullable<typeof uPlot.paths.bars>} */ (uPlot.paths.bars)({ size: [1, Infinity], align: 1, gap: 1 });
+    const makeBars = /** @type {NonNullable<typeof uPlot.paths.bars>} */ (uPlot.paths.bars);
+    const [apart, joined] = [1, 0].map((gap) => makeBars({ size: [1, Infinity], align: 1, gap }));
     return {
       ...this.#size(),
       legend: { show: false },
@@ -143,10 +146,10 @@ export class Chart {
       ],
       series: [
         {},
-        ...KINDS.map((sure) => ({
-          paths: bars,
+        ...KINDS.map((sure) => /** @type {uPlot.Series} */ ({
+          paths: (plot, ...more) => /** @type {any} */ (this.#narrow(plot) ? joined : apart)(plot, ...more),
           fill: () => /** @type {string} */ (this.#fill(sure)),
-          stroke: () => (sure === "final" ? "transparent" : this.#colour("--water")),
+          stroke: (plot) => (sure === "final" || this.#narrow(plot) ? "transparent" : this.#colour("--water")),
           width: 1,
           dash: sure === "open" ? [2, 2] : [],
           points: { show: false },
@@ -158,6 +161,11 @@ export class Chart {
         draw: [(plot) => this.#outline(plot)],
       },
     };
+  }
+
+  /** Bars too thin for an outline or a gap: the hatching needs the room. @param {uPlot} plot */
+  #narrow(plot) {
+    return plot.over.clientWidth / Math.max(1, this.#slots.length) < NARROW;
   }
 
   /** @param {uPlot} plot @param {MouseEvent} event */

@@ -18,7 +18,7 @@ let streams = [];
 let view = null;
 
 async function start() {
-  bindChoices(byId("choices"));
+  bindChoices();
   showZone();
   for (let failures = 0; ; ) {
     try {

@@ -25,8 +25,8 @@ export class OperationsView {
   #rate = makeTable("Events a second, last minute", [{ name: "Stream" }, { name: "Events/s", numeric: true }]);
 
   constructor() {
-    byId("lag").replaceChildren(this.#lag.frame);
-    byId("throughput").replaceChildren(this.#rate.frame);
+    byId("lag").replaceChildren(this.#lag.whole);
+    byId("throughput").replaceChildren(this.#rate.whole);
     void this.refresh();
   }
 

@@ -32,9 +32,9 @@ function apply() {
   document.documentElement.dataset.theme = preferences.theme;
 }
 
-/** @param {HTMLElement} root holds the radio buttons named `theme` and `zone` */
-export function bindChoices(root) {
-  for (const input of root.querySelectorAll("input[type=radio]")) {
+/** Of the radio buttons named `theme` and `zone`. */
+export function bindChoices() {
+  for (const input of document.querySelectorAll(".choices input")) {
     if (!(input instanceof HTMLInputElement) || (input.name !== "theme" && input.name !== "zone")) continue;
     const name = input.name;
     input.checked = preferences[name] === input.value;

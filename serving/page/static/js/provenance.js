@@ -95,7 +95,7 @@ function lake(hours, zone) {
     number(h.to_offset),
     String(h.version),
   ]);
-  return [el("h3", {}, "In the lake"), table.frame];
+  return [el("h3", {}, "In the lake"), table.whole];
 }
 
 /** @param {any} p @param {times.Zone} zone */

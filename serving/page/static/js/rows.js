@@ -28,13 +28,17 @@ export function keyed(parent, items, key, make, fill) {
 
 /** @typedef {{ name: string, numeric?: boolean }} Column */
 
-/** @param {string} caption @param {Column[]} columns */
-export function makeTable(caption, columns) {
+let tables = 0;
+
+/** @param {string} title @param {Column[]} columns */
+export function makeTable(title, columns) {
   const head = columns.map((c) => el("th", { scope: "col", class: c.numeric ? "numeric" : null }, c.name));
   const body = el("tbody");
-  const table = el("table", {}, el("caption", {}, caption), el("thead", {}, el("tr", {}, ...head)), body);
-  // A wide table scrolls in its own frame, which the keyboard can reach.
-  const frame = el("div", { class: "table-frame", tabindex: 0, role: "region", "aria-label": caption }, table);
+  const titleId = `table-${++tables}`;
+  const table = el("table", { "aria-labelledby": titleId }, el("thead", {}, el("tr", {}, ...head)), body);
+  // A wide table scrolls in its own frame, which the keyboard can reach; its title stays where it is.
+  const frame = el("div", { class: "table-frame", tabindex: 0, role: "region", "aria-labelledby": titleId }, table);
+  const whole = el("div", {}, el("p", { id: titleId, class: "table-title" }, title), frame);
 
   /** @template T @param {readonly T[]} items @param {(item: T) => string} key @param {(item: T) => (Node | string)[]} cells */
   const fill = (items, key, cells) =>
@@ -45,7 +49,7 @@ export function makeTable(caption, columns) {
       () => el("tr", {}, ...columns.map((c, i) => (i ? el("td", { class: c.numeric ? "numeric" : null }) : el("th", { scope: "row" })))),
       (row, item) => cells(item).forEach((cell, i) => put(/** @type {Element} */ (row.children[i]), cell)),
     );
-  return { frame, table, fill };
+  return { whole, fill };
 }
 
 /** @param {Element} place @param {Node | string} content */

@@ -88,7 +88,7 @@ export class StreamView {
     setText(byId("stream-about"), `${stream.description} Owner: ${stream.owner}.`);
     this.#chart = new Chart(byId("chart"), { pick: (slot) => this.#explain(slot.start), look: (slot) => this.#look(slot) });
     this.#table = makeTable("The chart's numbers, newest first", [{ name: "Start" }, { name: "Number", numeric: true }, { name: "Status" }, { name: "Where from" }]);
-    byId("chart-table").replaceChildren(this.#table.frame);
+    byId("chart-table").replaceChildren(this.#table.whole);
     this.#checks = makeTable("Hours compared last, newest first", [
       { name: "Hour" },
       { name: "Result" },
@@ -98,7 +98,7 @@ export class StreamView {
       { name: "Explained", numeric: true },
       { name: "Unexplained", numeric: true },
     ]);
-    byId("checks").replaceChildren(this.#checks.frame);
+    byId("checks").replaceChildren(this.#checks.whole);
     this.#choices();
     this.#live = this.#connect();
     this.#timers = [setInterval(() => this.#tick(), 1000), setInterval(() => this.#refresh(), REFRESH_MS)];
