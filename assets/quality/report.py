@@ -1,5 +1,6 @@
 """The daily data-quality report as an asset: a page beside the lake, and its gist in Dagster."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -57,7 +58,7 @@ def make_report(contract: Contract) -> dg.AssetsDefinition:
         ],
         backfill_policy=DAILY_RUNS,
     )
-    def report(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+    def report(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
         reports = Reports(ground.settings.lake)
         days = context.partition_keys
         results: list[dg.AssetCheckResult] = []
@@ -71,6 +72,6 @@ def make_report(contract: Contract) -> dg.AssetsDefinition:
             context.add_asset_metadata(metadata, asset_key=key, partition_key=day)
             # of the whole stream, so the latest says it for all; one that can't be judged is no result
             results = [] if made.books.status == "unknown" else [result_of(key, made.books)]
-        return dg.MaterializeResult(asset_key=key, check_results=results)
+        yield dg.MaterializeResult(asset_key=key, check_results=results)
 
     return report
