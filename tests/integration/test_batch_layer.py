@@ -1,0 +1,166 @@
+"""The whole batch layer through Dagster's daemon: late data, backfills at once, runs that die."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from deltalake import DeltaTable
+
+from streamgauge import asset_keys
+from streamgauge.apply.execute import apply
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_key, hour_start
+from streamgauge.postgres import connect
+from streamgauge.settings import PREFIX, Settings
+from streamgauge.stack.control import Stack
+from streaming.producer.producer import EventProducer
+from tests.integration.dagster_processes import DagsterProcesses
+from tests.integration.own_stream import OwnStream
+from tests.integration.running import events
+from tests.integration.workers import Workers, wait_for, wait_until_read
+
+EACH = 200
+LATE = 30
+PATIENCE = 300.0
+OLD = hour_start(datetime.now(UTC)) - timedelta(days=30)
+HOURS = [OLD, OLD + HOUR, OLD + 5 * HOUR]
+
+pytestmark = pytest.mark.timeout(1200)
+
+
+class Batch:
+    def __init__(self, own: OwnStream, dagster: DagsterProcesses) -> None:
+        self.own, self.contract, self.dagster = own, own.contract, dagster
+        self._sent = 0
+
+    def send(self, hour: datetime, count: int) -> None:
+        """Events in the middle of an hour."""
+        at = int((hour + HOUR / 2).timestamp() * 1000)
+        with EventProducer(Settings.for_role("producer"), self.contract) as producer:
+            assert not producer.send(events(self.contract, count, start=self._sent, at=at))
+        self._sent += count
+
+    def take(self) -> None:
+        """The records that came in this hour or the one before go to the lake."""
+        wait_until_read(self.contract)
+        now = hour_start(datetime.now(UTC))
+        assert self.backfill("lake", now - HOUR, now + HOUR).wait(PATIENCE) == 0
+
+    def backfill(self, layer: str, begin: datetime, end: datetime) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "streamgauge.cli", "backfill", layer, "--json"]
+        return subprocess.Popen(
+            [*command, "--from", hour_key(begin), "--to", hour_key(end)],
+            env={**os.environ, f"{PREFIX}CONTRACTS_DIR": str(self.own.folder)},
+            stdout=subprocess.PIPE,
+        )
+
+    def until_settled(self) -> None:
+        owed = "select 1 where exists (select from event_hours where stream = %s"
+        owed += " and least(built, rolled, reconciled) < touched)"
+        wait_for(lambda: not self.ask(owed, self.contract.stream), "nothing is owed", PATIENCE)
+
+    def facts(self, hours: Iterable[datetime]) -> list[int]:
+        """Of each hour, as its books say and as its minutes add up to."""
+        hours = list(hours)
+        books = dict(self.ask("select hour, facts from event_hours where stream = %s", self.contract.stream))
+        rolled = self.rolled(hours)
+        assert [books.get(h, 0) for h in hours] == rolled
+        return rolled
+
+    def rolled(self, hours: Iterable[datetime]) -> list[int]:
+        query = f'select coalesce(sum(count), 0)::bigint from "{self.contract.stream}_batch_minutes"'
+        query += " where window_start >= %s and window_start < %s"
+        return [self.ask(query, h, h + HOUR)[0][0] for h in hours]
+
+    def minutes(self) -> list[Any]:
+        return self.ask(f'select * from "{self.contract.stream}_batch_minutes" order by 1, 2, 3')
+
+    def ask(self, query: str, *values: Any) -> list[Any]:
+        with connect(Settings.for_role("reader")) as connection:
+            return connection.execute(query.encode(), values).fetchall()
+
+
+@pytest.fixture(scope="module")
+def batch(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Generator[Batch]:
+    """A stream whose three old hours and newest one are facts, by automation alone."""
+    own = OwnStream(tmp_path_factory.mktemp("batch"))
+    apply(own.settings(), (own.contract,))
+    with Workers([own.name], own.folder) as workers, DagsterProcesses(stack, own.folder) as dagster:
+        workers.start()
+        made = Batch(own, dagster)
+        for hour in HOURS:
+            made.send(hour, EACH)
+        made.take()
+        made.until_settled()
+        yield made
+
+
+def test_what_the_lake_brought_is_made_by_itself(batch: Batch) -> None:
+    assert batch.facts(HOURS) == [EACH] * 3
+    for path in _chain(batch.contract):
+        assert batch.dagster.made(path) == {hour_key(h): 1 for h in HOURS}, path
+    final = "select hour from final_hours where stream = %s and checked order by hour"
+    wait_for(lambda: batch.ask(final, batch.contract.stream) == [(h,) for h in HOURS], "they are final", PATIENCE)
+
+
+def test_late_data_rebuilds_exactly_its_hours(batch: Batch) -> None:
+    late = HOURS[1:]
+    before = {path: batch.dagster.made(path) for path in _chain(batch.contract)}
+    for hour in late:
+        batch.send(hour, LATE)
+    batch.take()
+    batch.until_settled()
+    assert batch.facts(HOURS) == [EACH, EACH + LATE, EACH + LATE]
+    for path in _chain(batch.contract)[:2]:
+        again = batch.dagster.made(path) - before[path]
+        assert again == {hour_key(h): 1 for h in late}, path
+    revised = "select hour from final_hours where stream = %s and revision > 1 order by hour"
+    wait_for(lambda: batch.ask(revised, batch.contract.stream) == [(h,) for h in late], "they are revised", PATIENCE)
+
+
+def test_days_follow(batch: Batch) -> None:
+    days = {h.strftime("%Y-%m-%d") for h in HOURS}
+    path = asset_keys.rollups_daily(batch.contract)
+    wait_for(lambda: batch.dagster.made(path).keys() == days, "the days are made", PATIENCE)
+    query = f'select sum(count)::bigint from "{batch.contract.stream}_batch_days"'
+    total = sum(batch.facts(HOURS))
+    wait_for(lambda: batch.ask(query) == [(total,)], "the days hold their hours", PATIENCE)
+
+
+def test_two_backfills_of_the_same_hours_at_once_change_nothing(batch: Batch) -> None:
+    before, counts = batch.minutes(), batch.facts(HOURS)
+    both = [batch.backfill("facts", OLD, OLD + 6 * HOUR) for _ in range(2)]
+    answers = [json.loads(p.communicate(timeout=PATIENCE)[0]) for p in both]
+    assert [p.returncode for p in both] == [0, 0]
+    assert [a["state"] for a in answers] == ["done", "done"]
+    assert [a["done"] for answer in answers for a in answer["assets"]] == [6] * 6
+    assert batch.minutes() == before
+    assert batch.facts(HOURS) == counts
+
+
+def test_a_killed_run_leaves_nothing_half_done_and_is_made_up(batch: Batch) -> None:
+    hours = [OLD + timedelta(days=2) + i * HOUR for i in range(24)]
+    facts = DeltaTable(f"{Settings.for_role('reader').lake}/facts/{batch.contract.stream}")
+    for hour in hours:
+        batch.send(hour, LATE)
+    batch.take()
+    facts.update_incremental()
+    before, ends = facts.version(), time.monotonic() + PATIENCE
+    while facts.version() == before:
+        assert time.monotonic() < ends, "no run begins"
+        time.sleep(0.02)
+        facts.update_incremental()
+    assert batch.dagster.kill_runs() > 0
+    assert set(batch.rolled(hours)) <= {0, LATE}
+    batch.until_settled()
+    assert batch.facts(hours) == [LATE] * 24
+
+
+def _chain(contract: Contract) -> list[asset_keys.AssetPath]:
+    return [asset_keys.facts(contract), asset_keys.rollups_hourly(contract), asset_keys.reconciliation(contract)]
