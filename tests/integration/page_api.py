@@ -37,6 +37,9 @@ class Answers:
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
     problem: str | None = None
     """What `live` tells instead of numbers."""
+    partial: list[str] = field(default_factory=list[str])
+    still: bool = False
+    """`live` has nothing new to say."""
     silent: bool = False
     """`live` says nothing at all, and doesn't end."""
     no_live: bool = False
@@ -135,7 +138,7 @@ class Answers:
             **self.moving(self.stream(name)["final_until"]),
             "minutes": [self.minute(back) for back in reversed(range(minutes))],
             "tops": self.tops(),
-            "problems": [],
+            "problems": self.partial,
         }
 
     def provenance(self, name: str, window: str, start: str) -> Json:
@@ -326,6 +329,8 @@ async def _events(answers: Answers, name: str) -> AsyncIterator[str]:
         number += 1
         if not answers.silent:
             kind, data = ("snapshot" if number == 1 else "numbers"), answers.live(name, 60 if number == 1 else 3)
+            if answers.still and number > 1:
+                kind, data = "heartbeat", {"as_of": text(datetime.now(UTC))}
             if answers.problem:
                 kind, data = "problem", {"detail": answers.problem}
             yield f"event: {kind}\nid: {number}\ndata: {json.dumps(data)}\n\n"

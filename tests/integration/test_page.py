@@ -143,7 +143,7 @@ def test_it_says_so_when_the_server_is_gone_and_comes_back(browser: Browser, ans
 
 def test_silence_is_noticed(shown: Page, answers: Answers) -> None:
     answers.silent = True
-    expect(shown.locator("#connection")).to_have_text(re.compile("^(Standing still|Disconnected)"), timeout=25_000)
+    expect(shown.locator("#connection")).to_have_text(re.compile("^Disconnected"), timeout=25_000)
     answers.silent = False
     expect(shown.locator("#connection")).to_have_text("Live", timeout=25_000)
 
@@ -158,10 +158,26 @@ def test_where_the_live_connection_is_refused_it_asks(browser: Browser, api: str
 
 
 def test_what_the_api_says_of_its_servers_is_told(shown: Page, answers: Answers) -> None:
+    line = shown.locator("#connection")
     answers.problem = "Postgres does not answer."
-    expect(shown.locator("#connection")).to_contain_text("Postgres does not answer.")
+    expect(line).to_have_text(re.compile("^Standing still. The numbers are from .+ Postgres does not answer.$"))
+    expect(shown.locator("#verdict")).to_have_text("Not known now: the numbers stand still.")
     answers.problem = None
-    expect(shown.locator("#connection")).to_have_text("Live")
+    expect(line).to_have_text("Live")
+    answers.partial.append("Redis does not answer.")
+    expect(line).to_have_text("Live, but not whole. Redis does not answer.")
+    expect(shown.locator("#verdict")).to_contain_text("Fresh")
+    answers.partial.clear()
+    expect(line).to_have_text("Live")
+
+
+def test_nothing_new_is_not_standing_still(shown: Page, answers: Answers) -> None:
+    answers.still = True
+    shown.wait_for_timeout(3000)
+    assert shown.locator("#connection").text_content() == "Live"
+    expect(shown.locator("#connection-age")).to_have_text(re.compile(r"^as of [01] s ago$"))
+    behind = float((shown.locator("#answer-fresh .value").text_content() or "").split()[0])
+    assert behind > 6.5, "4.2 s, and older by the second"
 
 
 def test_a_key_is_asked_for_once(browser: Browser, api: str, answers: Answers) -> None:

@@ -5,71 +5,84 @@ import { duration } from "./numbers.js";
 import { preferences } from "./preferences.js";
 import * as times from "./times.js";
 
-/** Numbers move at least this often while all is well. */
-const STALE_SECONDS = 15;
-
 const line = byId("connection");
 const age = byId("connection-age");
 
+/** @typedef {import("./live.js").State | "stale" | "partial"} Kind */
+
 export class Connection {
   /** @type {import("./live.js").State} */
-  state = "connecting";
-  since = Date.now();
-  /** When the numbers came, by this device's clock; how old they were then does not matter for standing still. */
-  numbersAt = 0;
-  asOf = "";
-  /** @type {{ detail: string, hint?: string } | null} */
-  problem = null;
+  #state = "connecting";
+  #since = Date.now();
   #why = "";
+  /** By this device's clock: when numbers came, and when it was known that nothing is new. */
+  #numbersAt = 0;
+  #knownAt = 0;
+  /** Why the server can't look. */
+  #problem = "";
+  /** What the server looked without. */
+  #without = "";
 
   /** @param {import("./live.js").State} state @param {number} since @param {string} why */
   set(state, since, why) {
-    this.state = state;
-    this.since = since;
+    this.#state = state;
+    this.#since = since;
     this.#why = why;
     this.show();
   }
 
   /** @param {any} numbers */
   took(numbers) {
-    if (numbers.as_of !== this.asOf) this.numbersAt = Date.now();
-    this.asOf = numbers.as_of;
-    const problems = numbers.problems ?? [];
-    this.problem = problems.length ? { detail: problems.join(" ") } : null;
+    this.#numbersAt = this.#knownAt = Date.now();
+    this.#problem = "";
+    this.#without = numbers.problems.join(" ");
     this.show();
   }
 
-  /** Seconds since the numbers moved. */
+  unchanged() {
+    if (!this.#problem) this.#knownAt = Date.now();
+    this.show();
+  }
+
+  /** @param {string} detail */
+  problem(detail) {
+    this.#problem = detail;
+    this.show();
+  }
+
+  /** Seconds since the numbers came. */
   get age() {
-    return this.numbersAt ? (Date.now() - this.numbersAt) / 1000 : 0;
+    return this.#numbersAt ? (Date.now() - this.#numbersAt) / 1000 : 0;
   }
 
-  get stands() {
-    return this.numbersAt > 0 && this.age > STALE_SECONDS;
+  /** Nobody knows whether the numbers are still so. */
+  get blind() {
+    return this.kind === "stale" || this.kind === "lost" || this.kind === "refused";
   }
 
+  /** @returns {Kind} */
   get kind() {
-    if (this.state === "lost") return "lost";
-    if (this.state === "connecting") return "connecting";
-    if (this.stands) return "stale";
-    if (this.problem) return "problem";
-    return this.state;
+    if (this.#state !== "live") return this.#state;
+    if (this.#problem) return "stale";
+    return this.#without ? "partial" : "live";
   }
 
   show() {
     const zone = preferences.zone;
-    const standing = this.numbersAt ? ` The numbers are from ${times.second(this.numbersAt, zone)}.` : "";
-    const told = this.problem ? ` ${this.problem.detail}` : "";
-    const text = {
+    const from = this.#knownAt ? ` The numbers are from ${times.second(this.#knownAt, zone)}.` : "";
+    const since = times.second(this.#since, zone);
+    const gone = navigator.onLine ? "Disconnected" : "This device is offline";
+    const texts = {
       connecting: "Connecting…",
       live: "Live",
+      partial: `Live, but not whole. ${this.#without}`,
       polling: "Asking every 5 s: the live connection does not hold.",
-      problem: `Live, but not whole.${told}`,
-      stale: `Standing still.${standing}${told}`,
-      lost: `${navigator.onLine ? "Disconnected" : "This device is offline"} since ${times.second(this.since, zone)}.${standing} Trying again. ${this.#why}`.trim(),
-    }[this.kind];
-    setText(line, text);
+      stale: `Standing still.${from} ${this.#problem}`,
+      refused: `No numbers since ${since}.${from} ${this.#why} Trying again.`,
+      lost: `${gone} since ${since}.${from} Trying again.`,
+    };
+    setText(line, texts[this.kind]);
     document.body.dataset.connection = this.kind;
-    setText(age, this.numbersAt ? `updated ${duration(Math.floor(this.age))} ago`.replace(".0 s", " s") : "");
+    setText(age, this.#knownAt ? `as of ${duration(Math.floor((Date.now() - this.#knownAt) / 1000)).replace(".0", "")} ago` : "");
   }
 }

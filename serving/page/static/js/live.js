@@ -1,6 +1,6 @@
 // The live connection: server-sent events that come back by themselves, and asking every few seconds where they can't.
 
-import { authorization, get, problemOf } from "./api.js";
+import { ApiError, authorization, get, problemOf } from "./api.js";
 import { backoffMs } from "./backoff.js";
 import { EventParser } from "./sse.js";
 
@@ -10,13 +10,16 @@ const SILENCE_MS = 15_000;
 const FAILURES_BEFORE_POLLING = 4;
 const POLL_MS = 5_000;
 
-/** @typedef {"connecting" | "live" | "polling" | "lost"} State */
+/**
+ * refused: the server answers, but gives no numbers; lost: it does not answer.
+ * @typedef {"connecting" | "live" | "polling" | "refused" | "lost"} State
+ */
 /**
  * @typedef {object} Listener
- * @property {(state: State, since: number, problem: string) => void} state
+ * @property {(state: State, since: number, why: string) => void} state
  * @property {(data: any, whole: boolean) => void} numbers
- * @property {(problem: { detail: string, hint?: string } | null) => void} problem
- * @property {() => void} heard anything at all came: the server is there
+ * @property {() => void} unchanged the server looked, and nothing is new
+ * @property {(detail: string) => void} problem the server can't look
  * @property {() => void} unauthorized
  */
 
@@ -53,16 +56,18 @@ export class Live {
 
   async #run() {
     while (!this.#stopped.signal.aborted) {
-      let problem = "";
+      /** @type {unknown} */
+      let cause;
       try {
         await this.#listen();
       } catch (error) {
-        problem = error instanceof Error && error.name !== "AbortError" ? error.message : "";
+        cause = error;
       }
       if (this.#stopped.signal.aborted) return;
       this.#failures += 1;
       if (this.#failures >= FAILURES_BEFORE_POLLING && (await this.#poll())) this.#set("polling", "");
-      else this.#set("lost", problem);
+      else if (cause instanceof ApiError) this.#set("refused", cause.message);
+      else this.#set("lost", "");
       await this.#wait(this.#state === "polling" ? POLL_MS : backoffMs(this.#failures));
     }
   }
@@ -86,7 +91,6 @@ export class Live {
         if (done) return;
         clearTimeout(timer);
         timer = setTimeout(() => attempt.abort(), SILENCE_MS);
-        this.listener.heard();
         for (const event of parser.push(value)) this.#take(event);
       }
     } finally {
@@ -103,11 +107,10 @@ export class Live {
     if (event.id) this.#lastId = event.id;
     this.#failures = 0;
     this.#set("live", "");
-    if (event.type === "problem") this.listener.problem(JSON.parse(event.data));
-    else if (event.type === "snapshot" || event.type === "numbers") {
-      this.listener.problem(null);
-      this.listener.numbers(JSON.parse(event.data), event.type === "snapshot");
-    }
+    const data = JSON.parse(event.data);
+    if (event.type === "problem") this.listener.problem(data.detail);
+    else if (event.type === "heartbeat") this.listener.unchanged();
+    else this.listener.numbers(data, event.type === "snapshot");
   }
 
   /** One answer of each kind, put together as a snapshot. */
@@ -120,8 +123,6 @@ export class Live {
       ]);
       const minutes = rollups.rows.map((/** @type {any} */ r) => ({ ...r, minute: r.window_start }));
       const tops = Object.fromEntries(top.tops.map((/** @type {any} */ t) => [t.top, t]));
-      this.listener.heard();
-      this.listener.problem(null);
       this.listener.numbers({ ...stream, minutes, tops, problems: [] }, true);
       return true;
     } catch {
@@ -129,13 +130,11 @@ export class Live {
     }
   }
 
-  /** @param {State} state @param {string} problem */
-  #set(state, problem) {
-    if (state === this.#state && state === "live") return;
-    const changed = state !== this.#state;
+  /** @param {State} state @param {string} why */
+  #set(state, why) {
+    if (state !== this.#state) this.#since = Date.now();
     this.#state = state;
-    if (changed) this.#since = Date.now();
-    this.listener.state(state, this.#since, problem);
+    this.listener.state(state, this.#since, why);
   }
 
   #since = Date.now();

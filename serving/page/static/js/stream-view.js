@@ -122,12 +122,9 @@ export class StreamView {
   #connect() {
     return new Live(this.stream.stream, this.#topWindow, {
       state: (state, since, why) => this.#connection.set(state, since, why),
-      heard: () => this.#connection.show(),
+      unchanged: () => this.#connection.unchanged(),
       unauthorized: this.unauthorized,
-      problem: (problem) => {
-        this.#connection.problem = problem;
-        this.#connection.show();
-      },
+      problem: (detail) => this.#connection.problem(detail),
       numbers: (data, whole) => this.#take(data, whole),
     });
   }
@@ -164,7 +161,6 @@ export class StreamView {
 
   #answers() {
     const zone = preferences.zone;
-    const { kind } = this.#connection;
     const fresh = verdict.fresh(this.#numbers, this.#connection.age);
     const now = Date.now();
     const complete = verdict.complete(this.#numbers, zone, now);
@@ -172,7 +168,7 @@ export class StreamView {
     answer("fresh", fresh);
     answer("complete", complete);
     answer("final", final);
-    const blind = kind === "lost" || kind === "stale";
+    const { blind } = this.#connection;
     const standing = "not known now: the numbers stand still.";
     setText(byId("verdict"), blind ? capital(standing) : verdict.headline(this.#numbers, fresh, zone, now));
     setAttribute(byId("verdict"), "data-level", blind ? "bad" : verdict.worst(fresh, complete));
