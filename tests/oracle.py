@@ -222,6 +222,20 @@ def number_of(value: Any) -> float | None:
 
 def read(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str, Any]]) -> dict[str, Any] | str:
     """The event, its time in epoch ms, or the reason why the record is a dead letter."""
+    event = decode(contract, record, schemas)
+    if isinstance(event, str):
+        return event
+    if any(not keeps(f, event[f.name]) for f in contract.fields):
+        return "contract"
+    if any(len({event[name] is None for name in rule.fields}) > 1 for rule in contract.together):
+        return "contract"
+    if event[contract.event_time] > record.ingest_ms + contract.time.futureToleranceSeconds * 1000:
+        return "future"
+    return event
+
+
+def decode(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str, Any]]) -> dict[str, Any] | str:
+    """The same before any rule is asked."""
     value = record.value
     if not value:
         return "empty"
@@ -246,12 +260,6 @@ def read(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str, 
             return "undecodable"
         if f.type == "int" and event[f.name] is not None and not -(2**31) <= event[f.name] < 2**31:
             return "undecodable"
-    if any(not keeps(f, event[f.name]) for f in contract.fields):
-        return "contract"
-    if any(len({event[name] is None for name in rule.fields}) > 1 for rule in contract.together):
-        return "contract"
-    if event[contract.event_time] > record.ingest_ms + contract.time.futureToleranceSeconds * 1000:
-        return "future"
     return event
 
 

@@ -17,6 +17,8 @@ def key_of(text: str) -> int:
 
 def keys_of(texts: pl.Series) -> pl.Series:
     """For each text its key. Each different text is hashed once."""
+    if texts.is_empty():
+        return pl.Series(texts.name, dtype=pl.Int64)
     different = texts.unique()
     keys = pl.Series([key_of(t) for t in different.to_list()], dtype=pl.Int64)
     return texts.replace_strict(different, keys, return_dtype=pl.Int64).alias(texts.name)
