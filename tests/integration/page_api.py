@@ -311,6 +311,17 @@ def make_app(answers: Answers) -> FastAPI:
     def reconciliation(stream: str) -> Json:
         return {"rows": [answers.check(stream, back) for back in range(1, 6)]}
 
+    @app.get("/v1/quality")
+    def quality(stream: str) -> Json:
+        common = {"asset": f"facts/{stream}", "at": text(answers.now), "url": "http://127.0.0.1:1/runs/r"}
+        failed = {"check": "null_rate", "status": "failed", "description": "3 % without an owner; expected at most 1 %"}
+        passed = {"check": "event_id_unique", "status": "passed", "description": "0 twice; expected 0"}
+        return {"rows": [{**common, **failed}, {**common, **passed}]}
+
+    @app.get("/v1/streams/{name}/reports")
+    def reports(name: str) -> Json:
+        return {"stream": name, "days": ["2026-11-21", "2026-11-22"]}
+
     @app.get("/v1/alerts")
     def alerts() -> Json:
         return {"available": True, "alerts": answers.alerts}

@@ -28,6 +28,13 @@ const REFRESH_MS = 10_000;
 /** Wide buckets move slowly: their chart is asked for six times in each, and once a minute at least. */
 const CHART_REFRESH_MS = 60_000;
 const TOP_LIMIT = 10;
+/** Reports linked. */
+const DAYS = 7;
+const QUALITY = /** @type {const} */ ({
+  passed: { level: "good", text: "Passed" },
+  failed: { level: "bad", text: "Failed" },
+  unknown: { level: "unknown", text: "Not known" },
+});
 
 /** @typedef {{ name: string, label: string, text: string }} Measure */
 
@@ -76,6 +83,7 @@ export class StreamView {
   #chart;
   #table;
   #checks;
+  #quality;
 
   /** @param {any} stream as /v1/streams has it @param {HTMLElement} root @param {() => void} unauthorized */
   constructor(stream, root, unauthorized) {
@@ -99,6 +107,14 @@ export class StreamView {
       { name: "Unexplained", numeric: true },
     ]);
     byId("checks").replaceChildren(this.#checks.whole);
+    this.#quality = makeTable("The newest result of each check, failed ones first", [
+      { name: "Check" },
+      { name: "Result" },
+      { name: "Asset" },
+      { name: "Found" },
+      { name: "When" },
+    ]);
+    byId("quality").replaceChildren(this.#quality.whole);
     this.#choices();
     this.#live = this.#connect();
     this.#timers = [setInterval(() => this.#tick(), 1000), setInterval(() => this.#refresh(), REFRESH_MS)];
@@ -318,7 +334,7 @@ export class StreamView {
     if (document.hidden) return;
     this.#asked.abort();
     this.#asked = new AbortController();
-    const asks = [this.#askStream(), this.#askChart(), this.#askDimension(), this.#askChecks()];
+    const asks = [this.#askStream(), this.#askChart(), this.#askDimension(), this.#askChecks(), this.#askQuality()];
     void Promise.allSettled(asks).then((done) => {
       const failed = done.find((d) => d.status === "rejected" && d.reason instanceof ApiError);
       setText(byId("refresh-problem"), failed?.status === "rejected" ? `${failed.reason.message} ${failed.reason.hint}` : "");
@@ -380,6 +396,29 @@ export class StreamView {
       number(r.explained),
       number(r.unexplained),
     ]);
+  }
+
+  async #askQuality() {
+    const name = encodeURIComponent(this.stream.stream);
+    const [{ rows }, { days }] = await Promise.all([
+      get(`/v1/quality?${query({ stream: this.stream.stream })}`, this.#asked.signal),
+      get(`/v1/streams/${name}/reports`, this.#asked.signal),
+    ]);
+    byId("quality-none").hidden = rows.length > 0;
+    byId("quality").hidden = rows.length === 0;
+    this.#quality.fill(rows, (r) => `${r.asset} ${r.check}`, (r) => {
+      const result = QUALITY[/** @type {keyof typeof QUALITY} */ (r.status)] ?? QUALITY.unknown;
+      return [
+        words(r.check),
+        el("span", { class: "level", "data-level": result.level }, result.text),
+        link(r.url, r.asset, `${r.asset} in Dagster`),
+        r.description,
+        times.moment(r.at, preferences.zone),
+      ];
+    });
+    const newest = [...days].sort().reverse().slice(0, DAYS);
+    const links = newest.map((day) => link(`/v1/streams/${name}/reports/${day}`, day, `${day}, report of the day`));
+    byId("reports").replaceChildren(...(links.length ? [el("span", {}, "Reports of days: "), ...links] : []));
   }
 
   #assets() {
