@@ -59,6 +59,20 @@ PUBLISH_FAILURES = _meter.create_counter(
     "streamgauge.publisher.failures", "{failure}", "Ticks that could not publish. Attributes: stream, target."
 )
 
+# The API
+API_SECONDS = _meter.create_histogram(
+    "streamgauge.api.request.duration",
+    "s",
+    "Time from a request to the end of its answer. Attributes: http.route, http.response.status_code.",
+    explicit_bucket_boundaries_advisory=_LATENCY,
+)
+LIVE_CLIENTS = _meter.create_up_down_counter(
+    "streamgauge.api.live.clients", "{client}", "Clients connected to live streams. Attributes: stream."
+)
+LIVE_DROPPED = _meter.create_counter(
+    "streamgauge.api.live.dropped", "{client}", "Live clients dropped because they didn't read. Attributes: stream."
+)
+
 # The producer
 SENT = _meter.create_counter("streamgauge.producer.events", "{event}", "Delivery results. Attributes: stream, result.")
 ACKNOWLEDGED = EventDelays(

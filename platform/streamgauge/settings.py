@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     dagster_url: str | None = None
     """Where people find Dagster's pages, for links."""
     api_url: str | None = None
+    prometheus_url: str | None = None
     alertmanager_url: str | None = None
     alert_webhook_url: SecretStr | None = None
     metrics_port: int | None = None

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -88,7 +88,10 @@ class Asked:
         place = [round(start.timestamp()), *last[1:]]
         return base64.urlsafe_b64encode(orjson.dumps([self.fingerprint, place])).decode().rstrip("=")
 
-    def place(self, cursor: str) -> tuple[Any, ...]:
+    def after_cursor(self, cursor: str) -> "Asked":
+        return replace(self, after=self._place(cursor))
+
+    def _place(self, cursor: str) -> tuple[Any, ...]:
         try:
             padded = cursor + "=" * (-len(cursor) % 4)
             read: Any = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))

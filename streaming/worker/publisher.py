@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException, Producer
 from redis.exceptions import RedisError
 
 from streamgauge import metrics, sketches
-from streamgauge.cache import redis_client
+from streamgauge.cache import redis_client, replace_unless_newer
 from streamgauge.contracts import Contract
 from streamgauge.kafka import DEAD_LETTER_MAX_BYTES, producer_config
 from streamgauge.postgres import connect
@@ -43,13 +43,6 @@ _REPEAT_SECONDS = 10.0
 _TTL_SECONDS = 7 * 24 * 3600
 _LETTERS = 500
 
-_REPLACE_UNLESS_NEWER = """
-local held = redis.call('get', KEYS[1])
-if held and cjson.decode(held)['version'] > tonumber(ARGV[1]) then return 0 end
-redis.call('set', KEYS[1], ARGV[2], 'EX', ARGV[3])
-return 1
-"""
-
 
 class Publisher:
     """Runs in a thread of its own; nothing it waits for holds a commit up."""
@@ -61,7 +54,7 @@ class Publisher:
         self._dirty = threading.Event()
         self._store = Store(contract, "publisher")
         self._redis = redis_client(settings)
-        self._replace = self._redis.register_script(_REPLACE_UNLESS_NEWER)
+        self._replace = replace_unless_newer(self._redis)
         # a dead letter is longer than its record by the headers that say where it came from
         producer = Producer({**producer_config(settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES})
         self._topics = Topics(contract, producer, registry)

@@ -39,6 +39,7 @@ class Credentials:
             "redis_url": "",
             "dagster_url": f"http://{LOOPBACK}:{port('dagster')}",
             "api_url": f"http://{LOOPBACK}:{port('serving')}",
+            "prometheus_url": f"http://{LOOPBACK}:{port('prometheus')}",
             "alertmanager_url": f"http://{LOOPBACK}:{port('alertmanager')}",
         }
         if role == "producer":

@@ -1,0 +1,105 @@
+"""The application: its routes, its errors, and the page."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from serving import page
+from serving.envelope import Envelope
+from serving.ground import Ground
+from serving.problems import HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Problem
+from serving.routes import batch, keys, lineage, live, operations, problems, rollups, streams, tops
+from serving.schemas import ProblemDetails
+
+_ROUTERS = (
+    streams.router,
+    rollups.router,
+    tops.router,
+    live.router,
+    lineage.router,
+    batch.router,
+    operations.router,
+    keys.router,
+    problems.router,
+)
+
+
+def create_app(ground: Ground) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        ground.open()
+        try:
+            yield
+        finally:
+            ground.close()
+
+    app = FastAPI(
+        title="Streamgauge",
+        version=version("streamgauge"),
+        summary="Numbers at once, numbers again when checked, and always which.",
+        openapi_url="/v1/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.ground = ground
+    for router in _ROUTERS:
+        app.include_router(router)
+    page.mount(app)
+    app.add_middleware(Envelope)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    _document(app)
+    return app
+
+
+def _problem(request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)
+    return problem.response(request.url.path)
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [(".".join(str(part) for part in e["loc"][1:]) or str(e["loc"][0]), e["msg"]) for e in error.errors()]
+    detail = "; ".join(f"{name}: {message}" for name, message in wrong[:5])
+    return Problem(INVALID, detail, errors=tuple(wrong[:20])).response(request.url.path)
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        problem = Problem(NOT_FOUND, f"There is no {path}.", "GET /v1/openapi.json lists what there is.")
+    elif error.status_code == 405:
+        problem = Problem(NOT_ALLOWED, f"{path} doesn't take {request.method}.", headers=error.headers)
+    else:
+        problem = Problem(HTTP, str(error.detail), headers=error.headers, status=error.status_code)
+    return problem.response(path)
+
+
+def _document(app: FastAPI) -> None:
+    """Every error has one shape, and a key is sent in one way."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = made()
+            shapes = document["components"]["schemas"]
+            for name in ("HTTPValidationError", "ValidationError"):
+                shapes.pop(name, None)
+            described = ProblemDetails.model_json_schema(ref_template="#/components/schemas/{model}")
+            shapes |= described.pop("$defs", {})
+            shapes["ProblemDetails"] = described
+            document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            document["security"] = [{"key": []}, {}]
+        assert app.openapi_schema is not None
+        return app.openapi_schema
+
+    app.openapi = openapi

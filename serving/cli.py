@@ -1,0 +1,43 @@
+"""`streamgauge api`."""
+
+import logging
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from serving.app import create_app
+from serving.config import ApiConfig
+from serving.ground import make_ground
+from serving.server import quiet, server
+from streamgauge.errors import UserError
+from streamgauge.logs import configure_logs
+from streamgauge.metrics import export_metrics
+from streamgauge.settings import Settings
+from streamgauge.state_metrics import export_state
+
+log = logging.getLogger(__name__)
+
+
+def api(
+    host: Annotated[str | None, typer.Option(help="Where to listen; by default on this machine alone.")] = None,
+    port: Annotated[int | None, typer.Option(help="By default STREAMGAUGE_API_PORT, else 8080.")] = None,
+) -> None:
+    """Serve the numbers and the live page over HTTP; Ctrl-C ends it."""
+    try:
+        given = {k: v for k, v in {"host": host, "port": port}.items() if v is not None}
+        config = ApiConfig(**given)  # pyright: ignore[reportArgumentType]
+    except ValidationError as e:
+        wrong = "; ".join(f"STREAMGAUGE_API_{str(x['loc'][0]).upper()}: {x['msg']}" for x in e.errors())
+        raise UserError(f"settings of the API are wrong: {wrong}", "see docs/api.md") from e
+    settings = Settings.for_role("api")
+    configure_logs(settings)
+    quiet()
+    export_metrics("streamgauge-api")
+    ground = make_ground(settings, config)
+    export_state(settings, ground.contracts.values())
+    running = server(create_app(ground), ground, config)
+    log.info("listening at http://%s:%d", config.host, config.port)
+    running.run()
+    if not running.started:
+        raise UserError(f"the API can't listen at {config.host}:{config.port}", "is another one running there?")

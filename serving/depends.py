@@ -1,0 +1,82 @@
+"""What routes ask for: the ground, who is calling, and a stream that he may read."""
+
+from typing import Annotated, Any, cast
+
+from fastapi import Depends, Request
+from fastapi import Path as InPath
+
+from serving.access import Caller
+from serving.ground import Ground
+from serving.keys import ADMIN, OPERATIONS
+from serving.problems import NOT_FOUND, Problem
+from streamgauge.contracts import Contract
+
+
+def _ground(request: Request) -> Ground:
+    return cast(Ground, request.app.state.ground)
+
+
+GroundDep = Annotated[Ground, Depends(_ground)]
+
+
+async def _caller(request: Request, ground: GroundDep) -> Caller:
+    return await ground.access.caller(request)
+
+
+CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+def find_stream(ground: Ground, caller: Caller, stream: str) -> Contract:
+    contract = ground.contracts.get(stream)
+    if contract is None:
+        known = ", ".join(s for s in ground.contracts if caller.may_read(s))
+        raise Problem(NOT_FOUND, f"There is no stream {stream!r}.", f"The streams are {known}.")
+    caller.require_read(stream)
+    return contract
+
+
+async def _stream(
+    ground: GroundDep, caller: CallerDep, stream: Annotated[str, InPath(description="Such as user_events.")]
+) -> Contract:
+    return find_stream(ground, caller, stream)
+
+
+StreamDep = Annotated[Contract, Depends(_stream)]
+
+
+def readable(ground: Ground, caller: Caller, stream: str | None) -> tuple[Contract, ...]:
+    """The stream asked for, or all that the caller may read."""
+    if stream is not None:
+        return (find_stream(ground, caller, stream),)
+    return tuple(c for c in ground.contracts.values() if caller.may_read(c.stream))
+
+
+async def operator(caller: CallerDep) -> Caller:
+    caller.require(OPERATIONS)
+    return caller
+
+
+async def administrator(caller: CallerDep) -> Caller:
+    caller.require(ADMIN)
+    return caller
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI document: the errors that a route may answer with, besides those that all may."""
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/ProblemDetails"}}}
+    every = (401, 403, 422, 429, 500, 503, *statuses)
+    return {status: {"description": _WORDS[status], "content": content} for status in sorted(set(every))}
+
+
+_WORDS = {
+    400: "The request can't be answered.",
+    401: "A valid API key is needed.",
+    403: "The API key lacks the scope.",
+    404: "There is nothing of that name.",
+    406: "No such format.",
+    409: "It is not in a state for that.",
+    422: "A parameter is wrong, or the answer would be too large or too slow.",
+    429: "Too many requests.",
+    500: "The API made a mistake.",
+    503: "A server that is needed is away, or all places are taken.",
+}

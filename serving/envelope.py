@@ -1,0 +1,101 @@
+"""What every answer has, whoever made it: ids, security headers, a log line, a metric; and an answer to mistakes."""
+
+import logging
+import re
+import secrets
+import time
+from typing import Any
+
+from opentelemetry import trace
+from opentelemetry.trace import SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.context import Context, enter
+from serving.problems import INTERNAL, Problem
+from streamgauge import metrics
+
+log = logging.getLogger(__name__)
+_tracer = trace.get_tracer("streamgauge.api")
+_propagator = TraceContextTextMapPropagator()
+
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:;"
+    " connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+class Envelope:
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        parent = _propagator.extract({"traceparent": headers.get("traceparent", "")})
+        with _tracer.start_as_current_span(f"{scope['method']}", parent, SpanKind.SERVER) as span:
+            known = span.get_span_context()
+            trace_id = f"{known.trace_id:032x}" if known.is_valid else secrets.token_hex(16)
+            given = headers.get("x-request-id", "")
+            here = Context(given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8), trace_id)
+            enter(here)
+            await _Exchange(self._app, scope, here, span).run(receive, send)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, app: ASGIApp, scope: Scope, here: Context, span: trace.Span) -> None:
+        self._app = app
+        self._scope = scope
+        self._here = here
+        self._span = span
+        self._status: int | None = None
+        self._since = time.perf_counter()
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        async def enveloped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                self._started(message)
+            await send(message)
+
+        try:
+            await self._app(self._scope, receive, enveloped)
+        except Exception:
+            log.exception("%s %s failed", self._scope["method"], self._scope["path"])
+            if self._status is not None:
+                raise
+            problem = Problem(INTERNAL, "The API failed in a way that nobody had thought of.")
+            await problem.response(self._scope["path"])(self._scope, receive, enveloped)
+        finally:
+            self._done()
+
+    def _started(self, message: Message) -> None:
+        self._status = int(message["status"])
+        headers = MutableHeaders(scope=message)
+        headers["X-Request-Id"] = self._here.request_id
+        headers["X-Trace-Id"] = self._here.trace_id
+        for name, value in SECURITY.items():
+            headers.setdefault(name, value)
+
+    def _done(self) -> None:
+        seconds = time.perf_counter() - self._since
+        route = getattr(self._scope.get("route"), "path", None) or "other"
+        status = self._status or 499
+        attributes: dict[str, Any] = {"http.route": route, "http.response.status_code": status}
+        metrics.API_SECONDS.record(seconds, attributes)
+        self._span.update_name(f"{self._scope['method']} {route}")
+        self._span.set_attributes({**attributes, "request.id": self._here.request_id})
+        level = logging.WARNING if status >= 500 else logging.INFO
+        log.log(level, "%s %s %d %.0f ms", self._scope["method"], self._scope["path"], status, seconds * 1000)

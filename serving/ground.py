@@ -1,0 +1,70 @@
+"""What the routes stand on: made once, opened when the server starts and closed when it stops."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from redis import Redis
+
+from serving.access import Access
+from serving.config import ApiConfig
+from serving.database import Database
+from serving.live import Channel, Hub
+from serving.numbers import Reader
+from serving.personal import Pseudonyms
+from serving.tops import Tops
+from serving.watch import Watch
+from streamgauge.cache import redis_client
+from streamgauge.contracts import Contract, load_contracts
+from streamgauge.settings import Settings
+
+
+@dataclass(frozen=True)
+class Ground:
+    settings: Settings
+    config: ApiConfig
+    contracts: Mapping[str, Contract]
+    database: Database
+    redis: Redis
+    access: Access
+    watch: Watch
+    tops: Tops
+    pseudonyms: Pseudonyms
+    hub: Hub
+
+    def open(self) -> None:
+        self.database.open()
+        self.watch.start()
+        self.hub.start()
+
+    def close(self) -> None:
+        self.hub.close()
+        self.watch.stop()
+        self.database.close()
+        self.redis.close()
+
+
+def make_ground(settings: Settings, config: ApiConfig) -> Ground:
+    contracts = {c.stream: c for c in load_contracts(settings.contracts_dir)}
+    database = Database(settings, config)
+    redis = redis_client(settings)
+    watch = Watch(settings, contracts, database, redis)
+    tops = Tops(redis, database)
+    pseudonyms = Pseudonyms(database)
+    channels = {c.stream: Channel(c, Reader(c, database, watch, tops, pseudonyms).read) for c in contracts.values()}
+    return Ground(
+        settings=settings,
+        config=config,
+        contracts=contracts,
+        database=database,
+        redis=redis,
+        access=Access(config, database),
+        watch=watch,
+        tops=tops,
+        pseudonyms=pseudonyms,
+        hub=Hub(channels, config.live_clients, _now),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

@@ -1,0 +1,136 @@
+"""The numbers of a stream as its live clients see them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import sql
+
+from serving.database import Database
+from serving.moment import Moment, read_moment
+from serving.personal import Pseudonyms, is_personal, shown
+from serving.rollups.layers import Layers, read_layers
+from serving.rollups.plan import layers_of
+from serving.tops import Tops
+from serving.watch import Watch
+from streamgauge.contracts import Contract
+from streamgauge.postgres import Connection
+from streamgauge.rollups import MINUTE, latest_minute
+from streamgauge.tops import TopAnswer
+
+MINUTES = 60
+ITEMS = 10
+_WINDOWS = ("1m", "5m", "1h")
+
+
+class Reader:
+    def __init__(
+        self,
+        contract: Contract,
+        database: Database,
+        watch: Watch,
+        tops: Tops,
+        pseudonyms: Pseudonyms,
+    ) -> None:
+        self._contract = contract
+        self._database = database
+        self._watch = watch
+        self._tops = tops
+        self._pseudonyms = pseudonyms
+
+    def read(self) -> dict[str, Any]:
+        contract = self._contract
+        with self._database.snapshot() as connection:
+            moment = read_moment(connection, contract)
+            minutes = self._minutes(connection, moment)
+        ends = self._watch.ends(contract)
+        problems = ["Redis is away: top-N come from Postgres"] if self._tops.redis_away else []
+        problems += [f"paused: {p}" for p in moment.pauses]
+        if ends is None:
+            problems.append("Kafka doesn't answer: how much is still to be counted is not known")
+        return {
+            "stream": contract.stream,
+            **standing(moment, ends),
+            "minutes": minutes,
+            "tops": {
+                w: {
+                    a.top: shown_top(contract, a, ITEMS, False, self._pseudonyms.of)
+                    for a in self._tops.latest(contract, w)
+                }
+                for w in _WINDOWS
+            },
+            "problems": problems,
+        }
+
+    def _minutes(self, connection: Connection, moment: Moment) -> dict[datetime, dict[str, Any]]:
+        """Of the last hour that has any."""
+        newest = latest_minute(connection, self._contract)
+        if newest is None:
+            return {}
+        start, end = newest - (MINUTES - 1) * MINUTE, newest + MINUTE
+        layers = read_layers(connection, self._contract, start, end, moment.watermark)
+        found: dict[datetime, dict[str, Any]] = {}
+        for minute, count, late, duplicates in self._sums(connection, start, end, layers):
+            standing = layers.standing(minute, minute + MINUTE)
+            complete = moment.complete_until is not None and minute + MINUTE <= moment.complete_until
+            found[minute] = {
+                "minute": minute,
+                "window_end": minute + MINUTE,
+                "count": count,
+                "late": late,
+                "duplicates": duplicates,
+                "status": standing.status,
+                "revision": standing.revision,
+                "complete": complete or standing.final_share == 1,
+            }
+        return dict(sorted(found.items()))
+
+    def _sums(
+        self, connection: Connection, start: datetime, end: datetime, layers: Layers
+    ) -> list[tuple[datetime, int, int, int]]:
+        rows: list[tuple[datetime, int, int, int]] = []
+        for layer in layers_of(self._contract, start, end, layers.final, hourly=False):
+            time = sql.Identifier(layer.time)
+            query = sql.SQL(
+                "SELECT {time}, sum(count)::bigint, {late}, sum(duplicates)::bigint FROM {table}"
+                " WHERE {time} >= %s AND {time} < %s GROUP BY 1"
+            ).format(
+                time=time,
+                late=sql.SQL("0::bigint" if layer.final else "sum(late)::bigint"),
+                table=sql.Identifier(layer.table),
+            )
+            rows += connection.execute(query, (layer.start, layer.end)).fetchall()
+        return rows
+
+
+def standing(moment: Moment, ends: Any) -> dict[str, Any]:
+    return {
+        "as_of": moment.as_of,
+        "watermark": moment.watermark,
+        "freshness_seconds": moment.freshness_seconds,
+        "completeness": moment.completeness(ends),
+        "final_until": moment.final_until,
+        "accounts": moment.books(ends),
+    }
+
+
+def shown_top(
+    contract: Contract, answer: TopAnswer, limit: int, sees_personal: bool, pseudonym: Callable[[str], str]
+) -> dict[str, Any]:
+    top = next(t for t in contract.rollup.top if t.name == answer.top)
+    show = shown(contract, top, sees_personal, pseudonym)
+    return {
+        "top": answer.top,
+        "window": answer.window,
+        "start": answer.start.astimezone(UTC),
+        "end": answer.end.astimezone(UTC),
+        "watermark": answer.watermark,
+        "status": answer.status,
+        "source": answer.source,
+        "items": [
+            {"key": show(i.key), "count": i.count, "lower": i.lower, "upper": i.upper} for i in answer.items[:limit]
+        ],
+        "error": answer.error,
+        "exact": answer.exact,
+        "masked": is_personal(contract, top) and not sees_personal,
+    }

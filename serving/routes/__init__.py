@@ -1,0 +1,1 @@
+"""The API's paths, a module for each thing asked about."""

@@ -1,0 +1,183 @@
+"""What the batch layer found: quality, its reports, and reconciliation."""
+
+import base64
+import hashlib
+import re
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from serving.depends import CallerDep, GroundDep, StreamDep, problems, readable
+from serving.envelope import SECURITY
+from serving.formats import etag, json_answer, not_modified, respond
+from serving.links import run_url
+from serving.problems import NOT_FOUND, Problem
+from serving.rollups.asked import moment
+from serving.routes.rollups import From, To
+from serving.schemas import Anything, Days, Listed
+from streamgauge.hours import hour_start
+from streamgauge.postgres import Connection
+from streamgauge.reports import Reports
+
+router = APIRouter(tags=["quality"])
+
+StreamName = Annotated[str | None, Query(max_length=63, description="By default all that the caller may read.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+Status = Literal["passed", "failed", "unknown"]
+
+
+@router.get(
+    "/v1/quality",
+    summary="The newest result of each quality check",
+    responses={200: {"model": Listed}, **problems(404)},
+)
+def quality(
+    request: Request,
+    ground: GroundDep,
+    caller: CallerDep,
+    stream: StreamName = None,
+    status: Annotated[Status | None, Query(description="Of these results only.")] = None,
+    limit: Limit = 200,
+) -> Response:
+    streams = [c.stream for c in readable(ground, caller, stream)]
+    with ground.database.snapshot() as connection:
+        rows = _rows(
+            connection,
+            'SELECT * FROM (SELECT DISTINCT ON (stream, asset, check_name) stream, asset, check_name AS "check",'
+            " partition, at, status, status = 'passed' AS passed, severity, observed, expected, failing, denominator,"
+            " samples, details, run_id FROM check_results WHERE stream = ANY(%(streams)s)"
+            " ORDER BY stream, asset, check_name, partition DESC, at DESC) AS latest"
+            " WHERE %(status)s::text IS NULL OR status = %(status)s"
+            ' ORDER BY status, stream, asset, "check" LIMIT %(limit)s',
+            {"streams": streams, "status": status, "limit": limit},
+        )
+    for row in rows:
+        row["description"] = f"{row['observed']}; expected {row['expected']}"
+        row["url"] = run_url(ground.settings, row["run_id"])
+    return json_answer(request, {"rows": rows})
+
+
+@router.get(
+    "/v1/streams/{stream}/reports",
+    summary="The days that have a data-quality report",
+    responses={200: {"model": Days}, **problems(404)},
+)
+def reports(request: Request, ground: GroundDep, contract: StreamDep) -> Response:
+    days = Reports(ground.settings.lake).days(contract.stream)
+    return json_answer(request, {"stream": contract.stream, "days": days})
+
+
+@router.get(
+    "/v1/streams/{stream}/reports/{day}",
+    summary="The data-quality report of a day, a page to read",
+    response_class=Response,
+    responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problems(404)},
+)
+def report(
+    request: Request, ground: GroundDep, contract: StreamDep, day: Annotated[date, Path(description="Of UTC.")]
+) -> Response:
+    page = Reports(ground.settings.lake).read(contract.stream, day.isoformat())
+    if page is None:
+        raise Problem(
+            NOT_FOUND,
+            f"{contract.stream} has no report of {day}.",
+            f"GET /v1/streams/{contract.stream}/reports lists the days that have one.",
+        )
+    content = page.encode()
+    tag = etag(content)
+    own = {"Content-Security-Policy": _policy(page)}
+    return not_modified(request, tag) or respond(request, content, "text/html; charset=utf-8", tag=tag, headers=own)
+
+
+def _policy(page: str) -> str:
+    """The page brings its style along: just that one is let through, named by its hash."""
+    styles = re.findall(r"<style[^>]*>(.*?)</style>", page, re.DOTALL)
+    hashes = [f"'sha256-{base64.b64encode(hashlib.sha256(s.encode()).digest()).decode()}'" for s in styles]
+    return SECURITY["Content-Security-Policy"].replace(
+        "style-src 'self'", f"style-src 'self' {' '.join(hashes)}".strip()
+    )
+
+
+_RECONCILIATIONS = """SELECT r.*, f.revision, f.checked, f.revised_at, v.reason,
+ CASE WHEN f.revision IS NULL THEN 'provisional' ELSE 'final' END AS status
+ FROM (SELECT DISTINCT ON (stream, hour) * FROM reconciliations WHERE stream = ANY(%(streams)s)
+  AND (%(from)s::timestamptz IS NULL OR hour >= %(from)s) AND (%(to)s::timestamptz IS NULL OR hour < %(to)s)
+  ORDER BY stream, hour DESC, at DESC) AS r
+ LEFT JOIN final_hours f USING (stream, hour)
+ LEFT JOIN hour_revisions v ON v.stream = r.stream AND v.hour = r.hour AND v.revision = f.revision"""
+
+
+@router.get(
+    "/v1/reconciliation",
+    summary="The newest comparison of each hour, the newest hours first",
+    responses={200: {"model": Listed}, **problems(404)},
+)
+def reconciliation(
+    request: Request,
+    ground: GroundDep,
+    caller: CallerDep,
+    stream: StreamName = None,
+    begin: From = None,
+    to: To = None,
+    limit: Limit = 48,
+) -> Response:
+    values = {
+        "streams": [c.stream for c in readable(ground, caller, stream)],
+        "from": moment("from", begin),
+        "to": moment("to", to),
+        "limit": limit,
+    }
+    with ground.database.snapshot() as connection:
+        rows = _rows(connection, f"{_RECONCILIATIONS} ORDER BY r.hour DESC, r.stream LIMIT %(limit)s", values)
+    for row in rows:
+        row["url"] = run_url(ground.settings, row["run_id"])
+    return json_answer(request, {"rows": rows})
+
+
+@router.get(
+    "/v1/reconciliation/{stream}/{hour}",
+    summary="An hour's comparisons, differences and revisions",
+    responses={200: {"model": Anything}, **problems(404)},
+)
+def reconciled_hour(
+    request: Request,
+    ground: GroundDep,
+    contract: StreamDep,
+    hour: Annotated[str, Path(max_length=64, description="Any time in it, ISO 8601.")],
+) -> Response:
+    asked = moment("hour", hour)
+    assert asked is not None
+    at = hour_start(asked)
+    with ground.database.snapshot() as connection:
+        body = hour_details(connection, contract.stream, [at])
+    if not body["comparisons"]:
+        raise Problem(
+            NOT_FOUND,
+            f"The hour {at.isoformat()} of {contract.stream} was never compared.",
+            f"GET /v1/reconciliation?stream={contract.stream} lists those that were.",
+        )
+    return json_answer(request, {"stream": contract.stream, "hour": at, **body})
+
+
+def hour_details(connection: Connection, stream: str, hours: list[Any]) -> dict[str, list[dict[str, Any]]]:
+    values = {"stream": stream, "hours": hours}
+    of_hours = " WHERE stream = %(stream)s AND hour = ANY(%(hours)s)"
+    return {
+        "comparisons": _rows(connection, f"SELECT * FROM reconciliations{of_hours} ORDER BY at DESC LIMIT 100", values),
+        "differences": _rows(
+            connection,
+            f"SELECT * FROM reconciliation_differences{of_hours} ORDER BY explained, minute, measure LIMIT 500",
+            values,
+        ),
+        "revisions": _rows(
+            connection, f"SELECT * FROM hour_revisions{of_hours} ORDER BY hour, revision DESC LIMIT 500", values
+        ),
+    }
+
+
+def _rows(connection: Connection, query: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(sql.SQL(query), values).fetchall()  # pyright: ignore[reportArgumentType]

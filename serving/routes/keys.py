@@ -1,0 +1,76 @@
+"""API keys, for administrators."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from serving import keys
+from serving.depends import GroundDep, administrator, problems
+from serving.formats import json_answer, json_bytes
+from serving.keys import StoredKey
+from serving.problems import INVALID, NOT_FOUND, Problem
+from serving.schemas import ApiKey, ApiKeys, NewApiKey
+from streamgauge.errors import UserError
+
+router = APIRouter(prefix="/v1/api-keys", tags=["administration"], dependencies=[Depends(administrator)])
+
+
+class KeyWanted(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$", description="Who or what uses it.")
+    scopes: list[str] = Field(
+        min_length=1, max_length=100, description="read:STREAM, read:*, operations, personal, admin."
+    )
+    days: int | None = Field(default=None, ge=1, le=3650, description="How long it is valid; by default for ever.")
+
+
+@router.get("", summary="All keys, without their secrets", responses={200: {"model": ApiKeys}, **problems()})
+def listed(request: Request, ground: GroundDep) -> Response:
+    with ground.database.snapshot() as connection:
+        found = keys.listed(connection)
+    return json_answer(request, {"keys": [_shown(k) for k in found]}, cache="no-store")
+
+
+@router.post(
+    "",
+    summary="Make a key",
+    status_code=201,
+    responses={201: {"model": NewApiKey}, **problems()},
+    response_class=Response,
+)
+def created(ground: GroundDep, wanted: KeyWanted) -> Response:
+    try:
+        scopes = keys.checked_scopes(wanted.scopes, ground.contracts)
+    except UserError as e:
+        raise Problem(INVALID, f"{e.what}.", f"{e.hint}.", parameter="scopes") from e
+    lifetime = None if wanted.days is None else timedelta(days=wanted.days)
+    with ground.database.change() as connection:
+        key, stored = keys.create(connection, wanted.name, scopes, lifetime)
+    body = json_bytes({"key": key, **_shown(stored)})
+    return Response(body, 201, {"Cache-Control": "no-store"}, "application/json")
+
+
+@router.delete(
+    "/{key_id}", summary="Revoke a key", responses={200: {"model": ApiKey}, **problems(404)}, response_class=Response
+)
+def revoked(request: Request, ground: GroundDep, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]) -> Response:
+    with ground.database.change() as connection:
+        done = keys.revoke(connection, key_id)
+        found = [k for k in keys.listed(connection) if k.id == key_id]
+    if not done:
+        raise Problem(NOT_FOUND, f"There is no valid key {key_id}.", "GET /v1/api-keys lists them.")
+    return json_answer(request, _shown(found[0]), cache="no-store")
+
+
+def _shown(key: StoredKey) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": key.scopes,
+        "created_at": key.created_at,
+        "expires_at": key.expires_at,
+        "revoked_at": key.revoked_at,
+    }

@@ -1,0 +1,196 @@
+"""Where a number comes from, and what became of an event."""
+
+from datetime import datetime
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from psycopg import sql
+from psycopg.rows import dict_row
+
+from serving.depends import CallerDep, GroundDep, StreamDep, problems, readable
+from serving.formats import json_answer
+from serving.links import DESCRIBED, UPSTREAM, asset_url, run_url
+from serving.moment import Moment, read_moment
+from serving.problems import AWAY, INVALID, NOT_FOUND, Problem
+from serving.rollups.asked import Asked, aligned, filters_of, moment, wanted_measures, window_of
+from serving.rollups.layers import FINAL, Standing, read_layers
+from serving.rollups.plan import Layer, layers_of, where_of
+from serving.rollups.read import read
+from serving.routes.batch import hour_details
+from serving.routes.rollups import WindowName, Words
+from serving.schemas import Anything, Traces
+from streamgauge.errors import UserError
+from streamgauge.hours import HOUR, hour_start
+from streamgauge.postgres import Connection
+
+router = APIRouter(tags=["lineage"])
+
+GROUP, NAME = "streamgauge.lineage", "event"
+
+
+@cache
+def _tracer() -> Any:
+    """What follows an event through the layers is another package's, which this one may not import."""
+    found = entry_points(group=GROUP, name=NAME)
+    return next(iter(found)).load() if found else None
+
+
+@router.get(
+    "/v1/lineage/{event_id}",
+    summary="What became of an event, layer by layer",
+    responses={200: {"model": Traces}, **problems(404)},
+)
+def lineage(
+    request: Request,
+    ground: GroundDep,
+    caller: CallerDep,
+    event_id: Annotated[str, Path(min_length=1, max_length=200)],
+    stream: Annotated[str | None, Query(max_length=63, description="Where to look; else everywhere.")] = None,
+) -> Response:
+    contracts = readable(ground, caller, stream)
+    trace = _tracer()
+    if trace is None:
+        raise Problem(AWAY, "Lineage is not installed here.", headers={"Retry-After": "3600"})
+    try:
+        found = trace(ground.settings, contracts, event_id, stream)
+    except UserError as e:
+        raise Problem(NOT_FOUND, e.what, e.hint or None) from e
+    if not found:
+        raise Problem(
+            NOT_FOUND,
+            f"No event {event_id!r} in {', '.join(c.stream for c in contracts)}.",
+            "Check the id; an event is found once its hour is in the lake, and in the log as long as that is kept.",
+        )
+    return json_answer(request, {"event_id": event_id, "traces": found}, cache="no-store")
+
+
+@router.get(
+    "/v1/streams/{stream}/provenance",
+    summary="Where does this number come from?",
+    responses={200: {"model": Anything}, **problems(404)},
+)
+def provenance(
+    request: Request,
+    ground: GroundDep,
+    contract: StreamDep,
+    start: Annotated[str, Query(max_length=64, description="Where the window starts.")],
+    window: WindowName = "1m",
+    where: Words = None,
+) -> Response:
+    length = window_of(window, None)
+    begin = moment("start", start)
+    assert begin is not None
+    if aligned(begin, length.hop) != begin:
+        raise Problem(INVALID, f"No window of {window} starts at {begin.isoformat()}.", parameter="start")
+    end = begin + length.size
+    asked = Asked(
+        contract=contract,
+        window=length,
+        window_name=window,
+        hop_name=window,
+        start=begin,
+        end=end,
+        group_by=(),
+        where=filters_of(contract, where),
+        measures=wanted_measures(contract, ["count", "late", "duplicates"]),
+        fill="zero",
+        limit=None,
+        after=None,
+    )
+    with ground.database.snapshot() as connection:
+        at = read_moment(connection, contract)
+        layers = read_layers(connection, contract, begin, end, at.watermark)
+        answer = read(connection, asked, at, layers)
+        row = dict(zip(answer.columns, answer.rows[0], strict=True))
+        tables = layers_of(contract, begin, end, layers.final, hourly=length.hop % HOUR == HOUR * 0)
+        hours = [hour_start(begin) + i * HOUR for i in range(max(1, length.size // HOUR))]
+        sources = [_source(connection, asked, layer) for layer in tables]
+        details = hour_details(connection, contract.stream, hours)
+        lake = _lake(connection, contract.stream, hours)
+    standing = layers.standing(begin, end)
+    for source in sources:
+        source["url"] = asset_url(ground.settings, tuple(source["asset"].split("/", 1)))
+        source["run_url"] = run_url(ground.settings, source.get("run_id"))
+    upstream = UPSTREAM["final" if standing.final_share else "provisional"]
+    return json_answer(
+        request,
+        {
+            "stream": contract.stream,
+            "window": window,
+            "start": begin,
+            "end": end,
+            "as_of": at.as_of,
+            "reason": _reason(standing, row["complete"], at, end),
+            **{k: row[k] for k in ("count", "late", "duplicates", "status", "revision", "final_share", "complete")},
+            "sources": sources,
+            "lake": lake,
+            "revisions": details["revisions"],
+            "reconciliation": next(iter(details["comparisons"]), None),
+            "differences": details["differences"],
+            "upstream": [
+                {
+                    "asset": "/".join(key(contract)),
+                    "description": DESCRIBED[key],
+                    "url": asset_url(ground.settings, key(contract)),
+                }
+                for key in upstream
+            ],
+        },
+    )
+
+
+def _reason(standing: Standing, complete: bool, at: Moment, end: datetime) -> str:
+    if standing.status == FINAL:
+        if standing.revision and standing.revision > 1:
+            return f"Final, revision {standing.revision}: rebuilt from the lake after late events, and compared again."
+        return "Final: rebuilt from the lake and compared with what the stream worker had counted."
+    mixed = f" {standing.final_share:.0%} of the window is final already." if standing.final_share else ""
+    if complete:
+        return f"Provisional: complete, and not yet rebuilt from the lake and compared.{mixed}"
+    waits = (
+        "no event has come yet" if at.watermark is None else f"the watermark is at {at.watermark:%Y-%m-%d %H:%M:%S}Z"
+    )
+    return f"Provisional: events for the time up to {end:%H:%M}Z may still come, {waits}.{mixed}"
+
+
+def _source(connection: Connection, asked: Asked, layer: Layer) -> dict[str, Any]:
+    contract = asked.contract
+    if layer.final:
+        built = connection.execute(
+            "SELECT run_id, built_at FROM event_hours WHERE stream = %s AND hour >= %s AND hour < %s"
+            " ORDER BY built_at DESC NULLS LAST LIMIT 1",
+            (contract.stream, hour_start(layer.start), layer.end),
+        ).fetchone()
+        return {
+            "layer": "batch",
+            "relation": layer.table,
+            "asset": f"rollups/{contract.stream}_hourly",
+            "partitions": [],
+            "run_id": built[0] if built else None,
+            "written_at": built[1] if built else None,
+        }
+    query = sql.SQL(
+        "SELECT partition, max(upto) AS upto, sum(count)::bigint AS count FROM {} WHERE {} GROUP BY 1 ORDER BY 1"
+    )
+    with connection.cursor(row_factory=dict_row) as cursor:
+        partitions = cursor.execute(query.format(sql.Identifier(layer.table), where_of(asked, layer))).fetchall()
+    return {
+        "layer": "speed",
+        "relation": layer.table,
+        "asset": f"speed/{contract.minutes_table}",
+        "partitions": partitions,
+        "run_id": None,
+        "written_at": None,
+    }
+
+
+def _lake(connection: Connection, stream: str, hours: list[datetime]) -> list[dict[str, Any]]:
+    """The hours of the lake by ingest time: events of an hour come in it or, late, after it."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(
+            "SELECT hour, partition, from_offset, to_offset, rows, closed, version, run_id, written_at FROM lake_hours"
+            " WHERE stream = %s AND hour = ANY(%s) ORDER BY hour, partition",
+            (stream, hours),
+        ).fetchall()

@@ -1,0 +1,193 @@
+"""How the platform is doing: parts, lag, throughput, error budgets, alerts; health and metrics for machines."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg.rows import dict_row
+
+from serving.depends import CallerDep, GroundDep, operator, problems
+from serving.formats import json_answer, json_bytes
+from serving.ground import Ground
+from serving.problems import Problem
+from serving.schemas import Alerts, Alive, Health, Operations
+
+router = APIRouter(tags=["operations"])
+_WATCHDOG = "Watchdog"
+_OBJECTIVE, _REMAINING, _BURN = (
+    "streamgauge:slo_objective:ratio",
+    "streamgauge:slo_error_budget_remaining:ratio30d",
+    "streamgauge:slo_burn_rate:ratio1h",
+)
+
+
+@router.get("/v1/health/live", summary="The process answers", responses={200: {"model": Alive}})
+async def alive() -> Response:
+    return _fresh({"status": "up"})
+
+
+@router.get(
+    "/v1/health/ready",
+    summary="It can answer questions: Postgres is there",
+    responses={200: {"model": Alive}, **problems()},
+)
+def ready(ground: GroundDep) -> Response:
+    with ground.database.snapshot() as connection:
+        connection.execute("SELECT FROM stream_offsets LIMIT 1")
+    return _fresh({"status": "up"})
+
+
+@router.get(
+    "/v1/health",
+    summary="Every part, as last looked at",
+    responses={200: {"model": Health}, **problems()},
+    dependencies=[Depends(operator)],
+)
+def health(ground: GroundDep) -> Response:
+    parts = _parts(ground)
+    down = [p for p in parts if not p["up"]]
+    status = "down" if any(p["needed"] for p in down) else "degraded" if down else "up"
+    return _fresh({"status": status, "as_of": datetime.now(UTC), "parts": parts})
+
+
+@router.get("/metrics", summary="For Prometheus", include_in_schema=False)
+def metrics() -> Response:
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
+
+
+@router.get(
+    "/v1/operations",
+    summary="Parts, lag by partition, throughput and error budgets",
+    responses={200: {"model": Operations}, **problems()},
+    dependencies=[Depends(operator)],
+)
+def operations(request: Request, ground: GroundDep) -> Response:
+    notes: list[str] = []
+    body: dict[str, Any] = {
+        "as_of": datetime.now(UTC),
+        "parts": _parts(ground),
+        "lag": _lag(ground, notes),
+        "throughput": [
+            {"stream": c.stream, "events_per_second": ground.watch.events_per_second(c)}
+            for c in ground.contracts.values()
+        ],
+        "error_budgets": _budgets(ground, notes),
+        "problems": notes,
+    }
+    return json_answer(request, body)
+
+
+@router.get(
+    "/v1/alerts",
+    summary="Alerts now firing",
+    responses={200: {"model": Alerts}, **problems()},
+    dependencies=[Depends(operator)],
+)
+def alerts(request: Request, ground: GroundDep, caller: CallerDep) -> Response:
+    """Alertmanager knows all; where it doesn't answer, Postgres knows those that the sensors raised."""
+    found = ground.watch.firing()
+    if found is not None:
+        shown = [_of_alertmanager(a) for a in found if a["labels"].get("alertname") != _WATCHDOG]
+    else:
+        shown = _of_sensors(ground)
+    mine = [a for a in shown if not a["stream"] or caller.may_read(a["stream"])]
+    source = "alertmanager" if found is not None else "postgres"
+    return json_answer(request, {"available": found is not None, "source": source, "alerts": mine})
+
+
+def _fresh(body: dict[str, Any]) -> Response:
+    return Response(json_bytes(body), media_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _parts(ground: Ground) -> list[dict[str, Any]]:
+    return [
+        {"name": p.name, "up": p.up, "detail": p.detail, "since": p.since, "needed": p.needed}
+        for p in ground.watch.parts
+    ]
+
+
+def _lag(ground: Ground, notes: list[str]) -> list[dict[str, Any]] | None:
+    streams = {c.topic: c for c in ground.contracts.values()}
+    try:
+        with ground.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            rows = cursor.execute(
+                "SELECT o.topic, o.partition, o.next_offset, o.owner, p.reason AS paused_reason,"
+                " to_timestamp(o.watermark_ms / 1000.0) AS watermark, o.updated_at"
+                " FROM stream_offsets o LEFT JOIN stream_pauses p USING (topic, partition)"
+                " WHERE o.topic = ANY(%s) ORDER BY o.topic, o.partition",
+                (list(streams),),
+            ).fetchall()
+    except Problem as problem:
+        notes.append(problem.detail)
+        return None
+    ends = {topic: ground.watch.ends(contract) for topic, contract in streams.items()}
+    if None in ends.values():
+        notes.append("Kafka doesn't answer: where the logs end is not known.")
+    for row in rows:
+        topic = row.pop("topic")
+        end = (ends[topic] or {}).get(row["partition"], (0, None))[1]
+        row["stream"] = streams[topic].stream
+        row["end_offset"] = None if end is None else max(end, row["next_offset"])
+        row["lag"] = None if end is None else row["end_offset"] - row["next_offset"]
+    return rows
+
+
+def _budgets(ground: Ground, notes: list[str]) -> list[dict[str, Any]] | None:
+    remaining = ground.watch.query_prometheus(_REMAINING)
+    objectives = ground.watch.query_prometheus(_OBJECTIVE)
+    burns = ground.watch.query_prometheus(_BURN)
+    if remaining is None or objectives is None or burns is None:
+        notes.append("Prometheus doesn't answer: error budgets are not known.")
+        return None
+    objective = {labels.get("slo"): value for labels, value in objectives}
+    burn = {(labels.get("slo"), labels.get("stream")): value for labels, value in burns}
+    return [
+        {
+            "name": labels.get("slo"),
+            "stream": labels.get("stream"),
+            "objective": objective.get(labels.get("slo")),
+            "window": "30d",
+            "remaining": _number(value),
+            "burn_rate": _number(burn.get((labels.get("slo"), labels.get("stream")))),
+        }
+        for labels, value in remaining
+    ]
+
+
+def _number(value: float | None) -> float | None:
+    """JSON has no NaN."""
+    return None if value is None or value != value else value
+
+
+def _of_alertmanager(alert: dict[str, Any]) -> dict[str, Any]:
+    labels, texts = alert["labels"], alert["annotations"]
+    return {
+        "name": labels.get("alertname"),
+        "stream": labels.get("stream"),
+        "severity": labels.get("severity"),
+        "summary": texts.get("summary"),
+        "description": texts.get("description"),
+        "since": alert["startsAt"],
+        "asset": labels.get("asset"),
+        "asset_url": _web(texts.get("asset_url")),
+        "runbook_url": _web(texts.get("runbook_url")),
+        "state": alert["status"]["state"],
+    }
+
+
+def _of_sensors(ground: Ground) -> list[dict[str, Any]]:
+    with ground.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        rows = cursor.execute(
+            "SELECT name, stream, severity, summary, description, since, asset, asset_url, runbook_url,"
+            " 'active' AS state FROM alerts WHERE resolved_at IS NULL ORDER BY since DESC LIMIT 500"
+        ).fetchall()
+    for row in rows:
+        row["asset_url"], row["runbook_url"] = _web(row["asset_url"]), _web(row["runbook_url"])
+    return rows
+
+
+def _web(url: str | None) -> str | None:
+    """Labels come from outside: a link may lead to a page, and to nothing that a browser would run."""
+    return url if url is not None and re.match(r"https?://", url) else None

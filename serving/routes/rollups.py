@@ -1,0 +1,165 @@
+"""Rollups of any window, over both layers."""
+
+from typing import Annotated, Any, Literal
+from urllib.parse import urlencode
+
+import polars as pl
+from fastapi import APIRouter, Query, Request, Response
+
+from serving.depends import GroundDep, StreamDep, problems
+from serving.formats import MEDIA_TYPES, Format, Rows, etag, format_of, not_modified, rows_answer
+from serving.moment import Moment, read_moment
+from serving.rollups.asked import (
+    MAX_ROWS,
+    Asked,
+    Fill,
+    check_range,
+    default_range,
+    filters_of,
+    groups_of,
+    moment,
+    wanted_measures,
+    window_of,
+)
+from serving.rollups.layers import FINAL, Layers, read_layers
+from serving.rollups.measures import Distinct, Stored
+from serving.rollups.read import Answer, read
+from serving.schemas import Rollups
+from streamgauge.rollups import latest_minute
+
+router = APIRouter(tags=["numbers"])
+
+WindowName = Literal["1m", "5m", "1h", "1d"]
+From = Annotated[
+    str | None,
+    Query(alias="from", max_length=64, description="Windows start from here. ISO 8601, UTC unless it says else."),
+]
+To = Annotated[str | None, Query(max_length=64, description="Windows start before this.")]
+Words = Annotated[list[Annotated[str, Query(max_length=500)]] | None, Query(max_length=100)]
+
+
+@router.get(
+    "/v1/streams/{stream}/rollups",
+    summary="Counts and measures by window, final where the hour is final and provisional after it",
+    responses={
+        200: {
+            "model": Rollups,
+            "content": {
+                media.partition(";")[0]: {"schema": {"type": "string", "format": "binary"}}
+                for form, media in MEDIA_TYPES.items()
+                if form != "json"
+            },
+        },
+        304: {"description": "What the caller has is still so."},
+        **problems(404, 406),
+    },
+)
+def rollups(
+    request: Request,
+    ground: GroundDep,
+    contract: StreamDep,
+    window: WindowName = "1m",
+    hop: Annotated[WindowName | None, Query(description="Start a window this often; else as long as it is.")] = None,
+    begin: From = None,
+    to: To = None,
+    group_by: Annotated[Words, Query(description="Dimensions to split by.")] = None,
+    where: Annotated[Words, Query(description="dimension:value. Values of one dimension are alternatives.")] = None,
+    measures: Annotated[Words, Query(description="By default all that need no sketch.")] = None,
+    fill: Annotated[Fill, Query(description="zero: a row also for windows without events.")] = "none",
+    limit: Annotated[
+        int | None, Query(ge=1, le=MAX_ROWS, description="Rows a page. Without it, all or an error.")
+    ] = None,
+    cursor: Annotated[str | None, Query(max_length=2000, description="From `next` of the page before.")] = None,
+    form: Annotated[Format | None, Query(alias="format", description="Stands above Accept.")] = None,
+) -> Response:
+    form = format_of(request, form)
+    length = window_of(window, hop)
+    groups, filters = groups_of(contract, group_by), filters_of(contract, where)
+    wanted = wanted_measures(contract, measures)
+    start, end = moment("from", begin), moment("to", to)
+    with ground.database.snapshot() as connection:
+        at = read_moment(connection, contract)
+        if start is None or end is None:
+            first, last = default_range(length, latest_minute(connection, contract) or at.as_of)
+            start, end = start or (first if end is None else end - (last - first)), end or last
+        check_range(length, start, end)
+        asked = Asked(
+            contract=contract,
+            window=length,
+            window_name=window,
+            hop_name=hop or window,
+            start=start,
+            end=end,
+            group_by=groups,
+            where=filters,
+            measures=wanted,
+            fill=fill,
+            limit=limit,
+            after=None,
+        )
+        if cursor is not None:
+            asked = asked.after_cursor(cursor)
+        layers = read_layers(connection, contract, asked.first, asked.stop, at.watermark)
+        tag = _tag(request, form, asked, at, layers)
+        unchanged = not_modified(request, tag)
+        if unchanged is not None:
+            return unchanged
+        answer = read(connection, asked, at, layers)
+    return _answer(request, form, answer, tag, _next(request, asked, answer), ground.watch.ends(contract))
+
+
+def _tag(request: Request, form: Format, asked: Asked, at: Moment, layers: Layers) -> str:
+    """Of what the numbers hang on: of final hours their revisions alone, else also how far the worker has come."""
+    final = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
+    moving = None if final else (at.version, at.watermark, at.revised_at)
+    question = (asked.fingerprint, asked.limit, asked.after, form)
+    return etag(question, moving, sorted(layers.final.items()), request.headers.get("accept-encoding", ""))
+
+
+def _next(request: Request, asked: Asked, answer: Answer) -> str | None:
+    """The next page's address: this one's, with the range spelled out so that it doesn't move between pages."""
+    if answer.next is None:
+        return None
+    fixed = {"from": asked.start.isoformat(), "to": asked.end.isoformat(), "cursor": answer.next}
+    kept = [(k, v) for k, v in request.query_params.multi_items() if k not in fixed]
+    return f"{request.url.path}?{urlencode([*kept, *fixed.items()])}"
+
+
+def _answer(request: Request, form: Format, answer: Answer, tag: str, following: str | None, ends: Any) -> Response:
+    asked, at = answer.asked, answer.moment
+    around: dict[str, Any] = {
+        "stream": asked.contract.stream,
+        "window": asked.window_name,
+        "hop": asked.hop_name,
+        "from": asked.start,
+        "to": asked.end,
+        "group_by": asked.group_by,
+        "status": answer.status,
+        "as_of": at.as_of,
+        "watermark": at.watermark,
+        "completeness": at.completeness(ends),
+        "source": {"provisional": answer.tables.get(False), "final": answer.tables.get(True)},
+        "next": following,
+    }
+    headers = {"X-As-Of": at.as_of.isoformat(), "X-Status": answer.status}
+    if at.watermark is not None:
+        headers["X-Watermark"] = at.watermark.isoformat()
+    if following is not None:
+        headers["Link"] = f'<{following}>; rel="next"'
+    rows = Rows(answer.columns, answer.rows, _schema(answer), around)
+    return rows_answer(request, form, rows, tag, headers)
+
+
+def _schema(answer: Answer) -> dict[str, pl.DataType]:
+    time = pl.Datetime("us", "UTC")
+    types: dict[str, pl.DataType] = {"window_start": time, "window_end": time}
+    types |= dict.fromkeys(answer.asked.group_by, pl.String())
+    for m in answer.asked.measures:
+        whole = isinstance(m, Distinct) or (isinstance(m, Stored) and m.type == "bigint")
+        types[m.name] = pl.Int64() if whole else pl.Float64()
+    return types | {
+        "status": pl.String(),
+        "revision": pl.Int64(),
+        "final_share": pl.Float64(),
+        "complete": pl.Boolean(),
+    }

@@ -1,0 +1,80 @@
+"""The most frequent keys."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+
+from serving.depends import CallerDep, GroundDep, StreamDep, problems
+from serving.formats import json_answer
+from serving.ground import Ground
+from serving.moment import read_moment
+from serving.numbers import shown_top
+from serving.problems import INVALID, NOT_FOUND, TOO_LONG, Problem
+from serving.rollups.asked import moment
+from serving.rollups.layers import read_layers
+from serving.routes.rollups import From, To
+from serving.schemas import Tops
+from serving.tops import MAX_ITEMS, of_range
+from streamgauge.contracts import Contract
+from streamgauge.rollups import MINUTE
+from streamgauge.tops import TopAnswer
+
+router = APIRouter(tags=["numbers"])
+
+_LONGEST = timedelta(days=2)
+
+
+@router.get(
+    "/v1/streams/{stream}/top",
+    summary="The most frequent keys, up to the newest minute or of a range",
+    responses={200: {"model": Tops}, **problems(404)},
+)
+def top(
+    request: Request,
+    ground: GroundDep,
+    caller: CallerDep,
+    contract: StreamDep,
+    top: Annotated[str | None, Query(max_length=100, description="By default all of the stream's.")] = None,
+    window: Annotated[Literal["1m", "5m", "1h"], Query(description="Up to the newest minute.")] = "1h",
+    begin: From = None,
+    to: To = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_ITEMS)] = 10,
+) -> Response:
+    wanted = {t.name: t for t in contract.rollup.top}
+    if top is not None:
+        if top not in wanted:
+            raise Problem(
+                NOT_FOUND,
+                f"{contract.stream} has no top {top!r}.",
+                f"It has {', '.join(wanted) or 'none'}.",
+                parameter="top",
+            )
+        wanted = {top: wanted[top]}
+    start, end = moment("from", begin), moment("to", to)
+    if start is None and end is None:
+        found = [a for a in ground.tops.latest(contract, window) if a.top in wanted]
+    else:
+        found = _range(ground, contract, [t for t in contract.rollup.top if t.name in wanted], start, end)
+    shown = [shown_top(contract, a, limit, caller.sees_personal, ground.pseudonyms.of) for a in found]
+    body: dict[str, Any] = {"stream": contract.stream, "as_of": datetime.now(UTC), "tops": shown}
+    return json_answer(request, body)
+
+
+def _range(
+    ground: Ground, contract: Contract, tops: Any, start: datetime | None, end: datetime | None
+) -> list[TopAnswer]:
+    if start is None or end is None:
+        missing = "from" if start is None else "to"
+        raise Problem(INVALID, f"The range has no `{missing}`.", "Give both, or neither.", parameter=missing)
+    for name, time in (("from", start), ("to", end)):
+        if time.second or time.microsecond:
+            raise Problem(INVALID, f"{time.isoformat()} is within a minute.", "Give whole minutes.", parameter=name)
+    if end - start < MINUTE:
+        raise Problem(INVALID, "The range ends before it begins.", "Give a `to` after `from`.", parameter="to")
+    if end - start > _LONGEST:
+        raise Problem(TOO_LONG, f"The range is longer than {_LONGEST}.", parameter="from")
+    with ground.database.snapshot() as connection:
+        at = read_moment(connection, contract)
+        layers = read_layers(connection, contract, start, end, at.watermark)
+        return of_range(connection, contract, tops, start, end, layers, at.watermark)

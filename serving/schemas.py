@@ -1,0 +1,288 @@
+"""The shapes of the answers, for the OpenAPI document. Answers are written by orjson, and a test holds them to this."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class WrongParameter(_Shape):
+    parameter: str
+    detail: str
+
+
+class ProblemDetails(_Shape):
+    """RFC 9457."""
+
+    type: str = Field(description="A page of this API that explains the kind of error.")
+    title: str
+    status: int
+    detail: str = Field(description="What is wrong.")
+    hint: str = Field(description="What to change.")
+    instance: str
+    request_id: str
+    trace_id: str
+    errors: list[WrongParameter] = []
+
+
+class ProblemKind(_Shape):
+    type: str
+    title: str
+    status: int
+    hint: str
+
+
+class ProblemKinds(_Shape):
+    problems: list[ProblemKind]
+
+
+class Completeness(_Shape):
+    ratio: float | None = Field(
+        description="Of the acknowledged records, the part accounted for; null if Kafka is away."
+    )
+    lag: int | None
+    lost: int
+    complete_until: datetime | None = Field(description="Windows ended by then are complete: later comers are late.")
+    final_until: datetime | None = Field(description="Every hour before it that has events is final.")
+
+
+class Accounts(_Shape):
+    acknowledged: int | None
+    counted: int
+    late: int
+    duplicates: int
+    dead_letters: int
+    lost: int
+    lag: int | None
+    adds_up: bool | None
+
+
+class MeasureShape(_Shape):
+    name: str
+    quantiles: bool
+
+
+class Targets(_Shape):
+    freshness_seconds: float
+    hourly_freshness_seconds: float
+    daily_freshness_seconds: float
+    completeness: float
+    allowed_lateness_seconds: float
+
+
+class AssetLink(_Shape):
+    asset: str
+    description: str
+    url: str | None
+
+
+class FieldShape(_Shape):
+    name: str
+    type: str
+    required: bool
+    classification: str
+    description: str
+
+
+class Stream(_Shape):
+    stream: str
+    description: str
+    owner: str
+    version: str
+    topic: str
+    dimensions: list[str]
+    distinct: list[str]
+    measures: list[MeasureShape]
+    tops: list[str]
+    targets: Targets
+    as_of: datetime
+    watermark: datetime | None
+    freshness_seconds: float | None
+    completeness: Completeness
+    final_until: datetime | None
+    accounts: Accounts
+    pauses: list[str]
+    links: dict[str, str]
+    assets: list[AssetLink]
+    fields: list[FieldShape] = Field(default=[], description="Of one stream only.")
+
+
+class Streams(_Shape):
+    as_of: datetime
+    streams: list[Stream]
+
+
+class Row(BaseModel):
+    """Besides these: the dimensions grouped by, and the measures."""
+
+    model_config = ConfigDict(extra="allow")
+
+    window_start: datetime
+    window_end: datetime
+    status: Literal["provisional", "final"]
+    revision: int | None
+    final_share: float = Field(
+        ge=0, le=1, description="Between 0 and 1: the window mixes both layers, and is provisional."
+    )
+    complete: bool
+
+
+class Source(_Shape):
+    provisional: str | None
+    final: str | None
+
+
+class Rollups(_Shape):
+    stream: str
+    window: str
+    hop: str
+    from_: datetime = Field(alias="from")
+    to: datetime
+    group_by: list[str]
+    status: Literal["provisional", "final", "mixed"]
+    as_of: datetime
+    watermark: datetime | None
+    completeness: Completeness
+    source: Source
+    next: str | None
+    rows: list[Row]
+
+
+class Item(_Shape):
+    key: str
+    count: int
+    lower: int
+    upper: int
+
+
+class TopShape(_Shape):
+    top: str
+    window: str
+    start: datetime
+    end: datetime
+    watermark: datetime | None
+    status: Literal["provisional", "final", "mixed"]
+    source: Literal["redis", "postgres"]
+    items: list[Item]
+    error: int = Field(description="A count is too high by so much at most, and never too low.")
+    exact: bool
+    masked: bool = Field(description="Keys are pseudonyms: the scope `personal` is needed to see them.")
+
+
+class Tops(_Shape):
+    stream: str
+    as_of: datetime
+    tops: list[TopShape]
+
+
+class ApiKey(_Shape):
+    id: str
+    name: str
+    scopes: list[str]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+class NewApiKey(ApiKey):
+    key: str = Field(description="Shown this once.")
+
+
+class ApiKeys(_Shape):
+    keys: list[ApiKey]
+
+
+class Part(_Shape):
+    name: str
+    up: bool
+    detail: str
+    since: datetime
+    needed: bool
+
+
+class Health(_Shape):
+    status: Literal["up", "degraded", "down"]
+    as_of: datetime
+    parts: list[Part]
+
+
+class Alive(_Shape):
+    status: Literal["up"]
+
+
+class Listed(BaseModel):
+    """Rows as their table has them."""
+
+    rows: list[dict[str, Any]]
+
+
+class Anything(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Days(_Shape):
+    stream: str
+    days: list[str]
+
+
+class Traces(_Shape):
+    event_id: str
+    traces: list[dict[str, Any]]
+
+
+class Alert(_Shape):
+    name: str | None
+    stream: str | None
+    severity: str | None
+    summary: str | None
+    description: str | None
+    since: datetime
+    asset: str | None
+    asset_url: str | None
+    runbook_url: str | None
+    state: str
+
+
+class Alerts(_Shape):
+    available: bool = Field(description="Whether Alertmanager answers; else these are the sensors' alerts alone.")
+    source: Literal["alertmanager", "postgres"]
+    alerts: list[Alert]
+
+
+class Lag(_Shape):
+    stream: str
+    partition: int
+    next_offset: int
+    end_offset: int | None
+    lag: int | None
+    owner: str | None
+    paused_reason: str | None
+    watermark: datetime | None
+    updated_at: datetime
+
+
+class Throughput(_Shape):
+    stream: str
+    events_per_second: float | None
+
+
+class ErrorBudget(_Shape):
+    name: str | None
+    stream: str | None
+    objective: float | None
+    window: str
+    remaining: float | None
+    burn_rate: float | None
+
+
+class Operations(_Shape):
+    as_of: datetime
+    parts: list[Part]
+    lag: list[Lag] | None
+    throughput: list[Throughput]
+    error_budgets: list[ErrorBudget] | None
+    problems: list[str]

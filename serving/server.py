@@ -1,0 +1,63 @@
+"""Uvicorn, as the API needs it."""
+
+import logging
+from typing import Any, cast
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.config import ApiConfig
+from serving.ground import Ground
+from serving.sse import ABORT
+
+_GRACE_SECONDS = 10
+"""For requests under way, when the API is told to stop."""
+
+
+class Protocol(HttpToolsProtocol):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        scope = cast(dict[str, Any], self.scope)
+        scope["extensions"] = {**scope.get("extensions", {}), ABORT: self._abort}
+
+    def _abort(self) -> None:
+        cast(Any, self.transport).abort()
+
+
+class Server(uvicorn.Server):
+    """Says goodbye to live clients first: their answers never end, and a graceful stop waits for the end."""
+
+    def __init__(self, config: uvicorn.Config, ground: Ground) -> None:
+        super().__init__(config)
+        self._ground = ground
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        self._ground.hub.close()
+        await super().shutdown(sockets)
+
+
+def server(app: FastAPI, ground: Ground, config: ApiConfig) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            host=config.host,
+            port=config.port,
+            http=Protocol,
+            loop="uvloop",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+            timeout_keep_alive=30,
+            limit_concurrency=None,
+            lifespan="on",
+        ),
+        ground,
+    )
+
+
+def quiet() -> None:
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,0 +1,145 @@
+"""The most frequent keys: from Redis where it has them, else merged from Postgres once for all, and put back."""
+
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from psycopg import sql
+from redis import Redis
+from redis.exceptions import RedisError
+
+from serving.database import Database
+from serving.flight import SingleFlight
+from serving.moment import Moment, read_moment
+from serving.rollups.layers import FINAL, MIXED, PROVISIONAL, Layers
+from serving.rollups.plan import layers_of
+from streamgauge.cache import replace_unless_newer
+from streamgauge.contracts import Contract, Top
+from streamgauge.postgres import Connection
+from streamgauge.rollups import merge_tops
+from streamgauge.tables.batch import TOPS
+from streamgauge.tops import TopAnswer, from_postgres, from_redis
+
+log = logging.getLogger(__name__)
+
+MAX_ITEMS = 100
+_AWAY_SECONDS = 1.0
+"""How long nobody asks Redis after it was found away."""
+_KEPT_SECONDS = 1.0
+"""How long an answer of Postgres stands in for one of Redis."""
+_TTL_SECONDS = 60
+"""Of what is put back: the worker's own answers stay longer, but if none replaces this one, it must not grow old."""
+
+
+class Tops:
+    def __init__(self, redis: Redis, database: Database) -> None:
+        self._redis = redis
+        self._replace = replace_unless_newer(redis)
+        self._database = database
+        self._flight = SingleFlight[list[TopAnswer]](_KEPT_SECONDS)
+        self._away_until = 0.0
+
+    @property
+    def redis_away(self) -> bool:
+        return time.monotonic() < self._away_until
+
+    def latest(self, contract: Contract, window: str) -> list[TopAnswer]:
+        """All of a stream's, up to its newest minute."""
+        held = None if self.redis_away else from_redis(self._redis, contract, window, MAX_ITEMS)
+        if held is not None:
+            return held
+        return self._flight.do((contract.stream, window), lambda: self._from_postgres(contract, window))
+
+    def _from_postgres(self, contract: Contract, window: str) -> list[TopAnswer]:
+        with self._database.snapshot() as connection:
+            moment = read_moment(connection, contract)
+            found = from_postgres(connection, contract, window, MAX_ITEMS)
+        if not self.redis_away:
+            self._refill(contract, moment, found)
+        return found
+
+    def _refill(self, contract: Contract, moment: Moment, answers: Sequence[TopAnswer]) -> None:
+        try:
+            for answer in answers:
+                key = contract.redis_top_key(answer.top, answer.window)
+                self._replace(keys=[key], args=[moment.version, json.dumps(_held(moment, answer)), _TTL_SECONDS])
+        except RedisError as e:
+            self._away_until = time.monotonic() + _AWAY_SECONDS
+            log.info("top-N from Postgres, Redis is away: %s", e)
+
+
+def _held(moment: Moment, answer: TopAnswer) -> dict[str, Any]:
+    """As the worker publishes it."""
+    return {
+        "version": moment.version,
+        "as_of": _iso(moment.as_of),
+        "watermark": None if answer.watermark is None else _iso(answer.watermark),
+        "status": answer.status,
+        "window": answer.window,
+        "from": _iso(answer.start),
+        "to": _iso(answer.end),
+        "items": [{"key": i.key, "count": i.count, "lower": i.lower, "upper": i.upper} for i in answer.items],
+        "exact": answer.exact,
+        "error": answer.error,
+    }
+
+
+def _iso(time: datetime) -> str:
+    return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def of_range(
+    connection: Connection,
+    contract: Contract,
+    tops: Sequence[Top],
+    start: datetime,
+    end: datetime,
+    layers: Layers,
+    watermark: datetime | None,
+) -> list[TopAnswer]:
+    """Of any range of minutes, over both layers."""
+    status = {0.0: PROVISIONAL, 1.0: FINAL}.get(layers.standing(start, end).final_share, MIXED)
+    answers: list[TopAnswer] = []
+    for top in tops:
+        dumped: list[bytes] = []
+        for layer in layers_of(contract, start, end, layers.final, hourly=False):
+            dumped += _sketches(connection, contract, top.name, replace(layer, table=_table(contract, layer.final)))
+        merged = merge_tops(dumped, MAX_ITEMS)
+        answers.append(
+            TopAnswer(
+                stream=contract.stream,
+                top=top.name,
+                window="range",
+                start=start,
+                end=end,
+                watermark=watermark,
+                items=tuple(merged.items),
+                error=merged.error,
+                source="postgres",
+                status=status,
+            )
+        )
+    return answers
+
+
+def _table(contract: Contract, final: bool) -> str:
+    return f"{contract.stream}_{TOPS}" if final else contract.top_table
+
+
+def _sketches(connection: Connection, contract: Contract, top: str, layer: Any) -> list[bytes]:
+    time = sql.Identifier(layer.time)
+    query = sql.SQL("SELECT sketch FROM {} WHERE top = %s AND {time} >= %s AND {time} < %s").format(
+        sql.Identifier(layer.table), time=time
+    )
+    values: list[Any] = [top, layer.start, layer.end]
+    if layer.final:
+        query += sql.SQL(" AND size = '1m'")
+    if layer.hours:
+        own = "" if layer.final else "NOT "
+        query += sql.SQL(f" AND {own}") + sql.SQL("time_bucket('1 hour', {}) = ANY(%s)").format(time)
+        values.append(list(layer.hours))
+    return [sketch for (sketch,) in connection.cursor(binary=True).execute(query, values)]

@@ -1,0 +1,202 @@
+"""How the platform is doing: looked at every few seconds by one thread, so that no request waits for a server."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import psycopg
+from redis import Redis
+
+from serving.database import Database
+from serving.moment import LogEnds
+from serving.problems import Problem
+from streamgauge.accounts import log_offsets
+from streamgauge.contracts import Contract
+from streamgauge.errors import UserError
+from streamgauge.kafka import admin_client
+from streamgauge.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 5.0
+_RATE_SECONDS = 60.0
+_PROBE_SECONDS = 3.0
+_STALE_SECONDS = 30.0
+"""After which what was heard of Kafka no longer counts."""
+
+
+@dataclass(frozen=True)
+class PartState:
+    name: str
+    up: bool
+    detail: str
+    since: datetime
+    needed: bool
+    """To answer at all."""
+
+
+class Watch:
+    def __init__(self, settings: Settings, contracts: Mapping[str, Contract], database: Database, redis: Redis) -> None:
+        self._settings = settings
+        self._contracts = contracts
+        self._database = database
+        self._redis = redis
+        self._kafka = admin_client(settings)
+        self._http = httpx.Client(timeout=_PROBE_SECONDS)
+        self._parts: dict[str, PartState] = {}
+        self._ends: dict[str, tuple[float, LogEnds]] = {}
+        self._consumed: dict[str, deque[tuple[float, int]]] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        # Each probe may wait for its server; none shall hold up the others.
+        self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(timeout=2)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def parts(self) -> tuple[PartState, ...]:
+        return tuple(self._parts.values())
+
+    def ends(self, contract: Contract) -> LogEnds | None:
+        """The log's ends, unless Kafka hasn't answered for long."""
+        at = self._ends.get(contract.stream)
+        return None if at is None or time.monotonic() - at[0] > _STALE_SECONDS else at[1]
+
+    def events_per_second(self, contract: Contract) -> float | None:
+        """Consumed by the worker, over the last minute."""
+        seen = self._consumed.get(contract.stream)
+        if seen is None or len(seen) < 2:
+            return None
+        (first, before), (last, after) = seen[0], seen[-1]
+        return round((after - before) / (last - first), 1)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            since = time.monotonic()
+            try:
+                self._look()
+            except Exception:
+                log.exception("looking at the parts failed")
+            self._stop.wait(max(0.5, _SECONDS - (time.monotonic() - since)))
+
+    def _look(self) -> None:
+        pending = {name: self._pool.submit(probe) for name, probe in self._probes().items()}
+        for name, future in pending.items():
+            up, detail = future.result(timeout=60)
+            known = self._parts.get(name)
+            since = known.since if known is not None and known.up == up else datetime.now(UTC)
+            self._parts[name] = PartState(name, up, detail, since, needed=name == "postgres")
+
+    def _probes(self) -> dict[str, Callable[[], tuple[bool, str]]]:
+        settings = self._settings
+        probes: dict[str, Callable[[], tuple[bool, str]]] = {
+            "postgres": self._postgres,
+            "redis": self._ping,
+            "kafka": self._log_ends,
+            "registry": lambda: self._get(f"{settings.registry_url}/subjects"),
+        }
+        for contract in self._contracts.values():
+            probes[f"worker {contract.stream}"] = lambda contract=contract: self._worker(contract)
+        if settings.dagster_url:
+            url = settings.dagster_url.rstrip("/")
+            probes["dagster"] = lambda: self._get(f"{url}/server_info")
+        if settings.prometheus_url:
+            prometheus = settings.prometheus_url.rstrip("/")
+            probes["prometheus"] = lambda: self._get(f"{prometheus}/-/ready")
+        if settings.alertmanager_url:
+            alertmanager = settings.alertmanager_url.rstrip("/")
+            probes["alertmanager"] = lambda: self._get(f"{alertmanager}/-/ready")
+        return probes
+
+    def _postgres(self) -> tuple[bool, str]:
+        try:
+            with self._database.snapshot() as connection:
+                rows = connection.execute(
+                    "SELECT topic, sum(next_offset)::bigint FROM stream_offsets GROUP BY topic"
+                ).fetchall()
+        except Problem as e:
+            return False, e.detail
+        self._note_rates(dict(rows))
+        return True, "answers"
+
+    def _note_rates(self, consumed: dict[str, int]) -> None:
+        now = time.monotonic()
+        for contract in self._contracts.values():
+            seen = self._consumed.setdefault(contract.stream, deque())
+            offset = consumed.get(contract.topic, 0)
+            if seen and offset < seen[-1][1]:
+                seen.clear()
+            seen.append((now, offset))
+            while now - seen[0][0] > _RATE_SECONDS:
+                seen.popleft()
+
+    def _ping(self) -> tuple[bool, str]:
+        try:
+            self._redis.ping()  # pyright: ignore[reportUnknownMemberType]
+        except Exception as e:
+            return False, str(e)
+        return True, "answers"
+
+    def _log_ends(self) -> tuple[bool, str]:
+        for contract in self._contracts.values():
+            try:
+                self._ends[contract.stream] = (time.monotonic(), log_offsets(self._kafka, contract))
+            except UserError as e:
+                return False, e.what
+        return True, "answers"
+
+    def _worker(self, contract: Contract) -> tuple[bool, str]:
+        """Whoever publishes for the stream holds a lock in Postgres as long as he lives."""
+        try:
+            with self._database.snapshot() as connection:
+                row = connection.execute(
+                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2"
+                    " AND classid::bigint = hashtext('streamgauge.publisher')::bigint & 4294967295"
+                    " AND objid::bigint = hashtext(%s)::bigint & 4294967295",
+                    (contract.stream,),
+                ).fetchone()
+        except (Problem, psycopg.Error):
+            return False, "not known: Postgres is away"
+        up = bool(row and row[0])
+        return up, "works" if up else "no worker has this stream"
+
+    def _get(self, url: str) -> tuple[bool, str]:
+        try:
+            self._http.get(url).raise_for_status()
+        except (httpx.HTTPError, httpx.InvalidURL) as e:
+            return False, str(e) or type(e).__name__
+        return True, "answers"
+
+    def query_prometheus(self, expression: str) -> list[tuple[dict[str, str], float]] | None:
+        """Instant query; None where Prometheus is not known or doesn't answer."""
+        if not self._settings.prometheus_url:
+            return None
+        try:
+            url = f"{self._settings.prometheus_url.rstrip('/')}/api/v1/query"
+            answer: Any = self._http.get(url, params={"query": expression}).raise_for_status().json()
+            return [(r["metric"], float(r["value"][1])) for r in answer["data"]["result"]]
+        except (httpx.HTTPError, ValueError, KeyError):
+            return None
+
+    def firing(self) -> list[dict[str, Any]] | None:
+        """Alertmanager's alerts; None where it is not known or doesn't answer."""
+        if not self._settings.alertmanager_url:
+            return None
+        try:
+            url = f"{self._settings.alertmanager_url.rstrip('/')}/api/v2/alerts"
+            return self._http.get(url, params={"silenced": "false"}).raise_for_status().json()
+        except (httpx.HTTPError, ValueError):
+            return None
