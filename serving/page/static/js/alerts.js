@@ -31,9 +31,11 @@ async function ask() {
 export function showAlerts() {
   if (!found) return;
   const { alerts, available } = found;
-  setText(byId("alerts-none"), available ? "No alert is firing." : "Alertmanager does not answer: whether an alert is firing is not known.");
-  byId("alerts-none").hidden = alerts.length > 0;
-  byId("alerts-none").dataset.level = available ? "good" : "unknown";
+  const note = byId("alerts-note");
+  const away = `Alertmanager does not answer: ${alerts.length ? "there may be more" : "whether an alert is firing is not known"}.`;
+  setText(note, available ? "No alert is firing." : away);
+  note.hidden = available && alerts.length > 0;
+  note.dataset.level = available ? "good" : "unknown";
   const count = byId("alerts-count");
   count.hidden = alerts.length === 0;
   setText(count, alerts.length ? plural(alerts.length, "alert") : "");
@@ -45,7 +47,7 @@ export function showAlerts() {
     item.replaceChildren(
       el("span", { class: "level", "data-level": a.severity === "critical" || a.severity === "page" ? "bad" : "warn" }, a.severity),
       el("strong", {}, a.summary || a.name),
-      el("span", { class: "soft" }, `${a.name}. ${since}. `, a.runbook_url ? link(a.runbook_url, "What to do", `What to do about ${a.name}`) : null),
+      el("span", { class: "soft" }, `${a.name}. ${since}. `, a.runbook_url && link(a.runbook_url, "What to do", `What to do about ${a.name}`), a.asset_url && " ", a.asset_url && link(a.asset_url, a.asset, `${a.asset} in Dagster`)),
     );
   });
 }

@@ -2,7 +2,7 @@
 
 import { ApiError, get } from "./api.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
-import { duration, number, percent, words } from "./numbers.js";
+import { number, percent, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
 import { keyed, makeTable } from "./rows.js";
 import * as times from "./times.js";
@@ -97,15 +97,16 @@ export class OperationsView {
   /** @param {any[]} budgets */
   #budgets(budgets) {
     byId("budgets-none").hidden = budgets.length > 0;
-    keyed(byId("budgets"), budgets, (b) => b.name, () => el("li", {}, el("strong"), el("span", { class: "level" }), el("span", { class: "meter", "aria-hidden": "true" }), el("span", { class: "soft" })), (item, b) => {
+    keyed(byId("budgets"), budgets, (b) => `${b.name} ${b.stream}`, () => el("li", {}, el("strong"), el("span", { class: "level" }), el("span", { class: "meter", "aria-hidden": "true" }), el("span", { class: "soft" })), (item, b) => {
       const [name, left, meter, note] = /** @type {HTMLElement[]} */ ([...item.children]);
       if (!name || !left || !meter || !note) return;
-      setText(name, capitalWords(b.name));
+      setText(name, [capitalWords(b.name), b.stream && words(b.stream)].filter(Boolean).join(", "));
       setText(left, b.remaining == null ? "No data" : `${percent(Math.max(0, b.remaining))} left`);
       setAttribute(left, "data-level", b.remaining == null ? "unknown" : b.remaining > 0.25 ? "good" : b.remaining > 0 ? "warn" : "bad");
       meter.style.setProperty("--part", String(Math.min(1, Math.max(0, b.remaining ?? 0))));
-      const window = typeof b.window === "number" ? duration(b.window) : b.window;
-      setText(note, `Objective ${percent(b.objective)} over ${window}${b.burn_rate == null ? "" : `, burning ${number(b.burn_rate)} times as fast as allowed`}`);
+      const window = b.window.replace(/d$/, " days");
+      const objective = b.objective == null ? "" : `Objective ${percent(b.objective)} over ${window}`;
+      setText(note, `${objective}${b.burn_rate == null ? "" : `, burning ${number(b.burn_rate)} times as fast as allowed`}`);
     });
   }
 }
