@@ -17,8 +17,8 @@ from assets.facts.lake_rows import LakeRows
 from assets.facts.star import star
 from assets.facts.tables import duplicates_table, facts_table, quarantine_schema, quarantine_table
 from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, HOUR_FORMAT
-from streamgauge.lake import EVENT_HOUR, LakeTable, hour_key
+from streamgauge.hours import HOUR, HOUR_FORMAT, hour_key
+from streamgauge.lake import EVENT_HOUR, LakeTable
 
 
 @dataclass(frozen=True)

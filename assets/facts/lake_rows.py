@@ -7,8 +7,8 @@ from typing import Any
 import polars as pl
 
 from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR
-from streamgauge.lake import EVENT_HOUR, LakeTable, hour_key, lake_table
+from streamgauge.hours import HOUR, hour_key
+from streamgauge.lake import EVENT_HOUR, LakeTable, lake_table
 
 GROUP_ROWS = 1_000_000
 """Records taken at once; an hour with more is taken whole."""

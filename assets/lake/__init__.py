@@ -15,6 +15,7 @@ from assets.specs import asset_spec, contract_columns, frame_columns, hourly_fre
 from lineage.metadata import column_lineage
 from streamgauge import asset_keys
 from streamgauge.contracts import Contract
+from streamgauge.errors import UserError
 from streamgauge.hours import hour_key
 from streamgauge.lake import lake_table
 from streamgauge.settings import batch_start, lake_root
@@ -64,19 +65,55 @@ def make_lake(contract: Contract) -> dg.AssetsDefinition:
     )
     def lake(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
         taken: list[Taken] = []
-        for hour in hours_of(context):
-            with partition_lock(ground, path, [hour]) as lock, ground.connect(autocommit=True) as connection:
-                lock.check()
-                now = datetime.now(UTC)
-                taken.append(
-                    take_hour(
-                        ground.settings, contract, connection, hour, now=now, start=batch_start(), run_id=context.run_id
-                    )
-                )
-            context.add_asset_metadata(taken[-1].metadata, asset_key=key, partition_key=hour_key(hour))
-        yield dg.MaterializeResult(asset_key=key, metadata=_totals(taken))
+        refused: list[tuple[datetime, UserError]] = []
+        hours = hours_of(context)
+        for hour in hours:
+            try:
+                made = _take(ground, contract, hour, context.run_id)
+            except UserError as e:
+                refused.append((hour, e))
+                continue
+            taken.append(made)
+            if len(hours) > 1:
+                context.add_asset_metadata(made.metadata, asset_key=key, partition_key=hour_key(hour))
+        if refused:
+            raise _not_taken(context, key, taken, refused)
+        totals = taken[0].metadata if len(hours) == 1 else _totals(taken)
+        yield dg.MaterializeResult(asset_key=key, metadata=totals)
 
     return lake
+
+
+def _take(ground: Ground, contract: Contract, hour: datetime, run_id: str) -> Taken:
+    with (
+        partition_lock(ground, asset_keys.lake(contract), [hour]) as lock,
+        ground.connect(autocommit=True) as connection,
+    ):
+        return take_hour(
+            ground.settings,
+            contract,
+            connection,
+            hour,
+            now=datetime.now(UTC),
+            start=batch_start(),
+            run_id=run_id,
+            check=lock.check,
+        )
+
+
+def _not_taken(
+    context: dg.AssetExecutionContext,
+    key: dg.AssetKey,
+    taken: Sequence[Taken],
+    refused: Sequence[tuple[datetime, UserError]],
+) -> dg.Failure:
+    """One hour that can't be taken must not keep the others of its run from being known as made."""
+    for made in taken:
+        context.log_event(
+            dg.AssetMaterialization(key, partition=hour_key(made.hour), metadata=made.metadata),
+        )
+    reasons = "\n".join(f"{hour_key(hour)}: {e.what}; {e.hint}" for hour, e in refused)
+    return dg.Failure(f"{len(refused)} of {len(refused) + len(taken)} hours were not taken:\n{reasons}")
 
 
 def _totals(taken: Sequence[Taken]) -> dict[str, Any]:

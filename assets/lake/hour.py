@@ -48,3 +48,17 @@ def check_complete(
             f"{topic}, partition {partition}: Kafka no longer holds the whole hour {hour_key(spans.hour)}: {gone}",
             "the lake keeps what it has of the hour; take hours before the topic's retention ends",
         )
+
+
+def check_rows(topic: str, hour: datetime, rows: Mapping[int, int], held: Mapping[int, Held]) -> None:
+    """Raises UserError where the log had less than the lake, though its offsets are still there: a topic made anew
+    begins again at 0, and another cleanup policy takes records out of the middle.
+    """
+    for partition, mine in sorted(held.items()):
+        got = rows.get(partition, 0)
+        if got < mine.rows:
+            raise UserError(
+                f"{topic}, partition {partition}: Kafka no longer holds the whole hour {hour_key(hour)}:"
+                f" the lake has {mine.rows} records of it, the log only {got}",
+                "the lake keeps what it has of the hour; see whether the topic was made anew or is compacted",
+            )

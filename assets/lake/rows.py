@@ -27,7 +27,6 @@ class LakeRowsOf:
         decoded = self._decoder.decode(records.values)
         placed = pl.DataFrame(
             {
-                ROW: pl.Series(range(len(records.values)), dtype=pl.UInt32),
                 PARTITION: pl.Series(records.partitions, dtype=pl.Int32),
                 OFFSET: records.offsets,
                 INGEST_TIME: pl.Series(records.ingest_ms).cast(MILLISECONDS),
@@ -42,11 +41,12 @@ class LakeRowsOf:
                     RECORD: pl.Series([records.values[r] for r in rows], dtype=pl.Binary),
                 }
             )
-            placed = placed.join(broken, on=ROW, how="left", maintain_order="left")
+            placed = placed.with_row_index(ROW)
+            for more in (decoded.frame, broken):
+                placed = placed.join(more, on=ROW, how="left", maintain_order="left")
         else:
-            placed = placed.with_columns(pl.lit(None, pl.String).alias(ERROR), pl.lit(None, pl.Binary).alias(RECORD))
-        return (
-            placed.join(decoded.frame, on=ROW, how="left", maintain_order="left")
-            .drop(ROW)
-            .with_columns(pl.lit(hour_key).alias(INGEST_HOUR), self._owning_hour.alias(EVENT_HOUR))
-        )
+            # every record is there, in its place
+            placed = placed.hstack(decoded.frame.get_columns()).with_columns(
+                pl.lit(None, pl.String).alias(ERROR), pl.lit(None, pl.Binary).alias(RECORD)
+            )
+        return placed.drop(ROW).with_columns(pl.lit(hour_key).alias(INGEST_HOUR), self._owning_hour.alias(EVENT_HOUR))

@@ -1,13 +1,14 @@
 """Takes an hour of ingest time from Kafka into the lake: exactly its offsets, in one commit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
-from assets.lake.hour import Held, HourSpans, check_complete
+from assets.lake.ahead import ahead
+from assets.lake.hour import Held, HourSpans, check_complete, check_rows
 from assets.lake.rows import LakeRowsOf
 from streamgauge.contracts import Contract
 from streamgauge.hours import HOUR, hour_key, is_closed
@@ -22,6 +23,9 @@ on conflict (stream, hour) do update set touched = event_hours.touched + 1, touc
 
 _KEEP = """insert into lake_hours (stream, hour, partition, from_offset, to_offset, rows, closed, version, run_id)
 values (%s, %s, %s, %s, %s, %s, %s, %s, %s)"""
+
+_AHEAD = 2
+"""Batches that wait to be written: enough to keep both sides busy, and all the memory that a long hour needs."""
 
 
 @dataclass(frozen=True)
@@ -57,9 +61,11 @@ def take_hour(
     now: datetime,
     start: date,
     run_id: str,
+    check: Callable[[], None] = lambda: None,
 ) -> Taken:
-    """Replaces the hour. The caller holds its lock. Raises UserError, and changes nothing, where the log no longer
-    has all of it.
+    """Replaces the hour. The caller holds its lock; `check` is asked just before the commit, and raises if it is lost.
+
+    Raises UserError, and changes nothing, where the log no longer has all of the hour.
     """
     table = lake_table(settings.lake, contract)
     with LogSpans(settings, contract) as log:
@@ -68,7 +74,7 @@ def take_hour(
         spans = HourSpans(hour, is_closed(hour, now), {p: (first[p], end[p]) for p in first})
         held = _held(connection, contract, hour)
         check_complete(contract.topic, spans, log.ends(), held, _before(connection, contract, hour))
-        writing = _Writing(settings, contract, connection, log, spans, held, start)
+        writing = _Writing(settings, contract, connection, log, spans, held, start, check)
         stored = table.replace(
             [hour_key(hour)],
             writing.frames(),
@@ -105,7 +111,10 @@ class _Writing:
         spans: HourSpans,
         held: Mapping[int, Held],
         start: date,
+        check: Callable[[], None],
     ) -> None:
+        self._check = check
+        self._held = held
         self._contract = contract
         self._connection = connection
         self._log = log
@@ -126,13 +135,15 @@ class _Writing:
 
     def frames(self) -> Iterator[pl.DataFrame]:
         key = hour_key(self._spans.hour)
-        for records in self._log.read(self._spans.spans):
+        for records in ahead(self._log.read(self._spans.spans), _AHEAD):
             frame = self._rows_of.rows(records, key)
             new_from = pl.col(PARTITION).replace_strict(self._new_from, return_dtype=pl.Int64)
             self.event_hours |= set(frame.filter(pl.col(OFFSET) >= new_from)[EVENT_HOUR].unique())
             for partition, count in frame.group_by(PARTITION).len().rows():
                 self.rows[partition] = self.rows.get(partition, 0) + count
             yield frame
+        check_rows(self._contract.topic, self._spans.hour, self.rows, self._held)
+        self._check()
         with self._connection.transaction():
             _touch(self._connection, self._contract, sorted(self.event_hours))
 

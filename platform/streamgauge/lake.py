@@ -13,7 +13,6 @@ import re
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, cast
 
 import polars as pl
@@ -33,7 +32,6 @@ MILLISECONDS = pl.Datetime("ms", "UTC")
 _arrow: Any = pyarrow
 """It comes without types."""
 
-_HOUR = "%Y-%m-%d-%H"
 _KEY = re.compile(r"[A-Za-z0-9_.-]+")
 _ATTEMPTS = 6
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=256 * 1024)
@@ -194,12 +192,13 @@ class LakeTable:
         )
 
         def once() -> DeltaTable:
-            with explained(self.url):
+            given = _Given(self.schema, [rows] if isinstance(rows, pl.DataFrame) else rows)
+            with given.own_error(), explained(self.url):
                 table = self.opened()
                 columns = self._columns_of(table)
                 write_deltalake(
                     table,
-                    _reader(self.schema, [rows] if isinstance(rows, pl.DataFrame) else rows),
+                    given.reader(),
                     mode=mode,
                     predicate=predicate,
                     # only when it must: a change of the schema conflicts with whoever writes meanwhile
@@ -219,15 +218,6 @@ class LakeTable:
         table = again(once)
         found = self._stored(table, keys).values()
         return Stored(table.version(), *(sum(getattr(s, n) for s in found) for n in ("rows", "files", "bytes")))
-
-
-def hour_key(hour: datetime) -> str:
-    """The partition of an hour; its name sorts as the hours do."""
-    return hour.astimezone(UTC).strftime(_HOUR)
-
-
-def hour_of(key: str) -> datetime:
-    return datetime.strptime(key, _HOUR).replace(tzinfo=UTC)
 
 
 def lake_table(root: str, contract: Contract) -> LakeTable:
@@ -276,14 +266,35 @@ def _stored_type(kind: Any) -> Any:
     return pl.Int64 if kind.is_integer() else kind
 
 
-def _reader(schema: pl.Schema, frames: Iterable[pl.DataFrame]) -> Any:
-    stored = stored_schema(schema)
+class _Given:
+    """The caller's frames as Arrow. What goes wrong in making them comes out of Delta as a text: `own_error` raises it
+    as it was.
+    """
 
-    def batches() -> Generator[Any]:
-        for frame in frames:
-            yield from _table(frame.select(pl.col(n).cast(t) for n, t in stored.items())).to_batches()
+    def __init__(self, schema: pl.Schema, frames: Iterable[pl.DataFrame]) -> None:
+        self._stored = stored_schema(schema)
+        self._frames = frames
+        self._error: Exception | None = None
 
-    return _arrow.RecordBatchReader.from_batches(_table(stored.to_frame()).schema, batches())
+    def reader(self) -> Any:
+        return _arrow.RecordBatchReader.from_batches(_table(self._stored.to_frame()).schema, self._batches())
+
+    def _batches(self) -> Generator[Any]:
+        try:
+            for frame in self._frames:
+                yield from _table(frame.select(pl.col(n).cast(t) for n, t in self._stored.items())).to_batches()
+        except Exception as e:
+            self._error = e
+            raise
+
+    @contextmanager
+    def own_error(self) -> Generator[None]:
+        try:
+            yield
+        except LakeError:
+            if self._error is not None:
+                raise self._error from None
+            raise
 
 
 def _table(frame: pl.DataFrame) -> Any:

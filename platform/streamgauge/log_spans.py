@@ -2,10 +2,11 @@
 
 import gc
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class LogSpans:
             found = self._consumer.offsets_for_times(wanted, _ANSWER_SECONDS)
         return {p.partition: ends[p.partition][1] if p.offset < 0 else p.offset for p in found}
 
-    def read(self, spans: Mapping[int, Span]) -> Iterator[LogRecords]:
+    def read(self, spans: Mapping[int, Span]) -> Generator[LogRecords]:
         """All records of the spans; an offset without a record is a transaction's marker, or was compacted away."""
         left = {p: span for p, span in spans.items() if span[0] < span[1]}
         heard = time.monotonic()
@@ -117,8 +118,8 @@ class LogSpans:
             partitions, offsets = partitions[inside], offsets[inside]
         if not kept:
             return None
-        times = np.fromiter((m.timestamp()[1] for m in kept), np.int64, len(kept))
-        return LogRecords([m.value() for m in kept], partitions, offsets, times)
+        times = np.fromiter(map(itemgetter(1), map(Message.timestamp, kept)), np.int64, len(kept))
+        return LogRecords(list(map(Message.value, kept)), partitions, offsets, times)
 
     def _leave(self, partition: int | None, ends: dict[int, int]) -> None:
         if partition is not None and ends.pop(partition, None) is not None:
