@@ -15,6 +15,7 @@ from streamgauge.logs import configure_logs
 from streamgauge.metrics import export_metrics
 from streamgauge.settings import Settings
 from streamgauge.state_metrics import export_state
+from streamgauge.tracing import export_traces
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ def api(
     configure_logs(settings)
     quiet()
     export_metrics("streamgauge-api")
+    export_traces("streamgauge-api")
     ground = make_ground(settings, config)
     export_state(settings, ground.contracts.values())
     running = server(create_app(ground), ground, config)

@@ -3,6 +3,8 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+from streamgauge.logs import bound
+
 
 @dataclass(frozen=True)
 class Context:
@@ -21,3 +23,4 @@ def current() -> Context:
 def enter(context: Context) -> None:
     """For the rest of this task, and the threads it asks to work."""
     _current.set(context)
+    bound.set({"request_id": context.request_id, "trace_id": context.trace_id})

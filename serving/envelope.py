@@ -44,11 +44,13 @@ class Envelope:
             return
         headers = Headers(scope=scope)
         parent = _propagator.extract({"traceparent": headers.get("traceparent", "")})
-        with _tracer.start_as_current_span(f"{scope['method']}", parent, SpanKind.SERVER) as span:
-            known = span.get_span_context()
-            trace_id = f"{known.trace_id:032x}" if known.is_valid else secrets.token_hex(16)
+        with _tracer.start_as_current_span(str(scope["method"]), parent, SpanKind.SERVER) as span:
             given = headers.get("x-request-id", "")
-            here = Context(given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8), trace_id)
+            request_id = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+            known = span.get_span_context()
+            # without a tracer there is a trace id only if the caller sent one
+            trace_id = trace.format_trace_id(known.trace_id) if known.is_valid else secrets.token_hex(16)
+            here = Context(request_id, trace_id)
             enter(here)
             await _Exchange(self._app, scope, here, span).run(receive, send)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from serving.live import Client
@@ -19,8 +20,11 @@ _HEADERS = [
 ]
 
 
-class LiveResponse:
+class LiveResponse(Response):
+    media_type = "text/event-stream"
+
     def __init__(self, client: Client, leave: Callable[[], None]) -> None:
+        super().__init__()
         self._client = client
         self._leave = leave
 

@@ -4,10 +4,22 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
 
+from opentelemetry import trace
+
 from streamgauge.settings import Settings
+
+bound: ContextVar[Mapping[str, str]] = ContextVar("bound")
+"""What every line has that is written on behalf of the same request or run."""
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join((super().format(record), *(f"{name}={value}" for name, value in bound.get({}).items())))
 
 
 class _Json(logging.Formatter):
@@ -21,6 +33,10 @@ class _Json(logging.Formatter):
             "thread": record.threadName,
             "body": record.getMessage(),
         }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
+        line |= bound.get({})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line)
@@ -29,9 +45,7 @@ class _Json(logging.Formatter):
 def configure_logs(settings: Settings, stream: TextIO = sys.stderr) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        _Json()
-        if settings.log_format == "json"
-        else logging.Formatter("%(asctime)s %(levelname)-7s %(threadName)s: %(message)s")
+        _Json() if settings.log_format == "json" else _Text("%(asctime)s %(levelname)-7s %(threadName)s: %(message)s")
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -27,20 +27,23 @@ class Standing:
 @dataclass(frozen=True)
 class Layers:
     """`final`: the revision of each final hour of a range. `quiet`: the hours between them that nobody has rows for,
-    which keep no window from being final."""
+    and all before `begins`: they keep no window from being final."""
 
     final: Mapping[datetime, int]
     quiet: frozenset[datetime] = frozenset()
+    begins: datetime | None = None
+
+    def _done(self, hour: datetime) -> bool:
+        return hour in self.final or hour in self.quiet or (self.begins is not None and hour < self.begins)
 
     def standing(self, start: datetime, end: datetime) -> Standing:
-        done = revision = 0
+        revision = 0
         seconds = 0.0
         hour = hour_start(start)
         while hour < end:
-            if hour in self.final or hour in self.quiet:
+            if self._done(hour):
                 seconds += (min(end, hour + HOUR) - max(start, hour)).total_seconds()
                 revision = max(revision, self.final.get(hour, 0))
-                done += 1
             hour += HOUR
         share = seconds / (end - start).total_seconds()
         if share == 1:
@@ -62,23 +65,33 @@ def read_layers(
         (contract.stream, first, end),
     ).fetchall()
     final: dict[datetime, int] = dict(rows)
-    newest = connection.execute(
-        "SELECT max(hour), min(hour) FROM hour_revisions WHERE stream = %s", (contract.stream,)
-    ).fetchone()
-    if watermark is None or newest is None or newest[0] is None:
+    ends = _ends(connection, contract)
+    if watermark is None or ends is None:
         return Layers(final)
+    begins, newest = ends
     complete = watermark - timedelta(milliseconds=contract.lateness_ms)
-    last = min(newest[0], hour_start(complete) - HOUR, end - timedelta(microseconds=1))
-    open_hours = [h for h in _hours(max(first, newest[1]), last) if h not in final]
-    if not open_hours:
-        return Layers(final)
+    last = min(newest, hour_start(complete) - HOUR, end - timedelta(microseconds=1))
+    unsettled = [h for h in _hours(max(first, begins), last) if h not in final]
+    if not unsettled:
+        return Layers(final, begins=begins)
     query = sql.SQL(
-        "SELECT h FROM unnest(%(open)s::timestamptz[]) h"
+        "SELECT h FROM unnest(%(hours)s::timestamptz[]) h"
         " WHERE NOT EXISTS (SELECT FROM event_hours WHERE stream = %(stream)s AND hour = h)"
         " AND NOT EXISTS (SELECT FROM {} WHERE minute >= h AND minute < h + interval '1 hour')"
     ).format(sql.Identifier(contract.minutes_table))
-    quiet = connection.execute(query, {"open": open_hours, "stream": contract.stream}).fetchall()
-    return Layers(final, frozenset(h for (h,) in quiet))
+    quiet = connection.execute(query, {"hours": unsettled, "stream": contract.stream}).fetchall()
+    return Layers(final, frozenset(h for (h,) in quiet), begins)
+
+
+def _ends(connection: Connection, contract: Contract) -> tuple[datetime, datetime] | None:
+    """The first hour that anybody has rows for, and the newest final one; None before there is one."""
+    query = sql.SQL(
+        "SELECT least((SELECT min(hour) FROM hour_revisions WHERE stream = %(stream)s),"
+        " (SELECT min(hour) FROM event_hours WHERE stream = %(stream)s),"
+        " (SELECT time_bucket('1 hour', min(minute)) FROM {})), max(hour) FROM hour_revisions WHERE stream = %(stream)s"
+    ).format(sql.Identifier(contract.minutes_table))
+    row = connection.execute(query, {"stream": contract.stream}).fetchone()
+    return None if row is None or row[1] is None else (row[0], row[1])
 
 
 def _hours(first: datetime, last: datetime) -> Iterable[datetime]:

@@ -1,6 +1,6 @@
 """Numbers as they change."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
@@ -24,7 +24,7 @@ async def live(
     contract: StreamDep,
     window: Annotated[Literal["1m", "5m", "1h"], Query(description="Of the top-N.")] = "5m",
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
-) -> Any:
+) -> LiveResponse:
     hub = ground.hub
     hub.take_place()
     channel = hub.channel(contract.stream)
