@@ -16,13 +16,13 @@ export class OperationsView {
   #timer = setInterval(() => void this.refresh(), REFRESH_MS);
   #lag = makeTable("Records in Kafka that the worker has not committed", [
     { name: "Partition" },
-    { name: "Lag", numeric: true },
-    { name: "Next offset", numeric: true },
+    { name: "Lag", kind: "numeric" },
+    { name: "Next offset", kind: "numeric" },
     { name: "Watermark" },
     { name: "Worker" },
-    { name: "State" },
+    { name: "State", kind: "wide" },
   ]);
-  #rate = makeTable("Events a second, last minute", [{ name: "Stream" }, { name: "Events/s", numeric: true }]);
+  #rate = makeTable("Events a second, last minute", [{ name: "Stream" }, { name: "Events/s", kind: "numeric" }]);
 
   constructor() {
     byId("lag").replaceChildren(this.#lag.whole);
@@ -61,7 +61,7 @@ export class OperationsView {
     this.#lags(found.lag);
     this.#rate.fill(found.throughput ?? [], (/** @type {any} */ t) => t.stream, (t) => [words(t.stream), number(t.events_per_second)]);
     byId("throughput-none").hidden = Boolean(found.throughput?.length);
-    this.#budgets(found.error_budgets ?? []);
+    this.#budgets(found.error_budgets);
   }
 
   /** @param {any[]} parts */
@@ -94,10 +94,11 @@ export class OperationsView {
     ]);
   }
 
-  /** @param {any[]} budgets */
+  /** @param {any[] | null} budgets */
   #budgets(budgets) {
-    byId("budgets-none").hidden = budgets.length > 0;
-    keyed(byId("budgets"), budgets, (b) => `${b.name} ${b.stream}`, () => el("li", {}, el("strong"), el("span", { class: "level" }), el("span", { class: "meter", "aria-hidden": "true" }), el("span", { class: "soft" })), (item, b) => {
+    setText(byId("budgets-none"), budgets ? "No data yet." : "Not known: Prometheus does not answer.");
+    byId("budgets-none").hidden = Boolean(budgets?.length);
+    keyed(byId("budgets"), budgets ?? [], (b) => `${b.name} ${b.stream}`, () => el("li", {}, el("strong"), el("span", { class: "level" }), el("span", { class: "meter", "aria-hidden": "true" }), el("span", { class: "soft" })), (item, b) => {
       const [name, left, meter, note] = /** @type {HTMLElement[]} */ ([...item.children]);
       if (!name || !left || !meter || !note) return;
       setText(name, [capitalWords(b.name), b.stream && words(b.stream)].filter(Boolean).join(", "));

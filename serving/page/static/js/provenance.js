@@ -83,10 +83,10 @@ function lake(hours, zone) {
   if (!hours.length) return [];
   const table = makeTable("Offsets in the lake, by hour of arrival", [
     { name: "Hour" },
-    { name: "Partition", numeric: true },
-    { name: "From offset", numeric: true },
-    { name: "To offset", numeric: true },
-    { name: "Version", numeric: true },
+    { name: "Partition", kind: "numeric" },
+    { name: "From offset", kind: "numeric" },
+    { name: "To offset", kind: "numeric" },
+    { name: "Version", kind: "numeric" },
   ]);
   table.fill(hours, (h) => `${h.hour} ${h.partition}`, (h) => [
     times.moment(h.hour, zone),

@@ -26,13 +26,13 @@ export function keyed(parent, items, key, make, fill) {
   for (const gone of old.values()) gone.remove();
 }
 
-/** @typedef {{ name: string, numeric?: boolean }} Column */
+/** @typedef {{ name: string, kind?: "numeric" | "wide" }} Column */
 
 let tables = 0;
 
 /** @param {string} title @param {Column[]} columns */
 export function makeTable(title, columns) {
-  const head = columns.map((c) => el("th", { scope: "col", class: c.numeric ? "numeric" : null }, c.name));
+  const head = columns.map((c) => el("th", { scope: "col", class: c.kind }, c.name));
   const body = el("tbody");
   const titleId = `table-${++tables}`;
   const table = el("table", { "aria-labelledby": titleId }, el("thead", {}, el("tr", {}, ...head)), body);
@@ -46,7 +46,7 @@ export function makeTable(title, columns) {
       body,
       items,
       key,
-      () => el("tr", {}, ...columns.map((c, i) => (i ? el("td", { class: c.numeric ? "numeric" : null }) : el("th", { scope: "row" })))),
+      () => el("tr", {}, ...columns.map((c, i) => (i ? el("td", { class: c.kind }) : el("th", { scope: "row" })))),
       (row, item) => cells(item).forEach((cell, i) => put(/** @type {Element} */ (row.children[i]), cell)),
     );
   return { whole, fill };

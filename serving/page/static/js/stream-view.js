@@ -95,23 +95,23 @@ export class StreamView {
     setText(byId("stream-name"), capital(words(stream.stream)));
     setText(byId("stream-about"), `${stream.description} Owner: ${stream.owner}.`);
     this.#chart = new Chart(byId("chart"), { pick: (slot) => this.#explain(slot.start), look: (slot) => this.#look(slot) });
-    this.#table = makeTable("The chart's numbers, newest first", [{ name: "Start" }, { name: "Number", numeric: true }, { name: "Status" }, { name: "Where from" }]);
+    this.#table = makeTable("The chart's numbers, newest first", [{ name: "Start" }, { name: "Number", kind: "numeric" }, { name: "Status" }, { name: "Where from" }]);
     byId("chart-table").replaceChildren(this.#table.whole);
     this.#checks = makeTable("Hours compared last, newest first", [
       { name: "Hour" },
       { name: "Result" },
-      { name: "Status" },
-      { name: "Worker", numeric: true },
-      { name: "Batch", numeric: true },
-      { name: "Explained", numeric: true },
-      { name: "Unexplained", numeric: true },
+      { name: "Status", kind: "wide" },
+      { name: "Worker", kind: "numeric" },
+      { name: "Batch", kind: "numeric" },
+      { name: "Explained", kind: "numeric" },
+      { name: "Unexplained", kind: "numeric" },
     ]);
     byId("checks").replaceChildren(this.#checks.whole);
     this.#quality = makeTable("The newest result of each check, failed ones first", [
       { name: "Check" },
       { name: "Result" },
       { name: "Asset" },
-      { name: "Found" },
+      { name: "Found", kind: "wide" },
       { name: "When" },
     ]);
     byId("quality").replaceChildren(this.#quality.whole);
@@ -229,6 +229,10 @@ export class StreamView {
     const { name } = this.#spec;
     setText(byId("chart-title"), `${this.#measure.text} by ${name}`);
     setAttribute(byId("chart"), "aria-label", `${this.#measure.text} by ${name}`);
+    const ended = this.#minutes.newestStart();
+    const complete = Date.parse(this.#numbers.completeness.complete_until) / 1000;
+    const silent = ended !== null && complete > ended + 2 * 60;
+    setText(byId("chart-silence"), silent ? `No events since ${times.moment((ended + 60) * 1000, preferences.zone)}.` : "");
     const used = new Set(slots.map((s) => s.bucket?.sure));
     for (const sure of Object.keys(SURE)) byId(`legend-${sure}`).hidden = !used.has(/** @type {any} */ (sure));
     if (byId("chart-details", HTMLDetailsElement).open) this.#tabulate(slots);
@@ -390,7 +394,7 @@ export class StreamView {
     this.#checks.fill(rows, (r) => `${r.hour} ${r.at}`, (r) => [
       link(r.url, times.moment(r.hour, preferences.zone), `Hour ${times.moment(r.hour, preferences.zone)} in Dagster`),
       el("span", { class: "level", "data-level": r.passed ? "good" : "bad" }, r.passed ? "Agrees" : "Differs"),
-      badge(r.status),
+      el("span", {}, badge(r.status), r.waits_for ? ` waits for ${r.waits_for}` : null),
       number(r.counted),
       number(r.facts),
       number(r.explained),
