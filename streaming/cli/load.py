@@ -13,6 +13,7 @@ from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.metrics import serve_metrics
 from streamgauge.settings import Settings
+from streamgauge.tracing import export_traces
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
 from streaming.load.load import LoadResult, Plan
@@ -37,6 +38,7 @@ def load(
 ) -> None:
     """Send synthetic events, made from the stream's contract."""
     settings = Settings.for_role("producer")
+    export_traces("streamgauge-producer")
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     contract = find_contract(load_contracts(settings.contracts_dir), stream)

@@ -10,6 +10,7 @@ from streamgauge.cli.output import RIGHT, Json, console, duration, moment, numbe
 from streamgauge.errors import UserError
 from streamgauge.metrics import serve_metrics
 from streamgauge.settings import Settings
+from streamgauge.tracing import export_traces
 from streaming.replay.replay import NOW, ReplayResult, describe_bad, parse_end, progress_bars, replay_files
 
 MAX = "max"
@@ -27,6 +28,7 @@ def replay(
 ) -> None:
     """Send data sets to their streams, in the order of event time."""
     settings = Settings.for_role("producer")
+    export_traces("streamgauge-producer")
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     at, factor = parse_end(end), _speed(speed)

@@ -12,9 +12,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from streamgauge.tracing import CORRELATION_ID
 from streaming.producer.sender import Headers
 
-CORRELATION_ID = "correlation_id"
 _propagator = TraceContextTextMapPropagator()
 
 

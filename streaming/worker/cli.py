@@ -13,6 +13,7 @@ from streamgauge.logs import configure_logs, own_stderr
 from streamgauge.metrics import serve_metrics
 from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
+from streamgauge.tracing import export_traces
 from streaming.worker.process import run_worker
 
 _YOUNG_OBJECTS = 200_000
@@ -33,6 +34,7 @@ def worker(
     configure_logs(settings, stderr)
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-worker", settings.metrics_port, settings.metrics_host)
+    export_traces("streamgauge-worker")
     run_worker(settings, chosen)
 
 

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+import numpy as np
 import psycopg
+from opentelemetry.trace import Span, use_span
 
 from streamgauge import metrics
 from streamgauge.contracts import Contract
@@ -24,6 +26,7 @@ from streamgauge.decode import Decoded
 from streamgauge.postgres import connect
 from streamgauge.registry import Registry, RegistryUnavailable, SchemaNotFound
 from streamgauge.settings import Settings
+from streamgauge.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.reader import Reader
@@ -55,6 +58,7 @@ class _Resumed(Exception):
 class _Work:
     assignment: Assignment
     records: Records
+    span: Span
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,14 @@ class _Read:
     assignment: Assignment
     records: Records
     decoded: Decoded
+    span: Span
 
 
 @dataclass(frozen=True)
 class _Write:
     assignment: Assignment
     delta: Delta
+    span: Span
 
 
 class Session:
@@ -126,7 +132,7 @@ class Session:
         while not self._stop.is_set() and self._failure is None:
             records = reader.read()
             if records is not None and reader.assignment is not None:
-                self._hand_over(reader, _Work(reader.assignment, records))
+                self._hand_over(reader, _Work(reader.assignment, records, self._span(records)))
             reader.pause(self._paused)
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
                 looked_after = time.monotonic()
@@ -167,6 +173,12 @@ class Session:
         self._paused, self._offsets, self._ends = paused, {}, {}
         return Assignment(pipeline), offsets
 
+    def _span(self, records: Records) -> Span:
+        """Linked to who sent the first record of each partition: headers cost too much to read them all."""
+        firsts = np.unique(records.partitions, return_index=True)[1] if tracing_wanted() else ()
+        sampled = (records.raw(int(row)).headers for row in firsts)
+        return batch_span(self._contract.topic, self._contract.group, len(records), sampled)
+
     def _schema_of(self, schema_id: int) -> dict[str, Any] | None:
         try:
             return self._registry.schema(schema_id)
@@ -177,8 +189,9 @@ class Session:
         while (work := self._take(self._inbox, _nothing)) is not None:
             if not work.assignment.revoked.is_set():
                 decode = partial(work.assignment.pipeline.decode, work.records)
-                decoded = self._patiently(RegistryUnavailable, "the schema registry", decode)
-                self._hand_on(self._decoded, _Read(work.assignment, work.records, decoded))
+                with use_span(work.span):
+                    decoded = self._patiently(RegistryUnavailable, "the schema registry", decode)
+                self._hand_on(self._decoded, _Read(work.assignment, work.records, decoded, work.span))
         self._hand_on(self._decoded, None)
 
     def _process(self) -> None:
@@ -186,7 +199,7 @@ class Session:
             if not read.assignment.revoked.is_set():
                 delta = read.assignment.pipeline.judge(read.records, read.decoded)
                 if delta.partitions:
-                    self._hand_on(self._outbox, _Write(read.assignment, delta))
+                    self._hand_on(self._outbox, _Write(read.assignment, delta, read.span))
         self._hand_on(self._outbox, None)
 
     def _commit(self) -> None:
@@ -201,7 +214,8 @@ class Session:
 
         while (write := self._take(self._outbox, look_after)) is not None:
             if not write.assignment.revoked.is_set():
-                connection = self._commit_one(connection, write)
+                with use_span(write.span, end_on_exit=True):
+                    connection = self._commit_one(connection, write)
                 pipeline = write.assignment.pipeline
             look_after()
         connection.close()

@@ -45,7 +45,9 @@ class Sensor:
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}; {_causes()}"
+            assert time.monotonic() < deadline, (
+                f"after {seconds:.0f} s still not: {what}; {_causes()}\n{self._running.workers.log()[-4000:]}"
+            )
             self.tick()
             time.sleep(0.5)
 

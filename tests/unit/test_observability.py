@@ -1,0 +1,124 @@
+"""Rules, dashboards and runbooks agree with the metrics that there are, and with each other."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from opentelemetry.metrics import Counter, Histogram, Observation, UpDownCounter
+from prometheus_client import generate_latest
+
+from sensors.alerting.sensor import PROMETHEUS
+from sensors.alerting.subjects import subjects
+from streamgauge import metrics
+from streamgauge.contracts import load_contracts
+from streamgauge.settings import CHECKOUT, CONTRACTS
+
+OBSERVABILITY = CHECKOUT / "platform" / "observability"
+RUNBOOKS = CHECKOUT / "docs" / "runbooks"
+RULE_FILES = sorted((OBSERVABILITY / "rules").glob("*.yaml"))
+SERIES = re.compile(r"\bstreamgauge_[a-z0-9_]+")
+RECORDED = re.compile(r"\bstreamgauge:[a-z0-9_:]+")
+
+
+def rules() -> Iterator[dict[str, Any]]:
+    for file in RULE_FILES:
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            yield from group["rules"]
+
+
+def alert_rules() -> list[dict[str, Any]]:
+    return [r for r in rules() if "alert" in r]
+
+
+def dashboards() -> list[Path]:
+    return sorted((OBSERVABILITY / "dashboards").glob("*.json"))
+
+
+def targets() -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in dashboards():
+        for panel in json.loads(file.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                yield f"{file.stem}: {panel['title']}", target
+
+
+@pytest.fixture(scope="module")
+def exported() -> str:
+    """All metrics, each with a value, as Prometheus reads them. A meter provider is for ever: it gets its own process."""
+    return subprocess.run(
+        [CHECKOUT / ".venv" / "bin" / "python", "-c", "from tests.unit import test_observability as t; t.export_all()"],
+        cwd=CHECKOUT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
+def export_all() -> None:
+    metrics.export_metrics("test")
+    attributes = {"stream": "s"}
+    for value in vars(metrics).values():
+        match value:
+            case metrics.EventDelays():
+                value.add([0.1], "s")
+            case str() if value.startswith("streamgauge."):
+                metrics.observe(value, lambda: [Observation(1, attributes)])
+            case Counter() | UpDownCounter():
+                value.add(1, attributes)
+            case Histogram():
+                value.record(0.1, attributes)
+            case _:
+                pass
+    print(generate_latest().decode())  # noqa: T201
+
+
+def test_rules_and_dashboards_use_metrics_that_exist(exported: str) -> None:
+    known = set(SERIES.findall(exported))
+    recorded = {r["record"] for r in rules() if "record" in r}
+    used = [(r.get("alert") or r["record"], r["expr"]) for r in rules()]
+    used += [(name, t["expr"]) for name, t in targets() if "expr" in t]
+    for name, expression in used:
+        assert set(SERIES.findall(expression)) <= known, name
+        assert set(RECORDED.findall(expression)) <= recorded, name
+
+
+@pytest.mark.parametrize("file", sorted((OBSERVABILITY / "tests").glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_rules_do_what_they_should(file: Path) -> None:
+    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_says_what_it_is_and_links_to_its_page() -> None:
+    for rule in alert_rules():
+        assert rule["annotations"]["summary"], rule["alert"]
+        link = rule["annotations"]["runbook_url"]
+        assert (RUNBOOKS / link.removeprefix("${RUNBOOKS}/")).exists(), link
+        assert rule["labels"]["severity"] in ("critical", "warning", "none")
+
+
+def test_every_alert_of_the_sensors_has_a_page_and_no_page_is_of_nothing() -> None:
+    pages = {s.runbook for s in [PROMETHEUS, *subjects(load_contracts(CONTRACTS))]} | {"run-failed", "check-failed"}
+    linked = {Path(r["annotations"]["runbook_url"]).stem for r in alert_rules()}
+    assert {p.stem for p in RUNBOOKS.glob("*.md")} == pages | linked
+
+
+def test_links_in_the_runbooks_lead_somewhere() -> None:
+    for page in RUNBOOKS.glob("*.md"):
+        for link in re.findall(r"\]\(([^)]+\.md)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_panel_asks_something_of_a_source_that_is_provisioned() -> None:
+    sources = yaml.safe_load((OBSERVABILITY / "provisioning" / "datasources" / "sources.yaml").read_text())[
+        "datasources"
+    ]
+    known = {s["uid"] for s in sources}
+    found = list(targets())
+    assert len(found) > 10
+    for name, target in found:
+        assert target["datasource"]["uid"] in known, name
+        assert target.get("expr") or target.get("rawSql"), name
