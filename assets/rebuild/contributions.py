@@ -5,8 +5,8 @@ from datetime import datetime
 
 import polars as pl
 
+from assets.dims.history import History
 from streamgauge.contracts import Contract
-from streamgauge.enrich import Reference
 from streamgauge.lake import OFFSET, PARTITION
 from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, RollupPlan
 from streamgauge.sketched import sketched_minutes, sketched_tops
@@ -21,10 +21,10 @@ class Contributions:
 
 
 def contributions(
-    contract: Contract, records: pl.DataFrame, start: datetime, end: datetime, reference: Reference | None
+    contract: Contract, records: pl.DataFrame, start: datetime, end: datetime, history: History | None
 ) -> Contributions:
     """`records`: those of one partition that the worker took as valid, for the minutes from `start` up to `end`, and
-    as far around them as the contract remembers event ids.
+    as far around them as the contract remembers event ids. Attributes are as of their ingest time, as facts have them.
     """
     repeated = duplicates(contract, records)
     at = pl.col(contract.event_time)
@@ -32,7 +32,7 @@ def contributions(
         pl.col(OFFSET).is_in(repeated.implode()).alias(DUPLICATE), pl.lit(False).alias(LATE)
     ).filter(at >= start, at < end)
     judged = judged.with_columns((~pl.col(DUPLICATE)).alias(COUNTED), pl.col(PARTITION).cast(pl.Int64))
-    rolled = RollupPlan(contract).roll_up(reference.enrich(judged) if reference else judged)
+    rolled = RollupPlan(contract).roll_up(history.enrich(judged) if history else judged)
     return Contributions(sketched_minutes(contract, rolled), sketched_tops(contract, rolled))
 
 

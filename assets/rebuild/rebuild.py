@@ -17,17 +17,16 @@ from typing import Any
 import polars as pl
 from psycopg import sql
 
+from assets.dims.history import History, read_history
 from assets.rebuild.books import Moved, moved
 from assets.rebuild.contributions import Contributions, contributions
 from assets.rebuild.records import Log, Times, in_lake
 from quality.reconciliation.coverage import Span, subtract, union
 from streamgauge.contracts import Contract
-from streamgauge.enrich import Reference
 from streamgauge.errors import UserError
 from streamgauge.hours import HOUR, HourRange, hour_key
 from streamgauge.lake import OFFSET, PARTITION
 from streamgauge.postgres import Connection, connect
-from streamgauge.reference import read_reference
 from streamgauge.registry import registry
 from streamgauge.rollup_plan import MINUTE, MINUTE_MS
 from streamgauge.settings import Settings
@@ -73,7 +72,7 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
         ingest_hours, parts = _parts(connection, contract, times)
         for part in parts:
             _refuse_open(contract, part, hours)
-        reference = read_reference(connection, contract)
+        history = read_history(connection, contract.reference) if contract.reference else None
         with _log(settings, contract) as log:
             outside = {p.partition: _not_in_lake(p) for p in parts}
             beside_lake = {p.partition: log.read({p.partition: outside[p.partition]}, times) for p in parts}
@@ -92,7 +91,7 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
 
                     extend(_next_offset(connection, contract, p))
                     of_lake = stored.get((p,))
-                    changes.append(_rebuild_partition(connection, contract, part, near, of_lake, extend, reference))
+                    changes.append(_rebuild_partition(connection, contract, part, near, of_lake, extend, history))
                 done(_summary(hour, changes))
         connection.execute(
             "UPDATE event_hours SET reconciled = least(reconciled, touched - 1) WHERE stream = %s AND hour = ANY(%s)",
@@ -107,7 +106,7 @@ def _rebuild_partition(
     times: Times,
     stored: pl.DataFrame | None,
     extend: Callable[[int], pl.DataFrame],
-    reference: Reference | None,
+    history: History | None,
 ) -> tuple[Moved, Contributions]:
     with connection.transaction():
         row = connection.execute(
@@ -123,7 +122,7 @@ def _rebuild_partition(
             records = records.filter(~pl.col(OFFSET).is_between(low, high, closed="left"))
         dead = _dead_letters(connection, contract, part.partition, records)
         records = records.filter(~pl.col(OFFSET).is_in(dead.implode())).sort(OFFSET)
-        made = contributions(contract, records, times.start, times.end, reference)
+        made = contributions(contract, records, times.start, times.end, history)
         before = _replace(connection, contract, part.partition, times, made, upto)
         change = moved(contract, before, made.minutes)
         connection.execute(

@@ -7,11 +7,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
 from confluent_kafka import TopicPartition
 
+from assets.rebuild.contributions import Contributions, contributions
+from assets.rebuild.job import definitions
 from assets.rebuild.rebuild import Rebuilt, rebuild
+from assets.resources import Ground
 from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
 from streamgauge.hours import HOUR, HourRange, hour_start
@@ -27,7 +31,7 @@ from tests.oracle import Expected
 
 FIRST = 12_000
 PIECE = 400
-SENDING_SECONDS = 15.0
+TIMES = 3
 MINUTE_MS = 60_000
 
 
@@ -71,7 +75,13 @@ def _with_late_counted(contract: Contract, hours: HourRange) -> Expected:
 
 
 @pytest.mark.timeout(200)
-def test_rebuilt_while_late_events_come(running: Running) -> None:
+def test_rebuilt_while_late_events_come(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*arguments: Any) -> Contributions:
+        """So that the worker has something to commit meanwhile."""
+        time.sleep(0.15)
+        return contributions(*arguments)
+
+    monkeypatch.setattr("assets.rebuild.rebuild.contributions", slowly)
     running.edit(lambda d: block(d, "time").update(duplicateHorizonSeconds=86_400))
     running.apply()
     contract, hours = running.contract, _hours()
@@ -105,19 +115,19 @@ def test_rebuilt_while_late_events_come(running: Running) -> None:
     sending.start()
     rebuilt: list[list[Rebuilt]] = []
     try:
-        until = time.monotonic() + SENDING_SECONDS
-        while time.monotonic() < until:
-            rebuilt.append(_rebuild(contract, hours))
+        rebuilt = [_rebuild(contract, hours) for _ in range(TIMES)]
     finally:
         over.set()
         sending.join(60)
     assert not failures, failures
     account = wait_until_read(contract)
     assert account.late > 0 and account.duplicates > 0
-    assert len(rebuilt) >= 3
     assert sum(r.late for each in rebuilt for r in each) > 0
 
+    # each found what the one before and the worker had left, and nothing was missing from it
+    assert all(r.repaired == 0 for each in rebuilt for r in each)
     last = _rebuild(contract, hours)
+    assert all(r.repaired == 0 for r in last)
     assert sum(r.late for r in last) == account.late
     expected = _with_late_counted(contract, hours)
     assert_as_expected(contract, expected)
@@ -127,6 +137,21 @@ def test_rebuilt_while_late_events_come(running: Running) -> None:
     assert after.adds_up and after.late == 0
     assert after.counted == account.counted + account.late
     wait_for(lambda: same_tops(contract), "Redis has what Postgres has")
+
+
+def _by_job(contract: Contract, hours: HourRange) -> int:
+    """As from Dagster's pages; returns how many rows it repaired."""
+    merged = dg.Definitions.merge(definitions([contract]), dg.Definitions(resources={"ground": Ground()}))
+    job: Any = merged.resolve_job_def(f"{contract.stream}_rebuild_minutes")
+    config = {"ops": {f"{contract.stream}_rebuild": {"config": {"first": hours.keys[0], "last": hours.keys[-1]}}}}
+    result = job.execute_in_process(run_config=config)
+    observations = [
+        e.event_specific_data.asset_observation.metadata
+        for e in result.all_events
+        if e.event_type == dg.DagsterEventType.ASSET_OBSERVATION
+    ]
+    assert [m["rebuilt hour"].value for m in observations] == hours.keys
+    return sum(m["repaired rows"].value for m in observations)
 
 
 def test_damaged_rows_are_put_right(running: Running) -> None:
@@ -144,6 +169,10 @@ def test_damaged_rows_are_put_right(running: Running) -> None:
     with pytest.raises(AssertionError):
         assert_as_expected(contract, expected)
     assert sum(r.repaired for r in _rebuild(contract, hours)) > 1
+    assert_as_expected(contract, expected)
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute(f"update {table} set count = 0 where minute = %s".encode(), (hours.first,))
+    assert _by_job(contract, hours) > 0
     assert_as_expected(contract, expected)
 
 

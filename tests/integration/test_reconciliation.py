@@ -60,7 +60,7 @@ def send(contract: Contract, running: Running, numbers: range, start: datetime, 
 
 def reconcile(contract: Contract, hours: Sequence[datetime]) -> dict[str | None, dg.AssetCheckEvaluation]:
     """By the asset; the check's evaluations by partition, that of the whole run under None."""
-    instance = dg.DagsterInstance.ephemeral()
+    instance = dg.DagsterInstance.ephemeral()  # pyright: ignore[reportUnknownMemberType]
     keys = [hour_key(h) for h in hours]
     tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     result = dg.materialize(

@@ -8,19 +8,19 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from assets.dims.history import History
 from assets.rebuild.books import Moved, moved
 from assets.rebuild.contributions import contributions, duplicates
 from assets.rebuild.records import schema
 from streamgauge import sketches
-from streamgauge.enrich import Reference
 from tests.oracle import Expected, LogRecord, Minute, play
 from tests.unit.test_pipeline import CONTRACT, REFERENCE, SCHEMA, SCHEMA_ID, T0, encode
 
 START = datetime.fromtimestamp(T0 / 1000, UTC)
 END = START + timedelta(minutes=8)
-ENRICH = Reference(
+KNOWN = History.of(
     CONTRACT.reference,  # pyright: ignore[reportArgumentType]
-    pl.DataFrame([{"key": k, **row} for k, row in REFERENCE.items()]),
+    pl.DataFrame([{"key": k, **row, "valid_from": START - timedelta(days=1)} for k, row in REFERENCE.items()]),
 )
 
 logs = st.lists(
@@ -72,7 +72,7 @@ def all_counted(log: Log) -> Expected:
 def test_every_distinct_event_is_counted(log: Log) -> None:
     log = by_id(log)
     expected = all_counted(log)
-    made = contributions(CONTRACT, records(log), START, END, ENRICH)
+    made = contributions(CONTRACT, records(log), START, END, KNOWN)
     found = {
         (row["minute"], (row["event_type"], row["actor_kind"]), row["partition"]): row
         for row in made.minutes.iter_rows(named=True)
@@ -104,7 +104,7 @@ def _compare(row: dict[str, Any], minute: Minute) -> None:
 def test_only_the_minutes_asked_for_are_made_of_what_is_around_them() -> None:
     log = [(1, 10, "u1", 1), (2, 70, "u1", 1), (1, 70, "u1", 1), (3, 130, "u1", 1)]
     first = START + timedelta(minutes=1)
-    made = contributions(CONTRACT, records(log), first, first + timedelta(minutes=1), ENRICH)
+    made = contributions(CONTRACT, records(log), first, first + timedelta(minutes=1), KNOWN)
     assert made.minutes.select("minute", "count", "duplicates").rows() == [(T0 + 60_000, 1, 1)]
 
 
