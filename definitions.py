@@ -35,7 +35,7 @@ def defs() -> dg.Definitions:
                     "automation",
                     target=dg.AssetSelection.all(),
                     use_user_code_server=True,
-                    emit_backfills=False,
+                    emit_backfills=True,
                     default_status=dg.DefaultSensorStatus.RUNNING,
                     minimum_interval_seconds=30,
                 ),
