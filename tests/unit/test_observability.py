@@ -48,7 +48,7 @@ def targets() -> Iterator[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def exported() -> str:
-    """All metrics, each with a value, as Prometheus reads them. A meter provider is for ever: it gets its own process."""
+    """All metrics, each with a value, as Prometheus reads them. In a process of its own, which keeps the provider."""
     return subprocess.run(
         [CHECKOUT / ".venv" / "bin" / "python", "-c", "from tests.unit import test_observability as t; t.export_all()"],
         cwd=CHECKOUT,
