@@ -5,6 +5,7 @@ from functools import partial
 import dagster as dg
 
 from assets import dims, external, facts, jobs, lake, quality, reconciliation, rollups
+from assets.automation import automation_sensor
 from assets.rebuild import job as rebuild
 from assets.resources import Ground
 from lineage.sensor import make_openlineage_sensor
@@ -29,16 +30,6 @@ def defs() -> dg.Definitions:
         dg.Definitions(
             resources={"ground": ground},
             executor=dg.in_process_executor,
-            sensors=[
-                make_openlineage_sensor(),
-                dg.AutomationConditionSensorDefinition(
-                    "automation",
-                    target=dg.AssetSelection.all(),
-                    use_user_code_server=True,
-                    emit_backfills=True,
-                    default_status=dg.DefaultSensorStatus.RUNNING,
-                    minimum_interval_seconds=30,
-                ),
-            ],
+            sensors=[make_openlineage_sensor(), automation_sensor()],
         ),
     )

@@ -42,6 +42,20 @@ class _ClosedHourDue(dg.AutomationCondition[dg.AssetKey]):
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection_with_partition_keys(wanted))
 
 
+def automation_sensor() -> dg.AutomationConditionSensorDefinition:
+    """Evaluates these conditions, in the code server since Dagster doesn't know all of them. Several hours at once
+    become one backfill, which makes range runs of them; without, each hour would be a run of its own.
+    """
+    return dg.AutomationConditionSensorDefinition(
+        "automation",
+        target=dg.AssetSelection.all(),
+        use_user_code_server=True,
+        emit_backfills=True,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=30,
+    )
+
+
 def lake_condition() -> Condition:
     """Every closed hour, once it is closed. A failed one again every ten minutes."""
     return _until_done(_ClosedHourDue())

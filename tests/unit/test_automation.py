@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.automation import LOOK_BACK, daily_condition, lake_condition
+from assets.automation import LOOK_BACK, automation_sensor, daily_condition, lake_condition
 from assets.partitions import DAILY, HOURLY
 from streamgauge.hours import HOUR, SETTLED, hour_key, hour_start
 
@@ -31,7 +31,7 @@ class Ticks:
             dg.asset(name="hours", partitions_def=HOURLY)(make),
             dg.asset(name="days", partitions_def=DAILY, deps=[HOURS], automation_condition=daily_condition())(make),
         ]
-        self._definitions = dg.Definitions(self._assets)
+        self._definitions = dg.Definitions(self._assets, sensors=[automation_sensor()])
 
     def tick(self, now: datetime) -> dict[dg.AssetKey, list[str]]:
         found = dg.evaluate_automation_conditions(
@@ -39,6 +39,13 @@ class Ticks:
         )
         self._cursor = found.cursor
         return {key: sorted(found.get_requested_partitions(key) - {None}) for key in (LAKE, DAYS)}  # pyright: ignore[reportArgumentType]
+
+    def requests(self) -> list[dg.RunRequest]:
+        """Of the sensor itself, as the daemon sees them."""
+        sensor = self._definitions.resolve_sensor_def("automation")
+        repository = self._definitions.get_repository_def()
+        with dg.build_sensor_context(self.instance, repository_def=repository) as context:
+            return list(sensor.evaluate_tick(context).run_requests or [])
 
     def made(self, asset: dg.AssetKey, *partitions: str, closed: bool = True) -> None:
         for key in partitions:
@@ -74,6 +81,14 @@ def test_after_five_hours_without_the_daemon_exactly_those_are_made_up(ticks: Ti
     assert ticks.tick(NOW)[LAKE] == []
     later = NOW + timedelta(hours=5)
     assert ticks.tick(later)[LAKE] == closed(5, later)
+
+
+def test_many_hours_are_one_request(ticks: Ticks) -> None:
+    assert len(ticks.requests()) == 1
+    *others, latest = closed(80, datetime.now(UTC) - SETTLED)
+    ticks.made(LAKE, *others)
+    (request,) = ticks.requests()
+    assert request.partition_key == latest
 
 
 def test_an_hour_taken_while_it_was_open_is_taken_again(ticks: Ticks) -> None:
