@@ -27,11 +27,11 @@ from tests.integration.workers import Workers, wait_for, wait_until_read
 
 EACH = 200
 LATE = 30
-PATIENCE = 300.0
+PATIENCE = 600.0
 OLD = hour_start(datetime.now(UTC)) - timedelta(days=30)
 HOURS = [OLD, OLD + HOUR, OLD + 5 * HOUR]
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(2400)
 
 
 class Batch:
