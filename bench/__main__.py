@@ -12,9 +12,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import latency, others, place, worker
+from bench import batch, latency, others, place, worker
 from bench.figures import run as figures_of
-from bench.report import Machine, Measured, as_json, machine, rows, show
+from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
 from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
@@ -35,13 +35,24 @@ def bench(
     quix: Annotated[int, typer.Option(help="Records for Quix Streams; 0 leaves it out.")] = 100_000,
     rate: Annotated[float, typer.Option(help="Events a second for the latencies.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="How long at that rate; 0 leaves it out.")] = 60,
+    facts: Annotated[
+        int, typer.Option(help="Events for facts beside DuckDB; 0 leaves it out.")
+    ] = 20_000_000,
     as_json_: Json = False,
 ) -> None:
-    """Measure the worker beside what else could read the same topic; the exit code says nothing of the figures."""
+    """Measure the worker beside what else could read the same topic, and the batch layer beside DuckDB.
+
+    The exit code says nothing of the figures.
+    """
     about = machine()
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
         measured = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
-    _print(about, measured, as_json_)
+    compared: list[Row] = []
+    if facts:
+        _say(f"facts and rollups of {facts:,} events, beside DuckDB")
+        with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder:
+            compared = batch.rows(batch.measure(Path(folder), facts))
+    _print(about, measured, compared, as_json_)
 
 
 def _measure(folder: Path, events: int, horizon: int, plain: int, quix: int, rate: float, seconds: float) -> Measured:
@@ -103,8 +114,8 @@ def _say(what: str) -> None:
     _err.print(what)
 
 
-def _print(about: Machine, measured: Measured, json: bool) -> None:
-    made = rows(measured)
+def _print(about: Machine, measured: Measured, compared: list[Row], json: bool) -> None:
+    made = rows(measured) + compared
     if json:
         print_json(as_json(about, measured, made))
     else:

@@ -69,7 +69,7 @@ class Machine:
 
 def machine() -> Machine:
     servers = {k: v for k, v in stack_file().versions.items() if k != "redis"}
-    packages = {name: version(name) for name in ("confluent-kafka", "polars", "streamgauge")}
+    packages = {name: version(name) for name in ("confluent-kafka", "polars", "deltalake", "duckdb", "streamgauge")}
     versions = {"python": platform.python_version(), **servers, **packages}
     memory = psutil.virtual_memory().total / 2**30
     return Machine(os.cpu_count(), round(memory, 1), round(os.getloadavg()[0], 2), versions)

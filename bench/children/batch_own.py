@@ -1,0 +1,42 @@
+"""Facts and rollups of all hours, as the assets make them, without Postgres."""
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from datetime import timedelta
+
+import polars as pl
+
+from assets.dims.history import KEY, VALID_FROM, History
+from assets.facts.build import FactsBuilder
+from assets.rollups.hourly import roll, store
+from bench.batch import BEGIN, HOURS, STREAM, reference
+from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.settings import CONTRACTS, batch_start
+
+
+def main() -> None:
+    root = sys.argv[1]
+    contract = find_contract(load_contracts(CONTRACTS), STREAM)
+    hours = [BEGIN + timedelta(hours=i) for i in range(HOURS)]
+    began = time.perf_counter()
+    assert contract.reference is not None
+    known = reference().rename({contract.reference.key: KEY}).with_columns(pl.lit(BEGIN).alias(VALID_FROM))
+    history = History.of(contract.reference, known)
+    builder = FactsBuilder(root, contract, history, batch_start(), lambda _: contextlib.nullcontext())
+    facts = sum(b.facts for b in builder.build(hours))
+    built = time.perf_counter() - began
+    count = 0
+    for part in roll(root, contract, hours):
+        store(root, contract, part)
+        count += int(part.hourly.rows["count"].sum())
+    seconds = time.perf_counter() - began
+    print(f"facts {built:.1f} s, rollups {seconds - built:.1f} s", file=sys.stderr)  # noqa: T201
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print(json.dumps({"seconds": seconds, "rss_peak": peak, "facts": facts, "count": count}))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

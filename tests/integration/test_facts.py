@@ -1,0 +1,281 @@
+"""Facts, dimensions and rollups from the real Kafka to the lake and Postgres: equal to the oracle, whatever happens."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from psycopg import sql
+
+from assets.facts.asset import build
+from assets.facts.build import Built
+from assets.facts.tables import facts_table
+from assets.lake.take import take_hour
+from assets.resources import Ground
+from assets.rollups.asset import roll_day, roll_hours
+from assets.rollups.publish import read
+from assets.rollups.roll import Windows
+from streamgauge.contracts import Contract
+from streamgauge.hours import HOUR, hour_start
+from streamgauge.postgres import connect
+from streamgauge.reference import load_reference
+from streamgauge.settings import PREFIX, Settings, batch_start
+from streaming.ledger import Ledger
+from streaming.load.generate import Shape
+from streaming.load.load import Plan, load
+from tests.batch_layer import assert_facts, assert_rollups
+from tests.batch_oracle import Batch, make
+from tests.integration.own_stream import block
+from tests.integration.running import Running, events, now_ms, schema_of
+from tests.integration.workers import wait_until_read
+from tests.oracle import LogRecord, from_ledger
+
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(300)]
+
+_LATE_HOURS = 3
+
+
+@pytest.fixture
+def stream(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """With a lake of its own: dimensions are shared by all streams of one."""
+    monkeypatch.setenv(f"{PREFIX}LAKE_URL", str(tmp_path / "lake"))
+    monkeypatch.setenv(f"{PREFIX}CONTRACTS_DIR", str(running.own.folder))
+    running.edit(lambda d: block(d, "time").update(duplicateHorizonSeconds=2 * _LATE_HOURS * 3600))
+    running.edit(lambda d: block(d, "deadLetters").update(limit=1_000_000))
+    running.apply()
+    yield running
+
+
+def root() -> str:
+    return Settings.for_role("batch").lake
+
+
+def send(running: Running, ledger: Ledger, end_ms: int, seed: int) -> None:
+    """Two hours of event time up to `end_ms`; late events and duplicates reach hours back."""
+    shape = Shape(users=40, duplicates=0.08, late=0.08, bad=0.06)
+    plan = Plan(2_000, None, end_ms, seed, span_seconds=7200)
+    load(Settings.for_role("producer"), running.contract, plan, shape, ledger=ledger)
+
+
+def take(contract: Contract, log: list[LogRecord]) -> None:
+    with connect(Settings.for_role("batch"), autocommit=True) as connection:
+        for hour in sorted({hour_start(datetime.fromtimestamp(r.ingest_ms / 1000, UTC)) for r in log}):
+            take_hour(
+                Settings.for_role("batch"), contract, connection, hour,
+                now=datetime.now(UTC), start=batch_start(), run_id="test",
+            )  # fmt: skip
+
+
+def owed(contract: Contract) -> list[datetime]:
+    with connect(Settings.for_role("batch")) as connection:
+        rows = connection.execute(
+            "select hour from event_hours where stream = %s and (built < touched or rolled < built) order by hour",
+            (contract.stream,),
+        ).fetchall()
+    return [hour for (hour,) in rows]
+
+
+def made(contract: Contract, hours: list[datetime]) -> list[Built]:
+    built = build(Ground(), contract, hours, "test")
+    roll_hours(Ground(), contract, hours, "test")
+    return built
+
+
+def published(contract: Contract, size: str) -> Windows:
+    with connect(Settings.for_role("batch")) as connection:
+        return read(connection, contract, size, datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def assert_published(contract: Contract, expected: Batch) -> None:
+    assert_facts(root(), contract, expected)
+    assert_rollups(contract, published(contract, "1m"), expected.minutes)
+    assert_rollups(contract, published(contract, "1h"), expected.by_hour)
+
+
+def assert_layers_add_up(contract: Contract) -> None:
+    """Bucket by bucket: what the speed layer saw is what the batch layer saw."""
+    names = sql.SQL(", ").join(map(sql.Identifier, contract.dimension_names))
+    speed = sql.SQL("select minute, {n}, sum(count + late + duplicates)::bigint from {t} group by minute, {n}")
+    batch = sql.SQL("select window_start, {n}, count + duplicates from {t}")
+    with connect(Settings.for_role("reader")) as connection:
+        seen = [
+            set(connection.execute(query.format(n=names, t=sql.Identifier(table))).fetchall())
+            for query, table in ((speed, contract.minutes_table), (batch, f"{contract.stream}_batch_minutes"))
+        ]
+    assert seen[0] == seen[1]
+    assert seen[0]
+
+
+def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running, tmp_path: Path) -> None:
+    contract = stream.contract
+    assert contract.reference is not None
+    stream.workers.start()
+    wait_until_read(contract)
+    ledger = Ledger()
+    end = now_ms()
+    send(stream, ledger, end - 9 * 3_600_000, 1)
+    first = from_ledger(ledger.frame())
+    wait_until_read(contract)
+    reference = tmp_path / "people.csv"
+    users = [f"user_id-{i}" for i in range(0, 40, 2)]
+    reference.write_text("user_id,kind,organisation\n" + "".join(f"{u},bot,acme\n" for u in users))
+    with connect(Settings.for_role("admin")) as connection:
+        load_reference(connection, contract.reference, reference)
+        query = sql.SQL("select user_id, valid_from from {}").format(sql.Identifier(contract.reference.history_table))
+        noted = dict(connection.execute(query).fetchall())
+    assert sorted(noted) == sorted(users)
+    # a worker looks at the table every few seconds
+    time.sleep(12)
+    send(stream, ledger, end, 2)
+    log = from_ledger(ledger.frame())
+    wait_until_read(contract)
+    since = {u: int(at.timestamp() * 1000) + 1 for u, at in noted.items()}
+    versions = {u: [(ms, {"kind": "bot", "organisation": "acme"})] for u, ms in since.items()}
+    expected = make(contract, log, schema_of(contract), versions)
+    assert len(expected.duplicates) > 200
+    assert len(expected.quarantine) > 150
+    _assert_hard(contract, log, expected)
+
+    take(contract, first)
+    hours = owed(contract)
+    assert set(hours) == {datetime.fromtimestamp(ms / 1000, UTC) for ms in expected.hours.values()}
+    whole = [hours[0] + i * HOUR for i in range((hours[-1] - hours[0]) // HOUR + 1)]
+    built = made(contract, whole)
+    assert any(b.facts + b.duplicates + b.quarantined == 0 for b in built)
+    assert sum(b.facts + b.duplicates + b.quarantined for b in built) == len(log)
+    assert owed(contract) == []
+    assert_published(contract, expected)
+    assert_layers_add_up(contract)
+    for day in sorted({h.replace(hour=0) for h in hours}):
+        roll_day(Ground(), contract, day)
+    assert_rollups(contract, published(contract, "1d"), expected.by_day)
+
+
+def _assert_hard(contract: Contract, log: list[LogRecord], expected: Batch) -> None:
+    """The log is what the test is meant to be about."""
+    at: dict[Any, int] = {p: e[contract.event_time] for p, e in expected.facts.items()}
+    latest, latenesses = 0, list[int]()
+    for r in sorted(log, key=lambda r: (r.ingest_ms, r.partition, r.offset)):
+        happened = at.get((r.partition, r.offset))
+        if happened is not None:
+            latenesses.append(latest - happened)
+            latest = max(latest, happened)
+    assert max(latenesses) > (_LATE_HOURS - 1) * 3_600_000
+    assert sum(n > contract.lateness_ms for n in latenesses) > 100
+
+
+def test_two_builds_at_once_give_what_one_gives(stream: Running) -> None:
+    ledger = Ledger()
+    send(stream, ledger, now_ms(), 3)
+    log = from_ledger(ledger.frame())
+    take(stream.contract, log)
+    hours = owed(stream.contract)
+    start = threading.Barrier(2)
+
+    def one(_: int) -> list[Built]:
+        start.wait()
+        return made(stream.contract, hours)
+
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(one, range(2)))
+    assert both[0] == both[1]
+    assert_published(stream.contract, make(stream.contract, log, schema_of(stream.contract)))
+
+
+_CHILD = """
+import sys, time
+from datetime import datetime
+from assets.facts.asset import build
+from assets.resources import Ground
+from assets.rollups.asset import roll_hours
+from streamgauge.lake import LakeTable
+ground = Ground()
+replace = LakeTable.replace
+commits = 0
+def counted(self, *args, **kwargs):
+    global commits
+    done = replace(self, *args, **kwargs)
+    commits += 1
+    print(commits, flush=True)
+    time.sleep(0.5)
+    return done
+LakeTable.replace = counted
+hours = [datetime.fromisoformat(h) for h in sys.argv[1:]]
+build(ground, ground.contracts[0], hours, "killed")
+roll_hours(ground, ground.contracts[0], hours, "killed")
+"""
+
+
+def killed_after(commits: int, hours: list[datetime]) -> None:
+    child = subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *(h.isoformat() for h in hours)], stdout=subprocess.PIPE, env=os.environ
+    )
+    assert child.stdout is not None
+    for _ in range(commits):
+        assert child.stdout.readline(), "it ended before it was killed"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+
+def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream: Running) -> None:
+    contract = stream.contract
+    ledger = Ledger()
+    send(stream, ledger, now_ms() - 3 * 3_600_000, 4)
+    log = from_ledger(ledger.frame())
+    take(contract, log)
+    hours = owed(contract)
+    made(contract, hours)
+    before = make(contract, log, schema_of(contract))
+    assert_published(contract, before)
+    send(stream, ledger, now_ms() - 3 * 3_600_000, 5)
+    log = from_ledger(ledger.frame())
+    take(contract, log)
+    hours = owed(contract)
+    for commits in (1, 3, 5):
+        killed_after(commits, hours)
+        facts = facts_table(root(), contract).read().height
+        assert facts in (len(before.facts), len(make(contract, log, schema_of(contract)).facts))
+        assert_rollups(contract, published(contract, "1m"), before.minutes)
+        assert owed(contract) == hours
+    made(contract, hours)
+    assert owed(contract) == []
+    assert_published(contract, make(contract, log, schema_of(contract)))
+
+
+def test_a_final_hour_changes_only_with_a_revision(stream: Running) -> None:
+    contract = stream.contract
+    hour = hour_start(datetime.now(UTC)) - 3 * HOUR
+    at = int((hour + timedelta(minutes=30)).timestamp() * 1000)
+    stream.send(events(contract, 20, at=at))
+    ingested = [LogRecord(0, 0, None, now_ms())]
+    take(contract, ingested)
+    made(contract, [hour])
+    with connect(Settings.for_role("batch")) as connection:
+        connection.execute(
+            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason, checked)"
+            " values (%s, %s, 1, 'test', 20, 'agrees', true)",
+            (contract.stream, hour),
+        )
+    made(contract, [hour])
+    assert _revisions(contract) == [(1, 20, "agrees", True)]
+    stream.send(events(contract, 3, start=20, at=at))
+    take(contract, ingested)
+    made(contract, [hour])
+    made(contract, [hour])
+    assert _revisions(contract) == [(1, 20, "agrees", True), (2, 23, "3 events came after the hour was final", False)]
+
+
+def _revisions(contract: Contract) -> list[tuple[Any, ...]]:
+    with connect(Settings.for_role("reader")) as connection:
+        return connection.execute(
+            "select revision, facts, reason, checked from hour_revisions where stream = %s order by revision",
+            (contract.stream,),
+        ).fetchall()
