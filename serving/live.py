@@ -69,6 +69,7 @@ class Channel:
         self._numbers: Numbers | None = None
         self._snapshots: dict[str, bytes] = {}
         self._sequence = 0
+        self._troubled = False
         self._reading = asyncio.Lock()
 
     @property
@@ -80,15 +81,17 @@ class Channel:
             try:
                 after = await run_in_threadpool(self._read)
             except Problem as problem:
+                self._troubled = True
                 self._offer_all(dict.fromkeys(_WINDOWS, write("problem", problem.body(self._path))))
                 return
-            changes = None if self._numbers is None else _changes(self._numbers, after)
-            if self._numbers is not None and changes is None:
+            before, self._numbers = self._numbers, after
+            if before is not None and not self._troubled and same(before, after):
                 return
-            self._numbers = after
+            self._troubled = False
             self._sequence = next(self._sequences)
             self._snapshots.clear()
-            if changes is not None:
+            if before is not None:
+                changes = changed(before, after)
                 event = Event(self._sequence, {w: self._written("numbers", changes, w) for w in _WINDOWS})
                 self._events.append(event)
                 self._offer_all(event.written)
@@ -134,7 +137,7 @@ class Channel:
             if self._numbers is not None and self._clients:
                 return
             numbers = await run_in_threadpool(self._read)
-            if self._numbers is None or _changes(self._numbers, numbers) is not None:
+            if self._numbers is None or not same(self._numbers, numbers):
                 self._events.clear()
                 self._snapshots.clear()
                 self._sequence = next(self._sequences)
@@ -175,16 +178,19 @@ class Channel:
 _WINDOWS = ("1m", "5m", "1h")
 
 
-def _changes(before: Numbers, after: Numbers) -> Numbers | None:
-    """What a client that knows `before` must hear. The passing of time alone is no change."""
+def same(before: Numbers, after: Numbers) -> bool:
+    """The passing of time alone is no change."""
+    return all(before.get(k) == v for k, v in after.items() if k not in ("as_of", "freshness_seconds"))
+
+
+def changed(before: Numbers, after: Numbers) -> Numbers:
+    """What a client that knows `before` must hear: of minutes and top-N those that moved."""
     minutes = {k: v for k, v in after["minutes"].items() if before["minutes"].get(k) != v}
     tops = {
         window: {name: top for name, top in named.items() if before["tops"].get(window, {}).get(name) != top}
         for window, named in after["tops"].items()
     }
-    rest = {k: v for k, v in after.items() if k not in ("minutes", "tops", "as_of", "freshness_seconds")}
-    same = all(before.get(k) == v for k, v in rest.items()) and not minutes and not any(tops.values())
-    return None if same else {**after, "minutes": minutes, "tops": tops}
+    return {**after, "minutes": minutes, "tops": tops}
 
 
 def write(event: str, data: Any, event_id: str | None = None) -> bytes:

@@ -1,0 +1,336 @@
+"""What the API promises besides the numbers: every error as problem details, who may see what, and its own document."""
+
+import io
+import json
+import logging
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from jsonschema import Draft202012Validator
+from schemathesis import GenerationMode
+from starlette.testclient import TestClient
+
+from serving import keys
+from serving.keys import ADMIN, OPERATIONS, PERSONAL
+from serving.problems import KINDS
+from streamgauge.contracts import load_contracts
+from streamgauge.logs import configure_logs
+from streamgauge.postgres import connect
+from streamgauge.settings import CONTRACTS, Settings
+from tests.integration.serving_client import in_process
+
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def client(stack: Any) -> Generator[TestClient]:
+    from streamgauge.apply.execute import apply
+
+    apply(Settings.for_role("admin"), load_contracts(CONTRACTS))
+    with in_process(CONTRACTS) as made:
+        yield made
+
+
+def key(*scopes: str) -> dict[str, str]:
+    with connect(Settings.for_role("admin")) as connection:
+        return {"Authorization": f"Bearer {keys.create(connection, 'test', scopes)[0]}"}
+
+
+def assert_problem(client: TestClient, answer: Any, status: int, kind: str) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = answer.json()
+    assert (body["status"], body["type"]) == (status, f"/v1/problems/{kind}")
+    assert body["detail"] and body["hint"] and body["title"] == KINDS[kind].title
+    assert body["request_id"] == answer.headers["x-request-id"]
+    assert body["trace_id"] == answer.headers["x-trace-id"]
+    assert client.get(body["type"]).json()["status"] == KINDS[kind].status
+    return body
+
+
+ROLLUPS = "/v1/streams/user_events/rollups"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "kind", "parameter"),
+    [
+        ("/v1/nix", 404, "not-found", None),
+        ("/v1/streams/nix", 404, "not-found", None),
+        ("/v1/streams/nix/rollups", 404, "not-found", None),
+        ("/v1/streams/user_events/top?top=nix", 404, "not-found", "top"),
+        ("/v1/streams/user_events/reports/2001-01-01", 404, "not-found", None),
+        ("/v1/reconciliation/user_events/2001-01-01T00:00Z", 404, "not-found", None),
+        ("/v1/lineage/no-such-event", 404, "not-found", None),
+        ("/v1/problems/nix", 404, "not-found", None),
+        (f"{ROLLUPS}?window=7m", 422, "invalid-parameter", "window"),
+        (f"{ROLLUPS}?window=1m&hop=5m", 422, "invalid-parameter", "hop"),
+        (f"{ROLLUPS}?window=1d&hop=1m", 422, "invalid-parameter", "hop"),
+        (f"{ROLLUPS}?from=yesterday", 422, "invalid-parameter", "from"),
+        (f"{ROLLUPS}?from=1900-01-01", 422, "invalid-parameter", "from"),
+        (f"{ROLLUPS}?from=2026-01-02&to=2026-01-01", 422, "invalid-parameter", "to"),
+        (f"{ROLLUPS}?from=2020-01-01&to=2026-01-01", 422, "range-too-long", "from"),
+        (f"{ROLLUPS}?group_by=nix", 422, "invalid-parameter", "group_by"),
+        (f"{ROLLUPS}?where=nix:1", 422, "invalid-parameter", "where"),
+        (f"{ROLLUPS}?where=event_type", 422, "invalid-parameter", "where"),
+        (f"{ROLLUPS}?measures=nix", 422, "invalid-parameter", "measures"),
+        (f"{ROLLUPS}?limit=0", 422, "invalid-parameter", "limit"),
+        (f"{ROLLUPS}?limit=100001", 422, "invalid-parameter", "limit"),
+        (f"{ROLLUPS}?cursor=bm9uc2Vuc2U", 422, "invalid-parameter", "cursor"),
+        (f"{ROLLUPS}?format=xml", 422, "invalid-parameter", "format"),
+        ("/v1/streams/user_events/top?limit=101", 422, "invalid-parameter", "limit"),
+        ("/v1/streams/user_events/top?from=2026-01-01", 422, "invalid-parameter", "to"),
+        ("/v1/streams/user_events/top?from=2026-01-01&to=2026-06-01", 422, "range-too-long", "from"),
+        ("/v1/streams/user_events/provenance", 422, "invalid-parameter", "start"),
+        ("/v1/streams/user_events/provenance?start=2026-01-01T00:00:30Z", 422, "invalid-parameter", "start"),
+        ("/v1/api-keys", 403, "scope-missing", None),
+    ],
+)
+def test_errors_say_what_to_change(
+    client: TestClient, path: str, status: int, kind: str, parameter: str | None
+) -> None:
+    body = assert_problem(client, client.get(path), status, kind)
+    assert [e["parameter"] for e in body.get("errors", [])] == ([parameter] if parameter else [])
+
+
+def test_a_cursor_belongs_to_its_question(client: TestClient) -> None:
+    page = client.get(f"{ROLLUPS}?from=2026-01-01&to=2026-01-02&fill=zero&limit=5").json()
+    assert client.get(page["next"]).status_code == 200
+    answer = client.get(page["next"].replace("fill=zero", "fill=none"))
+    assert_problem(client, answer, 422, "invalid-parameter")
+
+
+def test_too_many_rows_are_refused_not_cut(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("plan", "read"):
+        monkeypatch.setattr(f"serving.rollups.{module}.MAX_ROWS", 100)
+    assert_problem(client, client.get(f"{ROLLUPS}?from=2026-01-01&to=2026-01-02&fill=zero"), 422, "too-many-rows")
+    assert len(client.get(f"{ROLLUPS}?from=2026-01-01&to=2026-01-02&fill=zero&limit=101").json()["rows"]) == 101
+
+
+def test_formats_and_methods(client: TestClient) -> None:
+    assert_problem(client, client.get(ROLLUPS, headers={"Accept": "application/xml"}), 406, "not-acceptable")
+    answer = client.post(ROLLUPS)
+    assert_problem(client, answer, 405, "method-not-allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+def test_a_slow_query_ends(stack: Any) -> None:
+    with in_process(CONTRACTS, query_seconds=0.3) as client, connect(Settings.for_role("admin")) as holding:
+        assert client.get(ROLLUPS).status_code == 200
+        holding.execute("LOCK TABLE user_events_minutes IN ACCESS EXCLUSIVE MODE")
+        assert_problem(client, client.get(ROLLUPS), 422, "too-slow")
+        holding.rollback()
+        assert client.get(ROLLUPS).status_code == 200
+
+
+def test_who_asks_too_often_waits(stack: Any) -> None:
+    with in_process(CONTRACTS, requests_per_second=1, burst=3) as client:
+        answers = [client.get("/v1/streams") for _ in range(5)]
+        assert [a.status_code for a in answers] == [200, 200, 200, 429, 429]
+        assert_problem(client, answers[-1], 429, "too-many-requests")
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert client.get("/v1/health/live").status_code == 200
+
+
+def test_an_unforeseen_mistake_is_a_problem_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("not for the caller's eyes")
+
+    monkeypatch.setattr("serving.routes.streams.read_moment", broken)
+    body = assert_problem(client, client.get("/v1/streams"), 500, "internal")
+    assert "eyes" not in json.dumps(body)
+
+
+# Who may see what
+
+
+@pytest.mark.parametrize(
+    ("address", "headers"),
+    [
+        ("192.0.2.7", {}),
+        ("127.0.0.1", {"Host": "rebound.example"}),
+        ("127.0.0.1", {"X-Forwarded-For": "192.0.2.7"}),
+        ("127.0.0.1", {"Authorization": "Bearer nonsense"}),
+        ("127.0.0.1", {"Authorization": f"Bearer sg_{'0' * 12}_{'A' * 43}"}),
+    ],
+)
+def test_without_a_key_only_from_this_machine(stack: Any, address: str, headers: dict[str, str]) -> None:
+    with in_process(CONTRACTS, client=address) as client:
+        for path in ("/v1/streams", ROLLUPS, "/v1/operations", "/v1/streams/user_events/live"):
+            answer = client.get(path, headers=headers)
+            assert_problem(client, answer, 401, "key-required")
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert client.get("/v1/health/live", headers=headers).status_code == 200
+
+
+def test_anonymous_reading_can_be_turned_off(stack: Any) -> None:
+    with in_process(CONTRACTS, anonymous="off") as client:
+        assert_problem(client, client.get("/v1/streams"), 401, "key-required")
+        assert client.get("/v1/streams", headers=key("read:*")).status_code == 200
+
+
+def test_a_key_opens_what_its_scopes_say(client: TestClient) -> None:
+    one = key("read:user_events")
+    assert [s["stream"] for s in client.get("/v1/streams", headers=one).json()["streams"]] == ["user_events"]
+    assert client.get(ROLLUPS, headers=one).status_code == 200
+    for path in ("rollups", "top", "live", "provenance?start=2026-01-01", "reports"):
+        answer = client.get(f"/v1/streams/system_events/{path}", headers=one)
+        assert_problem(client, answer, 403, "scope-missing")
+    for path in ("/v1/quality", "/v1/reconciliation", "/v1/lineage/x"):
+        assert_problem(client, client.get(f"{path}?stream=system_events", headers=one), 403, "scope-missing")
+    for path in ("/v1/operations", "/v1/alerts", "/v1/health"):
+        assert_problem(client, client.get(path, headers=one), 403, "scope-missing")
+        assert client.get(path, headers=key(OPERATIONS)).status_code == 200
+
+
+def test_keys_are_made_listed_and_revoked(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.access._TRUSTED_SECONDS", 0.0)
+    admin = key(ADMIN)
+    wanted = {"name": "dashboard", "scopes": ["read:user_events"], "days": 30}
+    made = client.post("/v1/api-keys", json=wanted, headers=admin).json()
+    own = {"Authorization": f"Bearer {made['key']}"}
+    assert client.get(ROLLUPS, headers=own).status_code == 200
+    listed = client.get("/v1/api-keys", headers=admin)
+    assert made["id"] in {k["id"] for k in listed.json()["keys"]} and made["key"].split("_")[2] not in listed.text
+    assert client.delete(f"/v1/api-keys/{made['id']}", headers=admin).status_code == 200
+    assert_problem(client, client.get(ROLLUPS, headers=own), 401, "key-required")
+    assert_problem(client, client.delete(f"/v1/api-keys/{made['id']}", headers=admin), 404, "not-found")
+    bad = client.post("/v1/api-keys", json={**wanted, "scopes": ["read:nix"]}, headers=admin)
+    assert_problem(client, bad, 422, "invalid-parameter")
+
+
+def test_a_key_ends_when_its_time_is_over(client: TestClient) -> None:
+    headers = key("read:*")
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute(
+            "UPDATE api_keys SET expires_at = now() - interval '1 second' WHERE id = %s",
+            (headers["Authorization"].split("_")[1],),
+        )
+    assert_problem(client, client.get(ROLLUPS, headers=headers), 401, "key-required")
+
+
+def test_only_a_hash_is_kept(client: TestClient) -> None:
+    secret = key("read:*")["Authorization"].split("_", 2)[2]
+    with connect(Settings.for_role("admin")) as connection:
+        assert secret not in str(connection.execute("SELECT * FROM api_keys").fetchall())
+    for role in ("reader", "worker", "batch"):
+        with connect(Settings.for_role(role)) as connection, pytest.raises(Exception, match="permission denied"):
+            connection.execute("SELECT * FROM api_keys")
+
+
+def test_personal_keys_are_masked_alike_each_time(client: TestClient) -> None:
+    held = {
+        "version": 2**62,
+        "as_of": "2026-01-01T00:00:00Z",
+        "watermark": None,
+        "status": "provisional",
+        "window": "1h",
+        "from": "2026-01-01T00:00:00Z",
+        "to": "2026-01-01T01:00:00Z",
+        "items": [{"key": "ann", "count": 2, "lower": 2, "upper": 2}],
+        "exact": True,
+        "error": 0,
+    }
+    from streamgauge.cache import redis_client
+
+    redis = redis_client(Settings.for_role("admin"))
+    contract = next(c for c in load_contracts(CONTRACTS) if c.stream == "user_events")
+    for top in contract.rollup.top:
+        redis.set(contract.redis_top_key(top.name, "1h"), json.dumps(held))
+    try:
+        path = "/v1/streams/user_events/top?top=users"
+        (masked,) = client.get(path).json()["tops"]
+        assert masked["masked"] and masked["source"] == "redis"
+        pseudonym = masked["items"][0]["key"]
+        assert pseudonym.startswith("~") and "ann" not in pseudonym
+        with in_process(CONTRACTS) as other:
+            assert other.get(path).json()["tops"][0]["items"][0]["key"] == pseudonym
+        (plain,) = client.get(path, headers=key("read:*", PERSONAL)).json()["tops"]
+        assert plain["items"][0]["key"] == "ann" and not plain["masked"]
+    finally:
+        for top in contract.rollup.top:
+            redis.delete(contract.redis_top_key(top.name, "1h"))
+
+
+# What every answer has
+
+
+def test_ids_are_in_answers_and_log_lines(client: TestClient) -> None:
+    out = io.StringIO()
+    configure_logs(Settings.for_role("api").model_copy(update={"log_format": "json"}), out)
+    try:
+        trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+        sent = {"X-Request-Id": "mine-1", "traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
+        answer = client.get("/v1/streams", headers=sent)
+        assert (answer.headers["x-request-id"], answer.headers["x-trace-id"]) == ("mine-1", trace)
+        line = json.loads(out.getvalue().splitlines()[-1])
+        assert (line["request_id"], line["trace_id"]) == ("mine-1", trace)
+        assert client.get("/v1/streams", headers={"X-Request-Id": "a b\n"}).headers["x-request-id"] != "a b\n"
+    finally:
+        logging.getLogger().handlers.clear()
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/streams", "/v1/nix", "/v1/openapi.json"])
+def test_security_headers(client: TestClient, path: str) -> None:
+    headers = client.get(path).headers
+    assert "unsafe-inline" not in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "access-control-allow-origin" not in headers
+
+
+def test_large_answers_are_compressed(client: TestClient) -> None:
+    path = f"{ROLLUPS}?from=2026-01-01&to=2026-01-02&fill=zero"
+    packed = client.get(path, headers={"Accept-Encoding": "gzip"})
+    plain = client.get(path, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert packed.json()["rows"] == plain.json()["rows"]
+    assert int(packed.headers["content-length"]) < len(plain.content) / 4
+
+
+def test_metrics(client: TestClient) -> None:
+    client.get("/v1/streams")
+    assert client.get("/metrics").headers["content-type"].startswith("text/plain")
+
+
+def test_problem_details_have_the_shape_they_promise(client: TestClient) -> None:
+    document = client.get("/v1/openapi.json").json()
+    schema = {"$ref": "#/components/schemas/ProblemDetails", "components": document["components"]}
+    Draft202012Validator(schema).validate(client.get(f"{ROLLUPS}?window=7m").json())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_schemathesis(client: TestClient) -> None:
+    """Whatever is sent, no answer is a 500 or of another shape than the document says."""
+    schema = schemathesis.openapi.from_asgi("/v1/openapi.json", client.app)
+    schema.config.generation.update(modes=[GenerationMode.POSITIVE, GenerationMode.NEGATIVE])
+    tried = 0
+    own = key("read:*", OPERATIONS)
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.path.endswith("/live"):
+            continue
+
+        @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+        @_given(operation)
+        def check(case: Any) -> None:
+            nonlocal tried
+            tried += 1
+            answer = case.call(session=client, headers=own)
+            case.validate_response(answer, excluded_checks=_NOT_MEANT)
+
+        check()
+    assert tried > 200
+
+
+def _given(operation: Any) -> Any:
+    from hypothesis import given
+
+    return given(case=operation.as_strategy())
+
+
+_NOT_MEANT: list[Any] = []
+assert Path
