@@ -26,6 +26,7 @@ from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
 from streamgauge.hours import HOUR, HourRange, hour_key
 from streamgauge.lake import OFFSET, PARTITION
+from streamgauge.log_spans import LogSpans
 from streamgauge.postgres import Connection, connect
 from streamgauge.registry import registry
 from streamgauge.rollup_plan import MINUTE, MINUTE_MS
@@ -55,7 +56,24 @@ class _Part:
     stored: list[Span]
     lost: list[Span]
     needed_from: int
-    read_to: int = 0
+
+
+class _Tails:
+    """The records that the lake doesn't have, by partition; more of them as the worker goes on."""
+
+    def __init__(self, log: Log, times: Times, parts: Sequence[_Part], records: pl.DataFrame) -> None:
+        self._log = log
+        self._times = times
+        self._read_to = {p.partition: p.next for p in parts}
+        self._records = {p.partition: records.filter(pl.col(PARTITION) == p.partition) for p in parts}
+
+    def upto(self, partition: int, end: int) -> pl.DataFrame:
+        read_to = self._read_to[partition]
+        if end > read_to:
+            more = self._log.read({partition: [(read_to, end)]}, self._times)
+            self._records[partition] = pl.concat([self._records[partition], more])
+            self._read_to[partition] = end
+        return self._records[partition]
 
 
 def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Callable[[Rebuilt], None]) -> None:
@@ -75,23 +93,17 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
         history = read_history(connection, contract.reference) if contract.reference else None
         with _log(settings, contract) as log:
             outside = {p.partition: _not_in_lake(p) for p in parts}
-            beside_lake = {p.partition: log.read({p.partition: outside[p.partition]}, times) for p in parts}
+            log.refuse_gone(outside)
+            tails = _Tails(log, times, parts, log.read(outside, times))
             for hour in hours.hours:
                 near = Times.of(contract, hour, hour + HOUR)
-                stored = in_lake(settings, contract, ingest_hours, near).partition_by(PARTITION, as_dict=True)
+                stored = in_lake(settings, contract, ingest_hours, near)
                 changes: list[tuple[Moved, Contributions]] = []
                 for part in parts:
-                    p = part.partition
-
-                    def extend(end: int, part: _Part = part, p: int = p) -> pl.DataFrame:
-                        if end > part.read_to:
-                            more = log.read({p: [(part.read_to, end)]}, times)
-                            beside_lake[p], part.read_to = pl.concat([beside_lake[p], more]), end
-                        return beside_lake[p]
-
-                    extend(_next_offset(connection, contract, p))
-                    of_lake = stored.get((p,))
-                    changes.append(_rebuild_partition(connection, contract, part, near, of_lake, extend, history))
+                    # most of what came meanwhile, before the worker has to wait
+                    tails.upto(part.partition, _next_offset(connection, contract, part.partition))
+                    of_lake = stored.filter(pl.col(PARTITION) == part.partition)
+                    changes.append(_rebuild_partition(connection, contract, part, near, of_lake, tails, history))
                 done(_summary(hour, changes))
         connection.execute(
             "UPDATE event_hours SET reconciled = least(reconciled, touched - 1) WHERE stream = %s AND hour = ANY(%s)",
@@ -104,8 +116,8 @@ def _rebuild_partition(
     contract: Contract,
     part: _Part,
     times: Times,
-    stored: pl.DataFrame | None,
-    extend: Callable[[int], pl.DataFrame],
+    stored: pl.DataFrame,
+    tails: "_Tails",
     history: History | None,
 ) -> tuple[Moved, Contributions]:
     with connection.transaction():
@@ -115,8 +127,7 @@ def _rebuild_partition(
         ).fetchone()
         assert row is not None
         upto: int = row[0]
-        beside = extend(upto)
-        records = beside if stored is None else pl.concat([stored, beside]).unique(OFFSET)
+        records = pl.concat([stored, tails.upto(part.partition, upto)]).unique(OFFSET)
         records = records.filter(pl.col(OFFSET) >= part.start, pl.col(OFFSET) < upto)
         for low, high in part.lost:
             records = records.filter(~pl.col(OFFSET).is_between(low, high, closed="left"))
@@ -204,7 +215,7 @@ def _parts(connection: Connection, contract: Contract, times: Times) -> tuple[li
         (contract.topic,),
     ).fetchall()
     parts = [
-        _Part(p, start, end, watermark, union(stored[p]), union(lost[p]), max(start, before.get(p, start)), end)
+        _Part(p, start, end, watermark, union(stored[p]), union(lost[p]), max(start, before.get(p, start)))
         for p, start, end, watermark in rows
         if watermark is not None
     ]
@@ -270,9 +281,8 @@ def _only_one(connection: Connection, contract: Contract) -> Generator[None]:
 @contextmanager
 def _log(settings: Settings, contract: Contract) -> Generator[Log]:
     schemas = registry(settings)
-    log = Log(settings, contract, schemas)
     try:
-        yield log
+        with LogSpans(settings, contract) as spans:
+            yield Log(contract, spans, schemas)
     finally:
-        log.close()
         schemas.close()

@@ -75,13 +75,16 @@ class LogSpans:
         with _explained(), _rare_collections():
             self._consumer.assign([TopicPartition(self._topic, p, first) for p, (first, _) in left.items()])
             ends = {p: end for p, (_, end) in left.items()}
+            missing = sum(end - first for first, end in left.values())
             try:
                 while ends:
-                    messages = self._consumer.consume(BATCH_RECORDS, 0.2)
+                    # no more than there can be, or it would wait for more
+                    messages = self._consumer.consume(min(BATCH_RECORDS, max(missing, 1)), 0.2)
                     records = self._taken(messages, ends)
                     if messages:
                         heard = time.monotonic()
                     if records is not None:
+                        missing -= len(records.values)
                         yield records
                     if time.monotonic() - heard > _ANSWER_SECONDS:
                         raise UserError(

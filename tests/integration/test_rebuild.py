@@ -22,8 +22,8 @@ from streamgauge.hours import HOUR, HourRange, hour_start
 from streamgauge.kafka import admin_client
 from streamgauge.postgres import connect
 from streamgauge.settings import Settings
+from tests.integration.batch_layer import fill_lake
 from tests.integration.expectation import assert_as_expected, expected_of
-from tests.integration.lake_by_hand import fill_lake
 from tests.integration.own_stream import block
 from tests.integration.running import Running, events, same_tops
 from tests.integration.workers import account_of, wait_for, wait_until_read
