@@ -35,9 +35,7 @@ def bench(
     quix: Annotated[int, typer.Option(help="Records for Quix Streams; 0 leaves it out.")] = 100_000,
     rate: Annotated[float, typer.Option(help="Events a second for the latencies.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="How long at that rate; 0 leaves it out.")] = 60,
-    facts: Annotated[
-        int, typer.Option(help="Events for facts beside DuckDB; 0 leaves it out.")
-    ] = 20_000_000,
+    facts: Annotated[int, typer.Option(help="Events for facts beside DuckDB; 0 leaves it out.")] = 20_000_000,
     as_json_: Json = False,
 ) -> None:
     """Measure the worker beside what else could read the same topic, and the batch layer beside DuckDB.
