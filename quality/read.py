@@ -10,7 +10,7 @@ from psycopg import sql
 
 from quality.checks.completeness import Books, HourBook
 from streamgauge.contracts import CALENDAR, Contract
-from streamgauge.hours import HOUR, hour_key
+from streamgauge.hours import HOUR, HOUR_FORMAT, hour_key
 from streamgauge.lake import (
     EVENT_HOUR,
     INGEST_TIME,
@@ -62,7 +62,8 @@ def dimension_keys(root: str, contract: Contract) -> dict[str, pl.Series]:
 
 
 def positions_owed(root: str, contract: Contract, hours: Sequence[datetime]) -> pl.DataFrame:
-    """Position and event hour (as its key) of all records of the lake that these hours answer for.
+    """Position and event hour (as its key) of all records of the lake that the hours from the first of
+    these to the last answer for.
 
     A record is never in the lake before it happened, but for the tolerance: earlier ingest hours need not be read.
     """
@@ -70,13 +71,8 @@ def positions_owed(root: str, contract: Contract, hours: Sequence[datetime]) -> 
     table = lake_table(root, contract)
     first = hour_key(min(hours) - tolerance)
     keys = [k for k in table.stored() if k >= first]
-    wanted = pl.Series([int(h.timestamp() * 1000) for h in hours], dtype=pl.Int64)
-    rows = table.scan(keys).filter(pl.col(EVENT_HOUR).is_between(min(hours), max(hours)))
-    return (
-        rows.filter(pl.col(EVENT_HOUR).to_physical().is_in(wanted.implode()))
-        .select(PARTITION, OFFSET, pl.col(EVENT_HOUR).dt.strftime("%Y-%m-%d-%H"))
-        .collect()
-    )
+    rows = table.scan(keys, between=(EVENT_HOUR, min(hours), max(hours)))
+    return rows.select(PARTITION, OFFSET, pl.col(EVENT_HOUR).dt.strftime(HOUR_FORMAT)).collect()
 
 
 def late_by_hour(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> dict[datetime, int]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.quality.checks import make_facts_checks, make_lake_checks
+from assets.quality.checks import make_books_check, make_facts_checks, make_lake_checks
 from assets.quality.report import make_report
 from streamgauge.contracts import Contract
 
@@ -12,5 +12,5 @@ from streamgauge.contracts import Contract
 def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
     return dg.Definitions(
         assets=[make_report(c) for c in contracts],
-        asset_checks=[make(c) for c in contracts for make in (make_facts_checks, make_lake_checks)],
+        asset_checks=[make(c) for c in contracts for make in (make_facts_checks, make_lake_checks, make_books_check)],
     )

@@ -9,15 +9,23 @@ from typing import Any
 
 import dagster as dg
 
-from assets.partitions import HOURLY, hours_of
+from assets.partitions import DAILY, HOURLY, hours_of
 from assets.resources import Ground
+from quality.checks.completeness import BOOKS, check_books
 from quality.hourly import FACTS_CHECKS, LAKE_CHECKS, Outcomes, check_facts, check_lake, spec_of
 from quality.outcome import CheckOutcome, Sample, combined
+from quality.read import read_books
 from quality.results import record
 from streamgauge import asset_keys
 from streamgauge.asset_keys import AssetPath
 from streamgauge.contracts import Contract, Severity
 from streamgauge.registry import Registry
+
+
+BOOKS_CHECKS = {
+    BOOKS: "Of the whole stream, as of now: acknowledged = counted + late + duplicates + dead letters, and what is in the "
+    "lake = facts + duplicates + quarantined. Left out while hours wait to be built."
+}
 
 
 def make_facts_checks(contract: Contract) -> dg.AssetChecksDefinition:
@@ -53,14 +61,31 @@ def make_lake_checks(contract: Contract) -> dg.AssetChecksDefinition:
     return lake_checks
 
 
-def _specs(contract: Contract, path: AssetPath, checks: Mapping[str, str]) -> list[dg.AssetCheckSpec]:
+def make_books_check(contract: Contract) -> dg.AssetChecksDefinition:
+    path = asset_keys.report(contract)
+
+    @dg.multi_asset_check(
+        name=f"{contract.stream}_books_check", specs=_specs(contract, path, BOOKS_CHECKS, DAILY), can_subset=True
+    )
+    def books_check(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
+        with ground.connect(autocommit=True) as connection:
+            outcome = check_books(contract, read_books(connection, contract))
+        # of the whole stream and as of now, so it belongs to the latest day alone
+        yield from _report(context, ground, contract, path, {outcome.check: {max(context.partition_keys): outcome}})
+
+    return books_check
+
+
+def _specs(
+    contract: Contract, path: AssetPath, checks: Mapping[str, str], partitions: dg.PartitionsDefinition[str] = HOURLY
+) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(
             check,
             asset=dg.AssetKey(path),
             description=description,
             blocking=spec_of(contract.checks, check).blocking,
-            partitions_def=HOURLY,
+            partitions_def=partitions,
             metadata={"severity": spec_of(contract.checks, check).severity, "owner": contract.owner},
         )
         for check, description in checks.items()

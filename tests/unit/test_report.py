@@ -114,7 +114,7 @@ def test_the_page_says_it_all_in_words() -> None:
         "10 to 12",
         "2 419 0.48\u202f%",  # failing, of, share
         "9950 facts; not enough history: 0 days",
-        "app-user-events/2/7 event_type: missing user_id masked 1234abcd, 3 characters",
+        "app-user-events/2/7 user_id masked 1234abcd, 3 characters",
         "streamgauge dead-letters requeue app-user-events/2/7",
         "streamgauge dead-letters requeue --stream user_events --reason contract",
         "streamgauge backfill facts --from 2026-11-05-12 --to 2026-11-05-13 --stream user_events",
