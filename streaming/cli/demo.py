@@ -17,6 +17,7 @@ from streamgauge.apply.execute import apply
 from streamgauge.cli.output import RIGHT, console, duration, moment, number, table
 from streamgauge.cli.stack import health_table
 from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.dagster_api import Dagster
 from streamgauge.errors import UserError
 from streamgauge.kafka import admin_client
 from streamgauge.postgres import Connection, connect_or_explain
@@ -24,6 +25,8 @@ from streamgauge.reference import find_reference, load_reference
 from streamgauge.rollups import MINUTE, latest_minute, read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stack.control import Stack
+from streamgauge.stack.parts import PARTS
+from streaming.cli.batch import hours_since, hours_table, take_hours, until_final
 from streaming.replay.replay import ReplayResult, progress_bars, replay_files
 
 DATA = CHECKOUT / "examples" / "data"
@@ -49,10 +52,11 @@ def demo() -> None:
         progress.console.print(f"contracts applied: {number(changes)} changes")
         with connect_or_explain(admin, application=_NAME) as connection:
             load_reference(connection, find_reference(contracts, "actors"), DATA / "github_actors.csv")
-        progress.update(task, description="starting the worker")
-        stack.start_program("worker")
+        progress.update(task, description="starting the worker, the API, Dagster and the monitors")
+        stack.start_program(*(p.name for p in PARTS if p.optional), say=progress.console.print)
         progress.remove_task(task)
     end, again = _replay_end(stack.layout.root)
+    sending = datetime.now(UTC)
     with progress_bars(console=steps) as bars:
         results = replay_files(Settings.for_role("producer"), [DATA / f for f in FILES], end=end, progress=bars)
     with connect_or_explain(reader, autocommit=True, application=_NAME) as connection:
@@ -69,10 +73,15 @@ def demo() -> None:
         out.print(_ranking("user_events by event_type", _by_dimension(connection, user_events, "event_type")))
         out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
+        dagster = Dagster(reader.dagster_url)
+        take_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), steps)
+        hours = until_final(connection, contracts, dagster, steps)
+        out.print(f"\nChecked against the batch layer; all done in {duration(time.monotonic() - began)}.\n")
+        out.print(hours_table(hours))
     out.print()
     out.print(health_table(stack, stack.health()))
     out.print(_NEXT)
-    if not all(a.adds_up for a in accounts):
+    if not all(a.adds_up for a in accounts) or any(h.unexplained for h in hours):
         raise typer.Exit(1)
 
 

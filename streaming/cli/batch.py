@@ -1,0 +1,114 @@
+"""The demo's second half: the batch layer asked for the hours that were replayed, and watched until they are final."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from streamgauge import asset_keys
+from streamgauge.cli.output import RIGHT, number, table
+from streamgauge.contracts import Contract
+from streamgauge.dagster_api import Dagster
+from streamgauge.errors import UserError
+from streamgauge.hours import HourRange
+from streamgauge.postgres import Connection
+
+_PATIENCE_MINUTES = 15
+_POLL_SECONDS = 1.0
+
+_HOURS = """
+select count(*), count(*) filter (where f.hour is not null), count(*) filter (where h.hour + %(late)s <= w.reached),
+  count(*) filter (where h.hour + %(late)s <= w.reached and f.hour is not null),
+  coalesce(sum(h.facts), 0)::bigint, coalesce(sum(h.duplicates), 0)::bigint, coalesce(sum(h.quarantined), 0)::bigint
+from event_hours h
+cross join (select to_timestamp(min(watermark_ms) / 1000.0) as reached from stream_offsets where topic = %(topic)s) w
+left join final_hours f on f.stream = h.stream and f.hour = h.hour
+where h.stream = %(stream)s"""
+
+_UNEXPLAINED = "select count(*) from reconciliation_differences where stream = %s and not explained"
+
+
+@dataclass(frozen=True)
+class Hours:
+    """A stream's hours of event time. Those that are `over` can become final: nothing on time is still to come."""
+
+    stream: str
+    known: int
+    final: int
+    over: int
+    over_and_final: int
+    facts: int
+    duplicates: int
+    quarantined: int
+    unexplained: int
+
+
+def read_hours(connection: Connection, contract: Contract) -> Hours:
+    closed = timedelta(hours=1, milliseconds=contract.lateness_ms)
+    found = connection.execute(_HOURS, {"stream": contract.stream, "topic": contract.topic, "late": closed}).fetchone()
+    differing = connection.execute(_UNEXPLAINED, (contract.stream,)).fetchone()
+    assert found is not None
+    assert differing is not None
+    known, final, over, over_and_final, facts, duplicates, quarantined = found
+    return Hours(
+        contract.stream, known, final, over, over_and_final, facts, duplicates, quarantined, unexplained=differing[0]
+    )
+
+
+def take_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange, steps: Console) -> None:
+    """The lake's hours, the open one too. What they bring is made into facts and numbers by the daemon's sensor."""
+    backfill = dagster.launch_backfill([asset_keys.lake(c) for c in contracts], hours, "demo")
+    with steps.status("Dagster takes the hour's records into the lake"):
+        while (progress := dagster.progress(backfill)).state == "running":
+            time.sleep(_POLL_SECONDS)
+    if progress.state != "done":
+        raise UserError(
+            f"the lake's hours were not all taken: {progress.error or progress.state}",
+            f"see {dagster.backfill_url(backfill)}",
+        )
+
+
+def until_final(connection: Connection, contracts: Sequence[Contract], dagster: Dagster, steps: Console) -> list[Hours]:
+    """Waits until every hour that can be final is. Raises UserError where that takes too long."""
+    started = time.monotonic()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=steps) as progress:
+        task = progress.add_task("hours reconciled and final", total=None)
+        while True:
+            hours = [read_hours(connection, c) for c in contracts]
+            over, final = sum(h.over for h in hours), sum(h.over_and_final for h in hours)
+            progress.update(task, total=over, completed=final)
+            if over and final == over:
+                return hours
+            if time.monotonic() - started > _PATIENCE_MINUTES * 60:
+                raise UserError(
+                    f"{over - final:,} of {over:,} hours are not final after {_PATIENCE_MINUTES} minutes",
+                    f"Dagster goes on: {dagster.url}/runs, and `streamgauge reconcile` says what is wrong with an hour",
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def hours_table(hours: Sequence[Hours]) -> Table:
+    shown = table(
+        stream="left", hours=RIGHT, final=RIGHT, facts=RIGHT, duplicates=RIGHT, quarantined=RIGHT, unexplained=RIGHT
+    )
+    for h in hours:
+        shown.add_row(
+            h.stream, *(number(n) for n in (h.known, h.final, h.facts, h.duplicates, h.quarantined, h.unexplained))
+        )
+    return shown
+
+
+def hours_since(began: datetime, now: datetime) -> HourRange:
+    """The hours of ingest time in which something was sent."""
+    return HourRange(began.replace(minute=0, second=0, microsecond=0), now.replace(minute=0, second=0, microsecond=0))
