@@ -1,16 +1,17 @@
 """`streamgauge rebuild`."""
 
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assets.rebuild.rebuild import Rebuilt
-from assets.rebuild.rebuild import rebuild as rebuild_hours
 from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
 from streamgauge.contracts import find_contract, load_contracts
 from streamgauge.hours import HourRange, hour_key, parse_hour
 from streamgauge.settings import Settings
+
+if TYPE_CHECKING:
+    from assets.rebuild.rebuild import Rebuilt
 
 _FIGURES = ("rows", "count", "late", "duplicates", "repaired")
 
@@ -22,13 +23,16 @@ def rebuild(
     as_json: Json = False,
 ) -> None:
     """Make the minute rollups of closed hours again from the lake, with late events counted; the worker may run."""
+    # Dagster comes with it, and a list of the commands should not wait for that
+    from assets.rebuild.rebuild import rebuild as rebuild_hours
+
     settings = Settings.for_role("batch")
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
     hours = HourRange(parse_hour(begin), parse_hour(end or begin))
     out = console()
     done: list[Rebuilt] = []
 
-    def note(hour: Rebuilt) -> None:
+    def note(hour: "Rebuilt") -> None:
         done.append(hour)
         if not as_json and len(hours.hours) > 1:
             out.print(f"{hour_key(hour.hour)} rebuilt", style="dim")
