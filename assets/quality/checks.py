@@ -21,10 +21,9 @@ from streamgauge.asset_keys import AssetPath
 from streamgauge.contracts import Contract, Severity
 from streamgauge.registry import Registry
 
-
 BOOKS_CHECKS = {
-    BOOKS: "Of the whole stream, as of now: acknowledged = counted + late + duplicates + dead letters, and what is in the "
-    "lake = facts + duplicates + quarantined. Left out while hours wait to be built."
+    BOOKS: "Of the whole stream, as of now: acknowledged = counted + late + duplicates + dead letters, and what is in "
+    "the lake = facts + duplicates + quarantined. Left out while hours wait to be built."
 }
 
 

@@ -54,6 +54,6 @@ def make_report(contract: Contract) -> dg.AssetsDefinition:
             where = reports.write(contract.stream, day, render(made))
             metadata = {**made.figures(), "page": where, "report": dg.MetadataValue.md(markdown(made))}
             context.add_asset_metadata(metadata, asset_key=key, partition_key=day)
-        return dg.MaterializeResult(asset_key=key)
+        yield dg.MaterializeResult(asset_key=key)
 
     return report
