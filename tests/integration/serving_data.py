@@ -79,7 +79,7 @@ def make_data(running: Running) -> Data:
     first = hour_start(datetime.now(UTC)) - HOURS * HOUR
     in_order = [_event(f"e{i}", first + i * timedelta(seconds=12), i) for i in range(HOURS * 300)]
     late = [_event(f"late{i}", first + i * timedelta(seconds=151), i) for i in range(60)]
-    for events in (in_order, late, in_order[::40]):
+    for events in (in_order, late, in_order[-240::8]):
         made, mistyped = frame_of(contract, events)
         assert not mistyped
         running.send(made)
