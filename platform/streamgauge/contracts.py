@@ -208,6 +208,12 @@ class Contract:
     hourly_freshness_ms: int
     """Of what is made hour by hour: lake, facts, rollups, reconciliation."""
     daily_freshness_ms: int
+    lake_retention_ms: int | None
+    """Of every record, by ingest time; None keeps them for ever, here and below."""
+    facts_retention_ms: int | None
+    """Of facts, duplicates and quarantine, by event time."""
+    minutes_retention_ms: int | None
+    """Of minute rollups, provisional and final; hours and days stay."""
 
     @cached_property
     def field(self) -> dict[str, FieldSpec]:
@@ -335,6 +341,9 @@ def _from_odcs(odcs: OpenDataContractStandard) -> Contract:
         freshness_ms=_sla_ms(odcs, "freshness"),
         hourly_freshness_ms=_sla_ms(odcs, "hourlyFreshness", default=3 * _UNIT_MS["h"]),
         daily_freshness_ms=_sla_ms(odcs, "dailyFreshness", default=30 * _UNIT_MS["h"]),
+        lake_retention_ms=_sla_or_none(odcs, "lakeRetention"),
+        facts_retention_ms=_sla_or_none(odcs, "factsRetention"),
+        minutes_retention_ms=_sla_or_none(odcs, "minutesRetention"),
     )
     _check(contract)
     return contract
@@ -348,6 +357,10 @@ def _owner(odcs: OpenDataContractStandard) -> str:
 
 
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def _sla_or_none(odcs: OpenDataContractStandard, name: str) -> int | None:
+    return _sla_ms(odcs, name, default=0) or None
 
 
 def _sla_ms(odcs: OpenDataContractStandard, name: str, default: int | None = None) -> int:

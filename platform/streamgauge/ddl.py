@@ -72,6 +72,22 @@ class View:
 
 
 @dataclass(frozen=True)
+class Function:
+    """What a login may have done with its owner's rights. `body` is SQL; the arguments' types are told once."""
+
+    name: str
+    arguments: str
+    returns: str
+    body: str
+    callers: tuple[str, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Kept as its comment, as a view's is."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
 class Grant:
     relation: str
     role: str
@@ -82,6 +98,7 @@ class Grant:
 class Database:
     tables: tuple[Table, ...]
     views: tuple[View, ...]
+    functions: tuple[Function, ...] = ()
 
     @property
     def grants(self) -> tuple[Grant, ...]:

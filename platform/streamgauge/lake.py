@@ -164,7 +164,7 @@ class LakeTable:
         with explained(self.url):
             if keys is None:
                 return table.file_uris()
-            return table.file_uris(partition_filters=[(self._key, "in", list(keys))]) if keys else []
+            return table.file_uris(file_pruning_predicate=[(self._key, "in", list(keys))]) if keys else []
 
     def _stored(self, table: DeltaTable, keys: Sequence[str] | None) -> dict[str, Stored]:
         files = pl.DataFrame(table.get_add_actions(flatten=True))

@@ -57,6 +57,7 @@ def applied(wanted: Desired) -> Actual:
             usage=frozenset(LOGINS),
             tables={t.name: built(t) for t in wanted.database.tables},
             views={v.name: v.fingerprint for v in wanted.database.views},
+            functions={f.name: f.fingerprint for f in wanted.database.functions},
             grants=frozenset(wanted.database.grants),
         ),
     )

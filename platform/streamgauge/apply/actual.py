@@ -67,6 +67,8 @@ class ActualDatabase:
     tables: Mapping[str, ActualTable] = field(default_factory=dict[str, ActualTable])
     views: Mapping[str, str] = field(default_factory=dict[str, str])
     """The comment by name, which is the fingerprint of the view's text."""
+    functions: Mapping[str, str] = field(default_factory=dict[str, str])
+    """As views."""
     grants: frozenset[Grant] = frozenset()
 
 
@@ -178,6 +180,7 @@ def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
             for name, found in columns.items()
         },
         views=dict(connection.execute(_VIEWS, (SCHEMA, [v.name for v in wanted.views])).fetchall()),
+        functions=dict(connection.execute(_FUNCTIONS, (SCHEMA, [f.name for f in wanted.functions])).fetchall()),
         grants=frozenset(Grant(*row) for row in connection.execute(_GRANTS, (SCHEMA,))),
     )
 
@@ -202,6 +205,9 @@ _HYPERTABLES = "SELECT hypertable_name FROM timescaledb_information.hypertables 
 _VIEWS = """
 SELECT c.relname, coalesce(obj_description(c.oid, 'pg_class'), '')
 FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%s) AND c.relkind = 'v'"""
+_FUNCTIONS = """
+SELECT p.proname, coalesce(obj_description(p.oid, 'pg_proc'), '')
+FROM pg_proc p WHERE p.pronamespace = to_regnamespace(%s) AND p.proname = ANY(%s)"""
 _GRANTS = """
 SELECT c.relname, r.rolname, a.privilege_type
 FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamgauge.apply.desired import Acl, Subject, Topic
-from streamgauge.ddl import Column, Index, Table, View
+from streamgauge.ddl import Column, Function, Index, Table, View
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,11 @@ class MakeView:
 
 
 @dataclass(frozen=True)
+class MakeFunction:
+    function: Function
+
+
+@dataclass(frozen=True)
 class AllowRelation:
     relation: str
     role: str
@@ -85,7 +90,7 @@ class AllowRelation:
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
 KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka
 PostgresChange: TypeAlias = (
-    CreateSchema | AllowSchema | CreateTable | AddColumn | CreateIndex | MakeView | AllowRelation
+    CreateSchema | AllowSchema | CreateTable | AddColumn | CreateIndex | MakeView | MakeFunction | AllowRelation
 )
 Change: TypeAlias = RegistryChange | KafkaChange | PostgresChange
 
@@ -126,6 +131,8 @@ def describe(change: Change) -> Described:
             return Described("create", f"index {index.name}", f"on {table} ({', '.join(index.columns)})")
         case MakeView(view):
             return Described("create", f"view {view.name}", "")
+        case MakeFunction(function):
+            return Described("create", f"function {function.name}", f"for {', '.join(function.callers)}")
         case AllowRelation(relation, role, privileges):
             return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
 

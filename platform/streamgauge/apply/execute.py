@@ -34,6 +34,7 @@ from streamgauge.apply.changes import (
     CreateTopic,
     GrowTopic,
     KafkaChange,
+    MakeFunction,
     MakeView,
     PostgresChange,
     RegisterSchema,
@@ -186,6 +187,16 @@ def statements(change: PostgresChange) -> list[str]:
                 f"DROP VIEW IF EXISTS {_at(view.name)}",
                 f"CREATE VIEW {_at(view.name)} AS {view.select}",
                 f"COMMENT ON VIEW {_at(view.name)} IS '{view.fingerprint}'",
+            ]
+        case MakeFunction(function):
+            name, callers = _at(function.name), ", ".join(map(quote, function.callers))
+            return [
+                f"DROP FUNCTION IF EXISTS {name}",
+                f"CREATE FUNCTION {name}({function.arguments}) RETURNS {function.returns} LANGUAGE sql"
+                f" SECURITY DEFINER SET search_path = {quote(SCHEMA)}, public, pg_temp AS {literal(function.body)}",
+                f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC",
+                f"GRANT EXECUTE ON FUNCTION {name} TO {callers}",
+                f"COMMENT ON FUNCTION {name} IS '{function.fingerprint}'",
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]

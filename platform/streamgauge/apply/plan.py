@@ -16,6 +16,7 @@ from streamgauge.apply.changes import (
     CreateTopic,
     GrowTopic,
     KafkaChange,
+    MakeFunction,
     MakeView,
     PostgresChange,
     RegisterSchema,
@@ -142,6 +143,9 @@ def _database(wanted: Database, now: ActualDatabase) -> Iterator[PostgresChange 
     for view in wanted.views:
         if view.name in remade:
             yield MakeView(view)
+    for function in wanted.functions:
+        if now.functions.get(function.name) != function.fingerprint:
+            yield MakeFunction(function)
     missing: dict[tuple[str, str], list[str]] = {}
     for grant in wanted.grants:
         # A view is dropped to be remade, and its rights go with it.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from streamgauge.contracts import Contract
 from streamgauge.ddl import Database, Table
 from streamgauge.errors import UserError
-from streamgauge.tables import access, alerts, batch, quality, reconciliation, speed
+from streamgauge.tables import access, alerts, batch, quality, reconciliation, speed, upkeep
 
 
 def database(contracts: Iterable[Contract]) -> Database:
@@ -19,7 +19,7 @@ def database(contracts: Iterable[Contract]) -> Database:
             if reference is not None:
                 tables.append(_shared(reference, tables, contract))
     unique = {t.name: t for t in tables}
-    return Database(tuple(unique.values()), tuple(views))
+    return Database(tuple(unique.values()), tuple(views), (upkeep.DROP_OLD,))
 
 
 def _shared(reference: Table, tables: list[Table], contract: Contract) -> Table:

@@ -1,0 +1,61 @@
+"""Which tables there are to look after, and how long each keeps its rows: from the contract alone."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from assets.dims.store import dimension_table
+from assets.facts.tables import duplicates_table, facts_table, quarantine_table
+from assets.rollups.tables import daily_table, hourly_table
+from streamgauge.contracts import CALENDAR, Contract
+from streamgauge.hours import hour_key
+from streamgauge.lake import LakeTable, lake_table
+from streamgauge.tables.batch import ROLLUPS
+
+DELAYS_KEPT = timedelta(days=8)
+"""The worker's delays serve percentiles over days."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A lake table; partitions whose name sorts before `first` are over. None keeps all."""
+
+    table: LakeTable
+    first: str | None
+
+
+@dataclass(frozen=True)
+class KeptChunks:
+    """A hypertable, and the time before which its chunks are over."""
+
+    table: str
+    first: datetime
+
+
+def lake_tables(root: str, contracts: Sequence[Contract], now: datetime) -> list[Kept]:
+    kept: list[Kept] = []
+    for contract in contracts:
+        facts = _first(contract.facts_retention_ms, now)
+        kept.append(Kept(lake_table(root, contract), _first(contract.lake_retention_ms, now)))
+        kept += [Kept(t(root, contract), facts) for t in (facts_table, duplicates_table, quarantine_table)]
+        kept += [Kept(t(root, contract), None) for t in (hourly_table, daily_table)]
+    return kept + [Kept(dimension_table(root, name), None) for name in sorted(_dimensions(contracts))]
+
+
+def hypertables(contracts: Iterable[Contract], now: datetime) -> list[KeptChunks]:
+    """Hours, days and their tops stay: minutes are what grows."""
+    kept: list[KeptChunks] = []
+    for contract in contracts:
+        if contract.minutes_retention_ms is not None:
+            first = now - timedelta(milliseconds=contract.minutes_retention_ms)
+            names = (contract.minutes_table, contract.top_table, f"{contract.stream}_{ROLLUPS['1m']}")
+            kept += [KeptChunks(name, first) for name in names]
+    return kept
+
+
+def _first(retention_ms: int | None, now: datetime) -> str | None:
+    return None if retention_ms is None else hour_key(now - timedelta(milliseconds=retention_ms))
+
+
+def _dimensions(contracts: Iterable[Contract]) -> set[str]:
+    return {*CALENDAR, *(d.name for c in contracts for d in c.star)}
