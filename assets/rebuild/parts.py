@@ -1,0 +1,89 @@
+"""A stream's partitions as a rebuild finds them: what of each the worker took, and where its records are."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from assets.rebuild.records import Times
+from quality.reconciliation.coverage import Span, subtract, union
+from streamgauge.contracts import Contract
+from streamgauge.errors import UserError
+from streamgauge.hours import HOUR, HourRange, hour_key
+from streamgauge.postgres import Connection
+from streamgauge.rollup_plan import MINUTE_MS
+
+
+@dataclass(frozen=True)
+class Part:
+    """`start` and `next` are the worker's first offset and the one it reads next, `stored` is in the lake, and `lost`
+    was gone from the log before the worker came to it. Records that matter are from `needed_from` on.
+    """
+
+    partition: int
+    start: int
+    next: int
+    watermark: int
+    stored: tuple[Span, ...]
+    lost: tuple[Span, ...]
+    needed_from: int
+
+    @property
+    def not_in_lake(self) -> list[Span]:
+        return subtract([(self.needed_from, self.next)], union([*self.stored, *self.lost]))
+
+    def refuse_open(self, contract: Contract, hours: HourRange) -> None:
+        closed_before = (self.watermark - contract.lateness_ms) // MINUTE_MS * MINUTE_MS
+        at = datetime.fromtimestamp(closed_before / 1000, UTC)
+        if hours.last + HOUR > at:
+            raise UserError(
+                f"{contract.stream}: the hour {hour_key(hours.last)} is still open in partition {self.partition}, "
+                f"which is complete up to {at:%Y-%m-%d %H:%M}Z",
+                "rebuild hours that ended before that; the worker still adds to later ones",
+            )
+
+
+def read_parts(connection: Connection, contract: Contract, times: Times) -> tuple[list[str], list[Part]]:
+    """The partitions that have had events, and the hours of ingest time that may hold records for `times`."""
+    tolerance = timedelta(seconds=contract.time.futureToleranceSeconds)
+    earliest = times.start - times.horizon - tolerance
+    stored: dict[int, list[Span]] = defaultdict(list)
+    before: dict[int, int] = {}
+    hours: set[datetime] = set()
+    for hour, partition, low, high in connection.execute(
+        "SELECT hour, partition, from_offset, to_offset FROM lake_hours WHERE stream = %s", (contract.stream,)
+    ):
+        stored[partition].append((low, high))
+        if hour + HOUR <= earliest:
+            before[partition] = max(before.get(partition, 0), high)
+        else:
+            hours.add(hour)
+    lost = _gaps(connection, contract)
+    rows = connection.execute(
+        """SELECT partition, start_offset, next_offset, watermark_ms FROM stream_offsets WHERE topic = %s
+        ORDER BY partition""",
+        (contract.topic,),
+    ).fetchall()
+    parts = [
+        Part(
+            p,
+            start,
+            end,
+            watermark,
+            tuple(union(stored[p])),
+            tuple(union(lost[p])),
+            max(start, before.get(p, start)),
+        )
+        for p, start, end, watermark in rows
+        if watermark is not None
+    ]
+    return sorted(map(hour_key, hours)), parts
+
+
+def _gaps(connection: Connection, contract: Contract) -> Mapping[int, list[Span]]:
+    gaps: dict[int, list[Span]] = defaultdict(list)
+    for partition, low, high in connection.execute(
+        "SELECT partition, from_offset, to_offset FROM stream_gaps WHERE topic = %s", (contract.topic,)
+    ):
+        gaps[partition].append((low, high))
+    return gaps
