@@ -26,6 +26,10 @@ class HourSpans:
     closed: bool
     spans: Mapping[int, Span]
 
+    @property
+    def empty(self) -> bool:
+        return all(first == end for first, end in self.spans.values())
+
 
 def check_complete(
     topic: str, spans: HourSpans, log: Mapping[int, Span], held: Mapping[int, Held], before: Mapping[int, int]

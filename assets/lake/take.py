@@ -75,12 +75,16 @@ def take_hour(
         held = _held(connection, contract, hour)
         check_complete(contract.topic, spans, log.ends(), held, _before(connection, contract, hour))
         writing = _Writing(settings, contract, connection, log, spans, held, start, check)
-        stored = table.replace(
-            [hour_key(hour)],
-            writing.frames(),
-            transactions=_transactions(contract, spans),
-            metadata={"hour": hour_key(hour), "closed": str(spans.closed).lower(), "run_id": run_id},
-        )
+        if spans.empty and not any(h.rows for h in held.values()):
+            # an idle stream's hours, of which there may be thousands, make no versions
+            stored = Stored(table.opened().version(), 0, 0, 0)
+        else:
+            stored = table.replace(
+                [hour_key(hour)],
+                writing.frames(),
+                transactions=_transactions(contract, spans),
+                metadata={"hour": hour_key(hour), "closed": str(spans.closed).lower(), "run_id": run_id},
+            )
     hours = tuple(sorted(writing.event_hours))
     with connection.transaction():
         _touch(connection, contract, hours)
