@@ -78,7 +78,8 @@ def fill(name: str, edit: Callable[[str], str] = lambda text: text, **values: st
 
 @contextmanager
 def alertmanager(folder: Path, config: str) -> Generator[str]:
-    """Its URL."""
+    """Its URL. `folder` must not be the contracts' one."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "alertmanager.yaml").write_text(config)
     port = free_port()
     command = [
@@ -94,7 +95,8 @@ def alertmanager(folder: Path, config: str) -> Generator[str]:
 
 @contextmanager
 def prometheus(folder: Path, config: str) -> Generator[str]:
-    """Its URL."""
+    """Its URL. `folder` must not be the contracts' one."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "prometheus.yaml").write_text(config)
     port = free_port()
     command = [

@@ -98,7 +98,7 @@ def test_a_stopped_worker_is_one_page_and_one_recovery(
 ) -> None:
     with receiver() as told, receiver() as webhook:
         config = fill("alertmanager.yaml", lambda text: routed(text, told.url), WEBHOOK="")
-        with alertmanager(tmp_path, config) as url:
+        with alertmanager(tmp_path / "monitors", config) as url:
             alerts = Sensor(stream, instance, alertmanager_url=url, alert_webhook_url=SecretStr(webhook.url))
             alerts.go_on(FRESHNESS_SECONDS)
             assert told.bodies == webhook.bodies == [], "a stream at work is well"
@@ -150,7 +150,7 @@ def test_an_alert_that_nobody_takes_is_kept_and_delivered_later(
         alerts.until(lambda: len(_owed()) == 2, "the webhook has taken its messages")
         assert [t[1:] for t in webhook.told()] == [("firing", "warning"), ("firing", "critical")]
 
-        with alertmanager(tmp_path, fill("alertmanager.yaml", WEBHOOK="")) as url:
+        with alertmanager(tmp_path / "monitors", fill("alertmanager.yaml", WEBHOOK="")) as url:
             alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
             alerts.until(lambda: not _owed(), "Alertmanager has taken its messages")
             assert {a["labels"]["severity"] for a in _at(url)} == {"warning", "critical"}
@@ -164,9 +164,7 @@ def test_alertmanager_started_anew_hears_of_what_fires(
     alerts.tick()
     stream.workers.kill(worker)
     for name in ("first", "second"):
-        folder = tmp_path / name
-        folder.mkdir()
-        with alertmanager(folder, fill("alertmanager.yaml", WEBHOOK="")) as url:
+        with alertmanager(tmp_path / name, fill("alertmanager.yaml", WEBHOOK="")) as url:
             alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
             alerts.until(lambda url=url: len(_at(url)) == 2, f"the {name} one has both severities")
             assert not _owed()

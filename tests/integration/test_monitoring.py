@@ -64,7 +64,7 @@ def _answers(url: str) -> bool:
 def monitors(folder: Path, webhook: str, **ports: str) -> Generator[str]:
     """Prometheus with the rules, in which minutes are seconds, and Alertmanager behind it. Prometheus's URL."""
     rules = folder / "rules"
-    rules.mkdir()
+    rules.mkdir(parents=True)
     for source in (TEMPLATES / "rules").glob("*.yaml"):
         text = source.read_text().replace("> 180", "> 6").replace("for: 1m", "for: 1s").replace("30s", "1s")
         (rules / source.name).write_text(text)
@@ -100,7 +100,7 @@ def test_sensors_that_stop_are_heard_of_and_so_is_their_return(
     with connect(Settings.for_role("admin")) as connection:
         connection.execute("truncate alerts, alert_messages, alert_memory, sensor_heartbeats")
     alerts = Sensor(running, instance)
-    with receiver() as told, monitors(tmp_path, told.url, SERVING_PORT=api):
+    with receiver() as told, monitors(tmp_path / "monitors", told.url, SERVING_PORT=api):
         alerts.until(lambda: SILENT not in told.told(), "the first heartbeat")
         alerts.go_on(15)
         told.bodies.clear()
@@ -118,7 +118,10 @@ def test_every_panel_has_an_answer(
 ) -> None:
     port = str(free_port())
     monkeypatch.setenv(f"{PREFIX}METRICS_PORT", port)
-    with receiver() as told, monitors(tmp_path, told.url, SERVING_PORT=api, WORKER_METRICS_PORT=port) as url:
+    with (
+        receiver() as told,
+        monitors(tmp_path / "monitors", told.url, SERVING_PORT=api, WORKER_METRICS_PORT=port) as url,
+    ):
         running.workers.start()
         running.send(events(running.contract, 600))
         wait_until_read(running.contract)

@@ -70,7 +70,12 @@ def test_our_services_have_settings_that_are_complete_and_known(
 ) -> None:
     environment: dict[str, str] = SERVICES[name]["environment"]
     ours = {k: v for k, v in environment.items() if k.startswith(PREFIX)}
-    others = {"api_host", "api_port", *(f"dagster_{name}" for name in ("postgres_url", "code_host", "code_port"))}
+    others = {
+        "api_host",
+        "api_port",
+        "runbooks_url",
+        *(f"dagster_{name}" for name in ("postgres_url", "code_host", "code_port")),
+    }
     assert {k.removeprefix(PREFIX).lower() for k in ours} <= set(Settings.model_fields) | others
     for key, value in ours.items():
         monkeypatch.setenv(key, value)

@@ -122,3 +122,29 @@ def test_every_panel_asks_something_of_a_source_that_is_provisioned() -> None:
     for name, target in found:
         assert target["datasource"]["uid"] in known, name
         assert target.get("expr") or target.get("rawSql"), name
+
+
+def test_the_services_of_compose_fill_in_what_these_programs_accept(tmp_path: Path) -> None:
+    deploy = CHECKOUT / "platform" / "deploy"
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("prometheus", "alertmanager"):
+        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).chmod(0o755)
+    for webhook in ("", "http://hook.example/path?token=1"):
+        environment = {
+            "PATH": f"{programs}:/usr/bin:/bin",
+            "OBSERVABILITY": str(OBSERVABILITY),
+            "PROMETHEUS_HOME": str(tmp_path),
+            "ALERTMANAGER_HOME": str(tmp_path),
+            "STREAMGAUGE_RUNBOOKS_URL": "https://git.example/runbooks",
+            "STREAMGAUGE_ALERT_WEBHOOK_URL": webhook,
+        }
+        for name in ("prometheus", "alertmanager"):
+            subprocess.run(["sh", deploy / f"{name}.sh"], env=environment, check=True)
+        subprocess.run(["promtool", "check", "config", tmp_path / "prometheus.yaml"], check=True, capture_output=True)
+        subprocess.run(["amtool", "check-config", tmp_path / "alertmanager.yaml"], check=True, capture_output=True)
+        assert (webhook in (tmp_path / "alertmanager.yaml").read_text()) and "${" not in (
+            tmp_path / "prometheus.yaml"
+        ).read_text()
+    assert "https://git.example/runbooks/sensors-silent.md" in (tmp_path / "rules" / "platform.yaml").read_text()
