@@ -11,6 +11,7 @@ demo: install
 	@$(BIN)/streamgauge demo
 
 test: install
+	@platform/stack/install_test_tools.sh
 	@$(BIN)/pytest
 
 check: install
