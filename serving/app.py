@@ -56,7 +56,7 @@ def create_app(ground: Ground) -> FastAPI:
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    _document(app)
+    _document(app, list(ground.contracts))
     return app
 
 
@@ -84,8 +84,8 @@ def _http(request: Request, error: Exception) -> Response:
     return problem.response(path)
 
 
-def _document(app: FastAPI) -> None:
-    """Every error has one shape, and a key is sent in one way."""
+def _document(app: FastAPI, names: list[str]) -> None:
+    """Every error has one shape, a key is sent in one way, and the streams are these."""
     made = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -99,6 +99,9 @@ def _document(app: FastAPI) -> None:
             shapes["ProblemDetails"] = described
             document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             document["security"] = [{"key": []}, {}]
+            operations = [o for path in document["paths"].values() for o in path.values()]
+            for parameter in (p for o in operations for p in o.get("parameters", []) if p["name"] == "stream"):
+                parameter["schema"] = {"type": "string", "enum": names}
         assert app.openapi_schema is not None
         return app.openapi_schema
 

@@ -1,6 +1,7 @@
 """Uvicorn, as the API needs it."""
 
 import logging
+import socket
 from typing import Any, cast
 
 import uvicorn
@@ -9,20 +10,28 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.config import ApiConfig
 from serving.ground import Ground
-from serving.sse import ABORT
+from serving.sse import ABORT, NARROW
 
 _GRACE_SECONDS = 10
 """For requests under way, when the API is told to stop."""
+
+
+_NARROW_BYTES = 32 * 1024
 
 
 class Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         scope = cast(dict[str, Any], self.scope)
-        scope["extensions"] = {**scope.get("extensions", {}), ABORT: self._abort}
+        scope["extensions"] = {**scope.get("extensions", {}), ABORT: self._abort, NARROW: self._narrow}
 
     def _abort(self) -> None:
         cast(Any, self.transport).abort()
+
+    def _narrow(self) -> None:
+        held = self.transport.get_extra_info("socket")
+        if held is not None:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NARROW_BYTES)
 
 
 class Server(uvicorn.Server):

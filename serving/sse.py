@@ -13,6 +13,9 @@ ABORT = "streamgauge.abort"
 """Our server's extension to ASGI: cuts the connection at once. To close it would mean to wait until the client has read
 what is buffered for it, and one that doesn't read never has."""
 
+NARROW = "streamgauge.narrow"
+"""And this one keeps little for the client in the kernel, where a whole hour of events would fit."""
+
 _HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
@@ -29,16 +32,16 @@ class LiveResponse(Response):
         self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        extensions: dict[str, Any] = scope.get("extensions") or {}
+        if NARROW in extensions:
+            extensions[NARROW]()
         sending = asyncio.create_task(self._send(send))
         gone = asyncio.create_task(_gone(receive))
         dropped = asyncio.create_task(self._client.dropped.wait())
         try:
             await asyncio.wait({sending, gone, dropped}, return_when=asyncio.FIRST_COMPLETED)
-            if dropped.done():
-                extensions: dict[str, Any] = scope.get("extensions") or {}
-                abort = extensions.get(ABORT)
-                if abort is not None:
-                    abort()
+            if dropped.done() and ABORT in extensions:
+                extensions[ABORT]()
         finally:
             self._leave()
             for task in (sending, gone, dropped):

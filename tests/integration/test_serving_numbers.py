@@ -43,7 +43,8 @@ def client(data: tuple[Data, Path]) -> Generator[TestClient]:
 def final(request: pytest.FixtureRequest, data: tuple[Data, Path]) -> Generator[tuple[Data, dict[datetime, int]]]:
     """The hours that are final, with their revisions: none, the first ones, some with a hole, all."""
     made, _ = data
-    revisions = {made.hours[i]: 1 + i % 2 for i in request.param}
+    chosen: tuple[int, ...] = request.param
+    revisions = {made.hours[i]: 1 + i % 2 for i in chosen}
     if revisions:
         make_final(made, revisions)
     yield made, revisions
