@@ -4,7 +4,7 @@ from functools import partial
 
 import dagster as dg
 
-from assets import dims, external, facts, jobs, lake, quality, reconciliation, rollups
+from assets import dims, external, facts, housekeeping, jobs, lake, quality, reconciliation, rollups
 from assets.automation import automation_sensor
 from assets.rebuild import job as rebuild
 from assets.resources import Ground
@@ -20,7 +20,7 @@ def defs() -> dg.Definitions:
     contracts = load_contracts(contracts_dir())
     ground = Ground()
     connect = partial(ground.connect, autocommit=True)
-    made = (external, lake, facts, dims, rollups, reconciliation, rebuild, quality)
+    made = (external, lake, facts, dims, rollups, reconciliation, rebuild, quality, housekeeping)
     hourly = [job(c) for c in contracts for job in (jobs.event_hours_job, jobs.reconcile_job)]
     return dg.Definitions.merge(
         *(part.definitions(contracts) for part in made),
