@@ -13,7 +13,7 @@ from streamgauge.hours import HOUR, hour_of
 
 _WIDTH, _HEIGHT, _LEFT = 960.0, 132.0, 56.0
 _READINGS = {
-    "sound": "Every check passed.",
+    "sound": "No check failed.",
     "warnings": "Usable; some checks warn.",
     "errors": "Some checks failed: look before you use these numbers.",
     "nothing checked": "No check has run for this day yet.",
