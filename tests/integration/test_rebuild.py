@@ -15,17 +15,18 @@ from confluent_kafka import TopicPartition
 from assets.rebuild.contributions import Contributions, contributions
 from assets.rebuild.job import definitions
 from assets.rebuild.rebuild import Rebuilt, rebuild
+from assets.rebuild.tables import replace as replace_rows
 from assets.resources import Ground
 from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
 from streamgauge.hours import HOUR, HourRange, hour_start
 from streamgauge.kafka import admin_client
-from streamgauge.postgres import connect
+from streamgauge.postgres import Connection, connect
 from streamgauge.settings import Settings
 from tests.integration.batch_layer import fill_lake
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.own_stream import block
-from tests.integration.running import Running, events, same_tops
+from tests.integration.running import Running, events, same_tops, stored
 from tests.integration.workers import account_of, wait_for, wait_until_read
 from tests.oracle import Expected
 
@@ -154,7 +155,7 @@ def _by_job(contract: Contract, hours: HourRange) -> int:
     return sum(m["repaired rows"].value for m in observations)
 
 
-def test_damaged_rows_are_put_right(running: Running) -> None:
+def test_damaged_rows_are_put_right(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     running.apply()
     contract, hours = running.contract, _hours()
     running.workers.start()
@@ -168,6 +169,18 @@ def test_damaged_rows_are_put_right(running: Running) -> None:
         connection.execute(f"delete from {table} where minute = %s".encode(), (hours.last,))
     with pytest.raises(AssertionError):
         assert_as_expected(contract, expected)
+
+    def dies(connection: Connection, of: Contract, partition: int, *rest: Any) -> pl.DataFrame:
+        if partition == 3:
+            raise RuntimeError("killed")
+        return replace_rows(connection, of, partition, *rest)
+
+    damaged = stored(contract, "window_start, event_type, count, late, duplicates")
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="killed"):
+        patch.setattr("assets.rebuild.rebuild.replace", dies)
+        _rebuild(contract, hours)
+    assert sorted(stored(contract, "window_start, event_type, count, late, duplicates")) == sorted(damaged)
+
     assert sum(r.repaired for r in _rebuild(contract, hours)) > 1
     assert_as_expected(contract, expected)
     with connect(Settings.for_role("admin")) as connection:
