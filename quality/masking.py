@@ -1,8 +1,8 @@
 """Rows as they may be shown. What a check writes down ends in Dagster's event log, in Postgres and in a report, where
 more people can read it than may read the events, and for longer than the events are kept.
 
-A field is shown only if its classification is known to be harmless; a new classification is masked until it is listed
-here. The same value gets the same mask within one run and another in the next, so rows can be told apart and nobody
+A field is shown only if its classification is known to be harmless, and its value is one that the field may have; a new
+classification is masked until it is listed here. The same value gets the same mask within one run and another in the next, so rows can be told apart and nobody
 can be looked up.
 """
 
@@ -54,7 +54,7 @@ class Masker:
             # Any producer may put anything there: the keys are the schema, the values are not for showing.
             keys = [str(entry["key"]) for entry in cast(list[dict[str, Any]], value)]
             return f"map of {', '.join(map(_cut, keys))}" if field.classification in SHOWN else f"map of {len(keys)}"
-        if field.classification not in SHOWN:
+        if field.classification not in SHOWN or _strange(field, value):
             return self._mask(field, value)
         if isinstance(value, datetime):
             return value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -65,6 +65,16 @@ class Masker:
         digest = hashlib.blake2b(f"{field.name}\0{text}".encode(), key=self._secret).hexdigest()[:_DIGITS]
         length = f", {len(text)} characters" if field.type == "string" else ""
         return f"masked {digest}{length}"
+
+
+def _strange(field: FieldSpec, value: Any) -> bool:
+    """A text that the field must not hold is not what was classified: it may be another field's, or anything."""
+    if not isinstance(value, str):
+        return False
+    if field.allowed:
+        return value not in field.allowed
+    matches = True if field.pattern is None else pl.Series([value]).str.contains(field.pattern).item()
+    return not matches or (field.max_length is not None and len(value) > field.max_length)
 
 
 def _cut(text: str) -> str:

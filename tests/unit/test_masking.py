@@ -12,7 +12,7 @@ from quality.checks.quarantine import check_quarantine
 from quality.masking import Masker, no_values_in_errors
 from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
-from tests.unit.test_quality_checks import USERS, facts
+from tests.unit.test_quality_checks import CONTRACTS, USERS, facts
 
 SECRET = "mary.sue@example.org"
 
@@ -25,12 +25,23 @@ def classified(name: str, classification: str) -> Contract:
 @pytest.mark.parametrize("classification", ["personal", "sensitive", "confidential", "no such class"])
 def test_only_what_is_known_to_be_harmless_is_shown(classification: str) -> None:
     contract = classified("event_type", classification)
-    bad = facts(1, event_type=[SECRET], schema_version=[0])
+    bad = facts(1, event_type=["MarySue"], schema_version=[0])
     outcome = check_contract(contract, bad, Masker(contract))
-    assert SECRET not in repr(outcome)
+    assert "MarySue" not in repr(outcome)
     assert outcome.samples[0].fields["event_type"].startswith("masked ")
     shown = check_contract(USERS, bad, Masker(USERS))
-    assert shown.samples[0].fields["event_type"] == SECRET
+    assert shown.samples[0].fields["event_type"] == "MarySue"
+
+
+def test_what_a_public_field_may_not_hold_is_masked() -> None:
+    """A producer that mixes up its fields puts anything anywhere."""
+    outcome = check_contract(USERS, facts(2, event_type=[SECRET, "A" * 65]), Masker(USERS))
+    assert outcome.failing == 2
+    assert SECRET not in repr(outcome)
+    assert all(s.fields["event_type"].startswith("masked ") for s in outcome.samples)
+    levels = CONTRACTS["system_events"]
+    assert Masker(levels).shown(levels.field["level"], SECRET).startswith("masked ")
+    assert Masker(levels).shown(levels.field["level"], "ERROR") == "ERROR"
 
 
 def test_a_mask_tells_rows_apart_within_a_run_and_nobody_across_runs() -> None:
@@ -54,7 +65,8 @@ def test_of_a_map_the_keys_are_shown() -> None:
 
 @pytest.mark.parametrize("text", ["x" * 500, "a\nb\tc\u202e", "\0"])
 def test_what_is_shown_is_short_and_printable(text: str) -> None:
-    shown = Masker(USERS).shown(USERS.field["event_type"], text)
+    free = replace(USERS.field["event_type"], pattern=None, max_length=None)
+    shown = Masker(USERS).shown(free, text)
     assert shown.isprintable()
     assert len(shown) < 80
 
