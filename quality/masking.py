@@ -2,8 +2,8 @@
 more people can read it than may read the events, and for longer than the events are kept.
 
 A field is shown only if its classification is known to be harmless, and its value is one that the field may have; a new
-classification is masked until it is listed here. The same value gets the same mask within one run and another in the next, so rows can be told apart and nobody
-can be looked up.
+classification is masked until it is listed here. The same value gets the same mask within one run and another in the
+next, so rows can be told apart and nobody can be looked up.
 """
 
 import hashlib
