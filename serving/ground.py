@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from serving.access import Access
 from serving.config import ApiConfig
@@ -48,6 +50,8 @@ def make_ground(settings: Settings, config: ApiConfig) -> Ground:
     contracts = {c.stream: c for c in load_contracts(settings.contracts_dir)}
     database = Database(settings, config)
     redis = redis_client(settings)
+    # Postgres has the same answers: nobody waits for a Redis to come back.
+    redis.set_retry(Retry(NoBackoff(), 1))
     watch = Watch(settings, contracts, database, redis)
     tops = Tops(redis, database)
     pseudonyms = Pseudonyms(database)

@@ -16,7 +16,7 @@ _GRACE_SECONDS = 10
 """For requests under way, when the API is told to stop."""
 
 
-_NARROW_BYTES = 32 * 1024
+_NARROW_BYTES = 8 * 1024
 
 
 class Protocol(HttpToolsProtocol):
@@ -30,6 +30,7 @@ class Protocol(HttpToolsProtocol):
 
     def _narrow(self) -> None:
         held = self.transport.get_extra_info("socket")
+        cast(Any, self.transport).set_write_buffer_limits(high=_NARROW_BYTES)
         if held is not None:
             held.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _NARROW_BYTES)
 
