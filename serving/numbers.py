@@ -44,7 +44,7 @@ class Reader:
             moment = read_moment(connection, contract)
             minutes = self._minutes(connection, moment)
         ends = self._watch.ends(contract)
-        problems = ["Redis is away: top-N come from Postgres"] if self._tops.redis_away else []
+        problems = [] if self._watch.is_up("redis") else ["Redis is away: top-N come from Postgres."]
         problems += [f"paused: {p}" for p in moment.pauses]
         if ends is None:
             problems.append("Kafka doesn't answer: how much is still to be counted is not known")

@@ -70,6 +70,10 @@ class Watch:
     def parts(self) -> tuple[PartState, ...]:
         return tuple(self._parts.values())
 
+    def is_up(self, name: str) -> bool:
+        part = self._parts.get(name)
+        return part is None or part.up
+
     def ends(self, contract: Contract) -> LogEnds | None:
         """The log's ends, unless Kafka hasn't answered for long."""
         at = self._ends.get(contract.stream)

@@ -35,7 +35,7 @@ export class Connection {
   took(numbers) {
     this.#numbersAt = this.#knownAt = Date.now();
     this.#problem = "";
-    this.#without = numbers.problems.join(" ");
+    this.#without = numbers.problems.map((/** @type {string} */ p) => p.replace(/\.?$/, ".")).join(" ");
     this.show();
   }
 
