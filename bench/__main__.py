@@ -5,6 +5,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, get_args
 
@@ -12,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import batch, latency, others, place, worker
+from bench import batch, lake, latency, others, place, worker
 from bench.figures import run as figures_of
 from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
@@ -44,21 +45,26 @@ def bench(
     """
     about = machine()
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
-        measured = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
-    compared: list[Row] = []
+        measured, taken = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
+    compared: list[Row] = lake.rows(taken, measured.raw.per_second, events)
     if facts:
         _say(f"facts and rollups of {facts:,} events, beside DuckDB")
         with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder:
-            compared = batch.rows(batch.measure(Path(folder), facts))
+            compared += batch.rows(batch.measure(Path(folder), facts))
     _print(about, measured, compared, as_json_)
 
 
-def _measure(folder: Path, events: int, horizon: int, plain: int, quix: int, rate: float, seconds: float) -> Measured:
+def _measure(
+    folder: Path, events: int, horizon: int, plain: int, quix: int, rate: float, seconds: float
+) -> tuple[Measured, lake.Taken]:
     contract = place.prepare(folder)
+    began = datetime.now(UTC)
     admin = Settings.for_role("admin")
     duplicates = _fill(contract, events, horizon)
     _say("raw consume()")
     limit = others.raw(admin, contract, events)
+    _say("Kafka to the lake")
+    taken = lake.take(admin, contract, began)
     _say("plain loop with AvroDeserializer")
     looped = _try(lambda: others.plain(admin, contract, plain)) if plain else None
     _say("Quix Streams")
@@ -74,7 +80,7 @@ def _measure(folder: Path, events: int, horizon: int, plain: int, quix: int, rat
         if seconds > latency.WARM_UP_SECONDS:
             _say(f"latencies at {rate:,.0f} events/s for {seconds:.0f} s")
             found = latency.measure(contract, folder, rate, seconds)
-    return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found)
+    return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found), taken
 
 
 def _try(measure: Callable[[], others.Rate]) -> others.Rate | None:

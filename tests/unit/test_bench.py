@@ -6,6 +6,9 @@ import polars as pl
 import pytest
 
 from bench.figures import Sample, delays, memory, run
+from bench.lake import Taken
+from bench.lake import rows as lake_rows
+from bench.others import Rate
 from bench.report import Row, in_words
 from streaming.load.fill import repeat_some
 
@@ -52,3 +55,15 @@ def test_what_falls_short_is_said() -> None:
     rows = [Row("  speed", "3/s", 0.3, ">= 4/s", False), Row("memory", "1 MiB", None, "< 2 MiB", True), Row("x", "1")]
     assert in_words(rows) == "Falls short: speed is 3/s, expected >= 4/s."
     assert in_words(rows[1:]) == "All that is expected is met."
+
+
+def test_the_lake_is_held_against_raw_consume_and_against_what_was_sent() -> None:
+    taken = Taken(Rate(1000, 2.0, 0.004), 20_000, 100 * MIB)
+    met = {r.figure.strip(): r.met for r in lake_rows(taken, 1000, 1000)}
+    assert met == {
+        "Kafka to the lake": False,
+        "CPU an event": None,
+        "resident memory, peak": True,
+        "rows in the lake": True,
+    }
+    assert [r.met for r in lake_rows(taken, 800, 1001)] == [True, None, True, False]
