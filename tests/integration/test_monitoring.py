@@ -20,7 +20,7 @@ from tests.integration.running import Running, events
 from tests.integration.test_alerts import Sensor
 from tests.integration.workers import wait_for, wait_until_read
 
-pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(480)]
 
 SILENT = ("StreamgaugeSensorsSilent", "firing", "critical")
 
