@@ -23,6 +23,8 @@ class Moment:
     final_until: datetime | None
     """Every hour before it that has events is final."""
     revised_at: datetime | None
+    rebuilt: int
+    """How often minutes were made again from the lake, which moves no offset."""
 
     @property
     def version(self) -> int:
@@ -88,6 +90,9 @@ def read_moment(connection: Connection, contract: Contract) -> Moment:
     pauses = connection.execute(
         "SELECT partition, reason FROM stream_pauses WHERE topic = %s ORDER BY partition", (contract.topic,)
     ).fetchall()
+    again = connection.execute(
+        "SELECT coalesce(sum(rebuilt), 0)::bigint FROM stream_offsets WHERE topic = %s", (contract.topic,)
+    ).fetchone()
     # An hour owed is one that the lake has records of and that is not final; before the first of them all is final.
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
@@ -104,4 +109,5 @@ def read_moment(connection: Connection, contract: Contract) -> Moment:
         pauses=tuple(f"partition {p}: {reason}" for p, reason in pauses),
         final_until=until,
         revised_at=revised,
+        rebuilt=again[0] if again else 0,
     )

@@ -111,7 +111,7 @@ def rollups(
 def _tag(request: Request, form: Format, asked: Asked, at: Moment, layers: Layers) -> str:
     """Of what the numbers hang on: of final hours their revisions alone, else also how far the worker has come."""
     final = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
-    moving = None if final else (at.version, at.watermark, at.revised_at)
+    moving = None if final else (at.version, at.rebuilt, at.watermark, at.revised_at)
     question = (asked.fingerprint, asked.limit, asked.after, form)
     return etag(question, moving, sorted(layers.final.items()), request.headers.get("accept-encoding", ""))
 
