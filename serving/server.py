@@ -2,6 +2,7 @@
 
 import logging
 import socket
+import struct
 from typing import Any, cast
 
 import uvicorn
@@ -26,6 +27,10 @@ class Protocol(HttpToolsProtocol):
         scope["extensions"] = {**scope.get("extensions", {}), ABORT: self._abort, NARROW: self._narrow}
 
     def _abort(self) -> None:
+        """Without lingering: else the kernel keeps what the client hasn't read, and waits for it."""
+        held = self.transport.get_extra_info("socket")
+        if held is not None:
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         cast(Any, self.transport).abort()
 
     def _narrow(self) -> None:

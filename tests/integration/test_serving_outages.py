@@ -83,7 +83,7 @@ def test_a_cold_redis_is_filled_again(own: Running, api: Served) -> None:
     redis.delete(*(own.contract.redis_top_key(t.name, "1h") for t in own.contract.rollup.top))
     source, cold = _tops(own, api)
     assert source == "postgres"
-    assert _tops(own, api) == ("redis", cold)
+    wait_for(lambda: _tops(own, api) == ("redis", cold), "what Postgres said is in Redis", 10)
     with connect(Settings.for_role("reader")) as connection:
         wanted = from_postgres(connection, own.contract, "1h", 100)
     assert [sorted(t.values()) for t in cold] == [sorted(i.count for i in t.items) for t in wanted]
