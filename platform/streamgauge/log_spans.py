@@ -66,6 +66,10 @@ class LogSpans:
             ends = self.ends()
             wanted = [TopicPartition(self._topic, p, at) for p in self._partitions]
             found = self._consumer.offsets_for_times(wanted, _ANSWER_SECONDS)
+            for p in found:
+                # no offset then means that none is known, not that no record is later
+                if p.error is not None:
+                    raise KafkaException(p.error)
         return {p.partition: ends[p.partition][1] if p.offset < 0 else p.offset for p in found}
 
     def read(self, spans: Mapping[int, Span]) -> Generator[LogRecords]:
@@ -97,16 +101,28 @@ class LogSpans:
     def _taken(self, messages: list[Message], ends: dict[int, int]) -> LogRecords | None:
         """The records before their span's end. Partitions that are through leave `ends`."""
         kept = [m for m in messages if m.error() is None]
-        for message in messages if len(kept) < len(messages) else ():
-            error = message.error()
-            if error is None:
+        ended = self._ended(messages, ends) if len(kept) < len(messages) else ()
+        records = self._inside(kept, ends) if kept else None
+        # not before its records, which may have come along with the news of its end
+        for partition in ended:
+            self._leave(partition, ends)
+        return records
+
+    def _ended(self, messages: list[Message], ends: Mapping[int, int]) -> list[int]:
+        """Partitions whose log ends where their span does, or behind it: the last offsets may hold no records."""
+        found: list[int] = []
+        for message in messages:
+            error, partition = message.error(), message.partition()
+            if error is None or partition is None:
                 continue
             if error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
-                self._leave(message.partition(), ends)
+                if (message.offset() or 0) >= ends.get(partition, 0):
+                    found.append(partition)
             elif not error.retriable():
                 raise KafkaException(error)
-        if not kept:
-            return None
+        return found
+
+    def _inside(self, kept: list[Message], ends: dict[int, int]) -> LogRecords | None:
         partitions = np.fromiter(map(Message.partition, kept), np.int64, len(kept))
         offsets = np.fromiter(map(Message.offset, kept), np.int64, len(kept))
         inside = np.ones(len(kept), np.bool_)
