@@ -29,7 +29,8 @@ def assert_facts(root: str, contract: Contract, expected: Batch) -> None:
     facts = facts_table(root, contract).read()
     found = {_position(row): row for row in facts.iter_rows(named=True)}
     assert len(found) == facts.height
-    assert found.keys() == expected.facts.keys()
+    differ = found.keys() ^ expected.facts.keys()
+    assert not differ, {p: (p in found, p in expected.duplicates, _hour_key(expected.hours[p])) for p in differ}
     for position, row in found.items():
         wanted = expected.facts[position]
         assert row["event_hour"] == _hour_key(expected.hours[position])
