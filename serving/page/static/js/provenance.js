@@ -102,8 +102,8 @@ function lake(hours, zone) {
 function check(p, zone) {
   const r = p.reconciliation;
   if (!r) return [el("h3", {}, "Checked"), el("p", {}, "Not yet. It is checked once its hour is complete and in the lake.")];
-  const verdict = r.passed ? "Passed" : "Differs";
-  const text = `${verdict} ${times.moment(r.at, zone)}: ${plural(r.buckets, "bucket")} of the hour compared, ${number(r.explained)} differences explained, ${number(r.unexplained)} not.`;
+  const found = r.explained + r.unexplained ? `${number(r.explained)} differences explained, ${number(r.unexplained)} not` : "all agree";
+  const text = `${r.passed ? "Passed" : "Failed"} ${times.moment(r.at, zone)}: ${plural(r.buckets, "bucket")} of the hour compared, ${found}.`;
   const differences = p.differences.map((/** @type {any} */ d) =>
     el(
       "li",
