@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from assets.lake.ahead import ahead
@@ -124,7 +125,7 @@ class _Writing:
         self._log = log
         self._spans = spans
         # taken again when it closes, an hour brings anew only what came meanwhile
-        self._new_from = {p: held[p].end if p in held else first for p, (first, _) in spans.spans.items()}
+        self._new_from = {p: held[p].end for p in spans.spans if p in held}
         registry = Registry(settings.registry_url)
 
         def schema_of(schema_id: int) -> dict[str, Any] | None:
@@ -141,15 +142,20 @@ class _Writing:
         key = hour_key(self._spans.hour)
         for records in ahead(self._log.read(self._spans.spans), _AHEAD):
             frame = self._rows_of.rows(records, key)
-            new_from = pl.col(PARTITION).replace_strict(self._new_from, return_dtype=pl.Int64)
-            self.event_hours |= set(frame.filter(pl.col(OFFSET) >= new_from)[EVENT_HOUR].unique())
-            for partition, count in frame.group_by(PARTITION).len().rows():
+            self.event_hours |= set(self._new(frame)[EVENT_HOUR].unique())
+            for partition, count in enumerate(np.bincount(records.partitions).tolist()):
                 self.rows[partition] = self.rows.get(partition, 0) + count
             yield frame
         check_rows(self._contract.topic, self._spans.hour, self.rows, self._held)
         self._check()
         with self._connection.transaction():
             _touch(self._connection, self._contract, sorted(self.event_hours))
+
+    def _new(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if not self._new_from:
+            return frame
+        new_from = pl.col(PARTITION).replace_strict(self._new_from, default=0, return_dtype=pl.Int64)
+        return frame.filter(pl.col(OFFSET) >= new_from)
 
 
 def _touch(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> None:
