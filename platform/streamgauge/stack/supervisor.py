@@ -213,7 +213,7 @@ def _environment(layout: Layout) -> dict[str, str]:
     ours = {
         k: v
         for k, v in os.environ.items()
-        if k.removeprefix(PREFIX) in _PASSED or k.startswith(("AWS_", "OTEL_", "OPENLINEAGE_"))
+        if k.removeprefix(PREFIX) in _PASSED or k.startswith((f"{PREFIX}API_", "AWS_", "OTEL_", "OPENLINEAGE_"))
     }
     place = {f"{PREFIX}INSTANCE": layout.instance, f"{PREFIX}DATA_DIR": str(layout.root)}
     return {**kept, **ours, **place}
