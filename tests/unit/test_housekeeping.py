@@ -117,7 +117,7 @@ def test_dagster_forgets_what_is_old_but_not_which_partitions_there_are() -> Non
     def names(keys: Sequence[str]) -> set[str]:
         return set(instance.get_materialized_partitions(thing.key)) & set(keys)
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with dg.DagsterInstance.ephemeral() as instance:  # pyright: ignore[reportUnknownMemberType]
         first, again, other = (
             dg.materialize([thing], instance=instance, partition_key=key).run_id for key in ("a", "a", "b")
         )
