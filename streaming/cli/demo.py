@@ -80,16 +80,20 @@ def demo() -> None:
         out.print(hours_table(hours))
     out.print()
     out.print(health_table(stack, stack.health()))
-    out.print(_NEXT)
+    out.print(_NEXT.format(page=reader.api_url, dagster=reader.dagster_url))
     if not all(a.adds_up for a in accounts) or any(h.unexplained for h in hours):
         raise typer.Exit(1)
 
 
 _NEXT = """
 What to try next
+  {page:<50} the live page
+  {dagster:<50} Dagster: lineage, checks, backfills, reports
   streamgauge top                                    what happens most, live
   streamgauge rollups user_events --window 5m        minute rollups merged to any window
   streamgauge load user_events --rate 2000 --seconds 60 --bad 0.001
+  streamgauge trace EVENT_ID                         one event's way to the numbers
+  streamgauge reconcile                              where both layers agree, and what explains a difference
   streamgauge dead-letters list                      and what was wrong with the bad ones
   streamgauge doctor                                 is all well?
   make down                                          stop; make reset deletes what was stored

@@ -144,7 +144,7 @@ def test_an_incompatible_version_is_refused_with_the_reason_and_nothing_changes(
     else:
         add_field(document, "colour", default=None)
     block(document, "rollup")["measures"].append({"name": "stars", "source": "properties.stars"})
-    document["slaProperties"][1]["value"] = 3
+    next(p for p in document["slaProperties"] if p["property"] == "retention")["value"] = 3
     stream.write(document)
 
     with pytest.raises(UserError) as caught:

@@ -105,7 +105,7 @@ def test_taken_again_it_is_the_same_and_then_has_what_came_meanwhile(running: Ru
 
 
 def test_an_hour_without_records_is_an_empty_partition(running: Running, hour: datetime) -> None:
-    taken = take(running.contract, hour - HOUR)
+    taken = take(running.contract, hour - 2 * HOUR)
     assert (taken.stored.rows, taken.closed) == (0, True)
     assert table(running.contract).read().is_empty()
 
