@@ -167,7 +167,7 @@ def test_a_stricter_level_that_refuses_the_schema_is_taken_back(stream: OwnStrea
     document = stream.document()
     document["schema"][0]["properties"] = [p for p in document["schema"][0]["properties"] if p["name"] != "metadata"]
     block(document, "topic")["compatibility"] = "FULL_TRANSITIVE"
-    document["slaProperties"][1]["value"] = 3
+    next(p for p in document["slaProperties"] if p["property"] == "retention")["value"] = 3
     stream.write(document)
     assert not plan(stream.settings(), (stream.contract,)).refusals, "the level in force lets it pass"
 
