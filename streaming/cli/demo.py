@@ -75,9 +75,12 @@ def demo() -> None:
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
         dagster = Dagster(reader.dagster_url)
         take_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), steps)
-        hours = until_final(connection, contracts, dagster, steps)
+        hours = until_final(connection, contracts, steps)
         out.print(f"\nChecked against the batch layer; all done in {duration(time.monotonic() - began)}.\n")
         out.print(hours_table(hours))
+        left = sum(h.over - h.over_and_final for h in hours)
+        if left:
+            out.print(f"{number(left)} hours are still being made: Dagster goes on, {dagster.url}/runs shows how.")
     out.print()
     out.print(health_table(stack, stack.health()))
     out.print(_NEXT.format(page=reader.api_url, dagster=reader.dagster_url))
