@@ -1,21 +1,17 @@
 """Looking for an event in the log itself, behind the lake's end."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import polars as pl
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from streamgauge.contracts import Contract
 from streamgauge.decode import ROW, Decoder
 from streamgauge.errors import UserError
-from streamgauge.kafka import consumer_config, kafka_error
 from streamgauge.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
-from streamgauge.registry import Registry, SchemaNotFound
+from streamgauge.log_spans import LogRecords, LogSpans
+from streamgauge.registry import Registry
 from streamgauge.settings import Settings
 
-_BATCH = 20_000
-_SECONDS = 10.0
 MOST = 5_000_000
 """Records that are looked through at most: more are the lake's business."""
 
@@ -25,56 +21,27 @@ def search_log(settings: Settings, contract: Contract, event_id: str, ends: Mapp
 
     Raises UserError where more than MOST records would have to be read.
     """
-    consumer = Consumer(consumer_config(settings, f"{contract.group}-trace"))
-    registry = Registry(settings.registry_url)
-    decoder = Decoder(contract, lambda schema_id: _schema(registry, schema_id))
-    found: list[pl.DataFrame] = []
-    try:
-        wanted: dict[int, int] = {}
-        assigned: list[TopicPartition] = []
-        for partition in range(contract.topic_spec.partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(contract.topic, partition), _SECONDS)
-            start = max(low, ends.get(partition, low))
-            if start < high:
-                wanted[partition] = high
-                assigned.append(TopicPartition(contract.topic, partition, start))
-        behind = sum(wanted[p.partition] - p.offset for p in assigned)
+    decoder = Decoder(contract, Registry(settings.registry_url).find_schema)
+    found = [pl.DataFrame(schema={PARTITION: pl.Int32})]
+    with LogSpans(settings, contract) as log:
+        spans = {p: (max(low, ends.get(p, low)), high) for p, (low, high) in log.ends().items()}
+        behind = sum(high - first for first, high in spans.values())
         if behind > MOST:
             raise UserError(
                 f"the lake of {contract.stream} is {behind:,} records behind the log, too many to look through",
                 "let Dagster take the hour: streamgauge backfill lake",
             )
-        consumer.assign(assigned)
-        while wanted:
-            messages = consumer.consume(_BATCH, _SECONDS)
-            if not messages:
-                break
-            decoded = decoder.decode([m.value() for m in messages]).frame
-            same = decoded.filter(pl.col(contract.event_id) == event_id)
-            rows: list[int] = same[ROW].to_list()
-            found += [_as_in_lake(same.slice(i, 1), messages[row]) for i, row in enumerate(rows)]
-            for message in messages:
-                partition, offset = message.partition(), message.offset()
-                if partition in wanted and offset is not None and offset + 1 >= wanted[partition]:
-                    del wanted[partition]
-    except KafkaException as e:
-        raise kafka_error(e) from e
-    finally:
-        consumer.close()
-    return pl.concat(found) if found else pl.DataFrame(schema={PARTITION: pl.Int32})
+        for records in log.read(spans):
+            decoded = decoder.decode(records.values).frame
+            found.append(_as_in_lake(decoded.filter(pl.col(contract.event_id) == event_id), records))
+    return pl.concat(found, how="diagonal")
 
 
-def _schema(registry: Registry, schema_id: int) -> dict[str, Any] | None:
-    try:
-        return registry.schema(schema_id)
-    except SchemaNotFound:
-        return None
-
-
-def _as_in_lake(row: pl.DataFrame, message: Message) -> pl.DataFrame:
-    return row.drop(ROW).with_columns(
-        pl.lit(message.partition(), pl.Int32).alias(PARTITION),
-        pl.lit(message.offset(), pl.Int64).alias(OFFSET),
-        pl.lit(message.timestamp()[1], pl.Int64).cast(MILLISECONDS).alias(INGEST_TIME),
+def _as_in_lake(rows: pl.DataFrame, records: LogRecords) -> pl.DataFrame:
+    at = rows[ROW].to_numpy()
+    return rows.drop(ROW).with_columns(
+        pl.Series(PARTITION, records.partitions[at], dtype=pl.Int32),
+        pl.Series(OFFSET, records.offsets[at], dtype=pl.Int64),
+        pl.Series(INGEST_TIME, records.ingest_ms[at]).cast(MILLISECONDS),
         pl.lit(None, pl.String).alias(ERROR),
     )

@@ -62,7 +62,7 @@ def make_facts(contract: Contract) -> dg.AssetsDefinition:
         backfill_policy=HOURLY_RUNS,
     )
     def facts(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
-        made = build(ground, contract, hours_of(context), context.run_id)
+        made = build(ground, contract, hours_of(context), context.run.run_id)
         for hour in made:
             context.add_asset_metadata(_metadata(hour), asset_key=key, partition_key=hour_key(hour.hour))
         totals = Built(

@@ -69,7 +69,7 @@ def make_lake(contract: Contract) -> dg.AssetsDefinition:
         hours = hours_of(context)
         for hour in hours:
             try:
-                made = _take(ground, contract, hour, context.run_id)
+                made = _take(ground, contract, hour, context.run.run_id)
             except UserError as e:
                 refused.append((hour, e))
                 continue

@@ -1,18 +1,14 @@
 """From records of the log to rows of the lake: one a record, whatever is wrong with it."""
 
-from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import polars as pl
 
 from streamgauge.contracts import Contract
-from streamgauge.decode import ROW, Decoder
+from streamgauge.decode import ROW, Decoder, SchemaOf
 from streamgauge.lake import ERROR, EVENT_HOUR, INGEST_HOUR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, RECORD
 from streamgauge.log_spans import LogRecords
 from streamgauge.owning_hour import owning_hour
-
-SchemaOf = Callable[[int], dict[str, Any] | None]
 
 
 class LakeRowsOf:

@@ -16,7 +16,7 @@ from streamgauge.hours import HOUR, hour_key, is_closed
 from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
 from streamgauge.log_spans import LogSpans, Span
 from streamgauge.postgres import Connection
-from streamgauge.registry import Registry, SchemaNotFound
+from streamgauge.registry import Registry
 from streamgauge.settings import Settings
 
 _TOUCH = """insert into event_hours (stream, hour) select %s, unnest(%s::timestamptz[])
@@ -126,15 +126,7 @@ class _Writing:
         self._spans = spans
         # taken again when it closes, an hour brings anew only what came meanwhile
         self._new_from = {p: held[p].end for p in spans.spans if p in held}
-        registry = Registry(settings.registry_url)
-
-        def schema_of(schema_id: int) -> dict[str, Any] | None:
-            try:
-                return registry.schema(schema_id)
-            except SchemaNotFound:
-                return None
-
-        self._rows_of = LakeRowsOf(contract, schema_of, start)
+        self._rows_of = LakeRowsOf(contract, Registry(settings.registry_url).find_schema, start)
         self.rows: dict[int, int] = {}
         self.event_hours: set[datetime] = set()
 

@@ -13,7 +13,7 @@ from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
 from streamgauge.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, contract_columns, lake_table
 from streamgauge.log_spans import LogSpans
-from streamgauge.registry import Registry, SchemaNotFound
+from streamgauge.registry import Registry
 from streamgauge.settings import Settings, batch_start
 
 
@@ -51,8 +51,7 @@ class Log:
     def __init__(self, contract: Contract, spans: LogSpans, registry: Registry) -> None:
         self._contract = contract
         self._spans = spans
-        self._registry = registry
-        self._rows_of = LakeRowsOf(contract, self._schema_of, batch_start())
+        self._rows_of = LakeRowsOf(contract, registry.find_schema, batch_start())
 
     def refuse_gone(self, spans: Mapping[int, Sequence[Span]]) -> None:
         """Raises UserError where Kafka no longer has all of the spans."""
@@ -75,9 +74,3 @@ class Log:
                 rows = self._rows_of.rows(records, "")
                 frames.append(rows.filter(times.around(self._contract)).select(list(schema(self._contract))))
         return pl.concat(frames)
-
-    def _schema_of(self, schema_id: int) -> dict[str, Any] | None:
-        try:
-            return self._registry.schema(schema_id)
-        except SchemaNotFound:
-            return None

@@ -57,7 +57,7 @@ def make_hourly(contract: Contract) -> dg.AssetsDefinition:
         backfill_policy=HOURLY_RUNS,
     )
     def hourly(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
-        made = roll_hours(ground, contract, hours_of(context), context.run_id)
+        made = roll_hours(ground, contract, hours_of(context), context.run.run_id)
         for rolled in made:
             context.add_asset_metadata(_metadata(rolled), asset_key=key, partition_key=hour_key(rolled.hour))
             if rolled.revision is not None:

@@ -4,7 +4,7 @@ import polars as pl
 
 from assets.rollups.roll import START, window_schema
 from streamgauge.contracts import Contract
-from streamgauge.hours import DAY_FORMAT
+from streamgauge.hours import DAY_FORMAT, HOUR_FORMAT
 from streamgauge.lake import EVENT_HOUR, LakeTable, table_at
 
 SIZE, EVENT_DAY = "size", "event_day"
@@ -25,7 +25,7 @@ def daily_table(root: str, contract: Contract) -> LakeTable:
 
 def hourly_rows(minutes: pl.DataFrame, hours: pl.DataFrame) -> pl.DataFrame:
     sized = [rows.with_columns(pl.lit(size).alias(SIZE)) for size, rows in (("1m", minutes), ("1h", hours))]
-    return pl.concat(sized).with_columns(pl.col(START).dt.strftime("%Y-%m-%d-%H").alias(EVENT_HOUR))
+    return pl.concat(sized).with_columns(pl.col(START).dt.strftime(HOUR_FORMAT).alias(EVENT_HOUR))
 
 
 def daily_rows(days: pl.DataFrame) -> pl.DataFrame:

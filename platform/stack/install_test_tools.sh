@@ -14,6 +14,7 @@ if ! command -v chromium >/dev/null; then
   sudo=()
   [ "$(id -u)" = 0 ] || sudo=(sudo)
   printf 'Chromium, for tests\n'
+  "${sudo[@]}" apt-get update -qq
   "${sudo[@]}" apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 chromium fonts-dejavu-core >/dev/null
 fi
 

@@ -81,6 +81,13 @@ class Registry:
             self._schemas[schema_id] = json.loads(body["schema"])
         return self._schemas[schema_id]
 
+    def find_schema(self, schema_id: int) -> dict[str, Any] | None:
+        """As a decoder asks: None where the registry answered that it has none."""
+        try:
+            return self.schema(schema_id)
+        except SchemaNotFound:
+            return None
+
     def latest(self, subject: str) -> SubjectVersion | None:
         try:
             body = self._call("GET", f"subjects/{quote(subject, safe='')}/versions/latest")

@@ -14,7 +14,7 @@ from streamgauge.cli.output import RIGHT, number, table
 from streamgauge.contracts import Contract
 from streamgauge.dagster_api import Dagster
 from streamgauge.errors import UserError
-from streamgauge.hours import HourRange
+from streamgauge.hours import HourRange, hour_start
 from streamgauge.postgres import Connection
 
 _PATIENCE_SECONDS = 180
@@ -100,4 +100,4 @@ def hours_table(hours: Sequence[Hours]) -> Table:
 
 def hours_since(began: datetime, now: datetime) -> HourRange:
     """The hours of ingest time in which something was sent."""
-    return HourRange(began.replace(minute=0, second=0, microsecond=0), now.replace(minute=0, second=0, microsecond=0))
+    return HourRange(hour_start(began), hour_start(now))

@@ -24,7 +24,7 @@ from streamgauge import metrics
 from streamgauge.contracts import Contract
 from streamgauge.decode import Decoded
 from streamgauge.postgres import connect
-from streamgauge.registry import Registry, RegistryUnavailable, SchemaNotFound
+from streamgauge.registry import Registry, RegistryUnavailable
 from streamgauge.settings import Settings
 from streamgauge.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
@@ -156,7 +156,7 @@ class Session:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _claim(self, ends: dict[int, tuple[int, int]]) -> tuple[Assignment, dict[int, int]]:
-        pipeline = Pipeline(self._contract, self._schema_of)
+        pipeline = Pipeline(self._contract, self._registry.find_schema)
         offsets: dict[int, int] = {}
         paused: set[int] = set()
         with self._connect() as connection:
@@ -178,12 +178,6 @@ class Session:
         firsts = np.unique(records.partitions, return_index=True)[1] if tracing_wanted() else ()
         sampled = (records.raw(int(row)).headers for row in firsts)
         return batch_span(self._contract.topic, self._contract.group, len(records), sampled)
-
-    def _schema_of(self, schema_id: int) -> dict[str, Any] | None:
-        try:
-            return self._registry.schema(schema_id)
-        except SchemaNotFound:
-            return None
 
     def _decode(self) -> None:
         while (work := self._take(self._inbox, _nothing)) is not None:
