@@ -151,7 +151,7 @@ python_packages() {
   local index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}
   [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
   export VIRTUAL_ENV=$venv UV_LINK_MODE=copy UV_SYSTEM_CERTS=true
-  "$venv/bin/uv" pip sync -q --require-hashes "$checkout/requirements.lock"
+  "$venv/bin/uv" pip sync -q --compile-bytecode --require-hashes "$checkout/requirements.lock"
   "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e "$checkout"
   page_packages
 }

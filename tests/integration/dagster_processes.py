@@ -95,7 +95,7 @@ class DagsterProcesses:
     def kill_runs(self) -> int:
         """Kills the processes of the runs under way, as if the machine had lost them; how many."""
         code = psutil.Process(self._running[0].pid)
-        runs = [p for p in code.children(recursive=True) if "execute_run" in " ".join(p.cmdline())]
+        runs = [p for p in code.children(recursive=True) if "spawn_main" in " ".join(p.cmdline())]
         for run in runs:
             run.send_signal(signal.SIGKILL)
         return len(runs)

@@ -47,7 +47,6 @@ def _program(credentials: Credentials, module: str, *arguments: str, stop_second
             "STREAMGAUGE_DAGSTER_POSTGRES_URL": _database(credentials),
             "STREAMGAUGE_DAGSTER_CODE_HOST": LOOPBACK,
             "STREAMGAUGE_DAGSTER_CODE_PORT": str(layout.port("dagster-code")),
-            "PYTHONDONTWRITEBYTECODE": "1",
             # a range run's materializations are told together, not one statement each
             "DAGSTER_EVENT_BATCH_SIZE": "1000",
         },
