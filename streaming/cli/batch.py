@@ -17,7 +17,6 @@ from streamgauge.errors import UserError
 from streamgauge.hours import HourRange, hour_start
 from streamgauge.postgres import Connection
 
-_PATIENCE_SECONDS = 180
 _POLL_SECONDS = 1.0
 
 _HOURS = """
@@ -72,9 +71,10 @@ def take_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange
         )
 
 
-def until_final(connection: Connection, contracts: Sequence[Contract], steps: Console) -> list[Hours]:
-    """Watches until every hour that can be final is, or patience ends: Dagster goes on without anyone watching."""
-    until = time.monotonic() + _PATIENCE_SECONDS
+def until_final(connection: Connection, contracts: Sequence[Contract], until: float, steps: Console) -> list[Hours]:
+    """Watches until every hour that can be final is, or the clock (`time.monotonic`) says `until`: Dagster goes on
+    without anyone watching.
+    """
     bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bar, console=steps) as progress:
         task = progress.add_task("hours reconciled and final", total=None)
