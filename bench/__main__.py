@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import batch, lake, latency, others, place, worker
+from bench import batch, lake, latency, others, place, serving, worker
 from bench.figures import run as figures_of
 from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
@@ -37,9 +37,11 @@ def bench(
     rate: Annotated[float, typer.Option(help="Events a second for the latencies.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="How long at that rate; 0 leaves it out.")] = 60,
     facts: Annotated[int, typer.Option(help="Events for facts beside DuckDB; 0 leaves it out.")] = 20_000_000,
+    asked: Annotated[float, typer.Option(help="Seconds for each question to the API; 0 leaves it out.")] = 30,
     as_json_: Json = False,
 ) -> None:
-    """Measure the worker beside what else could read the same topic, and the batch layer beside DuckDB.
+    """Measure the worker beside what else could read the same topic, the API beside the database, and the batch
+    layer beside DuckDB.
 
     The exit code says nothing of the figures.
     """
@@ -47,6 +49,10 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
         measured, taken = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
     compared: list[Row] = lake.rows(taken, measured.raw.per_second, events)
+    if asked:
+        _say(f"the API and the live page at {rate:,.0f} events/s")
+        with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
+            compared += serving.rows(serving.measure(Path(folder), rate, asked))
     if facts:
         _say(f"facts and rollups of {facts:,} events, beside DuckDB")
         with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder:

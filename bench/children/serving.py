@@ -1,0 +1,130 @@
+"""Asks the API and the database the same, in turns, so that both meet the same load.
+
+One kept connection to each, as a dashboard has them. Prints the seconds of every answer as JSON.
+"""
+
+import http.client
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+import psutil
+
+from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.postgres import Connection, connect
+from streamgauge.rollups import MINUTE, Window, latest_minute, read_top
+from streamgauge.settings import Settings
+
+_WARM_UP = 10
+_TOP, _KEYS = "1h", 10
+_DAY = timedelta(days=1)
+_OPEN = timedelta(minutes=5)
+"""The day's newest minutes grow between two readings."""
+
+Ask = Callable[[], Any]
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    settings = Settings.for_role("reader")
+    contract = find_contract(load_contracts(settings.contracts_dir), job["stream"])
+    dimension, seconds = job["dimension"], job["seconds"]
+    end = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE
+    path = f"/v1/streams/{contract.stream}"
+    day = {"window": "1m", "group_by": dimension, "from": (end - _DAY).isoformat(), "to": end.isoformat()}
+    query = _day_query(contract, dimension, end)
+    process = psutil.Process(job["api"])
+    with connect(settings, autocommit=True) as connection:
+        api = _Api(job["url"])
+        _agree(end, json.loads(api.get(f"{path}/rollups", day))["rows"], _day(connection, query))
+        found = {
+            "top": _in_turns(
+                lambda: api.get(f"{path}/top", {"window": _TOP, "limit": str(_KEYS)}),
+                lambda: _top(connection, contract),
+                seconds,
+                process,
+            ),
+            "day": _in_turns(
+                lambda: api.get(f"{path}/rollups", day), lambda: _day(connection, query), seconds, process
+            ),
+        }
+    print(json.dumps(found))  # noqa: T201
+
+
+class _Api:
+    def __init__(self, url: str) -> None:
+        place = urlsplit(url)
+        assert place.hostname is not None
+        self._connection = http.client.HTTPConnection(place.hostname, place.port, timeout=60)
+
+    def get(self, path: str, parameters: dict[str, str]) -> bytes:
+        self._connection.request("GET", f"{path}?{urlencode(parameters)}")
+        answer = self._connection.getresponse()
+        content = answer.read()
+        if answer.status != 200:
+            sys.exit(f"{path}: {answer.status} {content[:500].decode()}")
+        return content
+
+
+def _in_turns(served: Ask, bare: Ask, seconds: float, api: psutil.Process) -> dict[str, Any]:
+    for _ in range(_WARM_UP):
+        served()
+        bare()
+    times: tuple[list[float], list[float]] = ([], [])
+    used, ends = _cpu(api), time.monotonic() + seconds
+    while time.monotonic() < ends:
+        for taken, ask in zip(times, (served, bare), strict=True):
+            began = time.perf_counter()
+            ask()
+            taken.append(time.perf_counter() - began)
+    return {"served": times[0], "bare": times[1], "cpu": (_cpu(api) - used) / len(times[0])}
+
+
+def _cpu(process: psutil.Process) -> float:
+    used = process.cpu_times()
+    return used.user + used.system
+
+
+def _day_query(contract: Contract, dimension: str, end: datetime) -> bytes:
+    """As one would write it by hand for the rows that the API gives."""
+    merged = [f"sum({c})::bigint" for c in ("count", "late", "duplicates")]
+    for m in contract.rollup.measures:
+        merged += [f"sum({m.name}_n)::bigint", f"sum({m.name}_sum)", f"min({m.name}_min)", f"max({m.name}_max)"]
+        merged.append(f"sum({m.name}_sum) / nullif(sum({m.name}_n), 0)")
+    return (
+        f"SELECT minute, {dimension}, {', '.join(merged)} FROM {contract.minutes_table}"
+        f" WHERE minute >= '{end - _DAY}' AND minute < '{end}' GROUP BY 1, 2 ORDER BY 1, 2"
+    ).encode()
+
+
+def _day(connection: Connection, query: bytes) -> list[tuple[Any, ...]]:
+    return connection.cursor(binary=True).execute(query).fetchall()
+
+
+def _top(connection: Connection, contract: Contract) -> Any:
+    """The sketches of the last hour, merged: there is no other way to these numbers but Redis."""
+    newest = latest_minute(connection, contract)
+    assert newest is not None
+    end = newest + MINUTE
+    start = end - Window.parse(_TOP).size
+    return [read_top(connection, contract, t.name, start, end, _KEYS) for t in contract.rollup.top]
+
+
+def _agree(end: datetime, served: list[dict[str, Any]], bare: list[tuple[Any, ...]]) -> None:
+    own = _summed(end, ((datetime.fromisoformat(r["window_start"]), r["count"], r["late"]) for r in served))
+    other = _summed(end, ((r[0], r[2], r[3]) for r in bare))
+    if own != other:
+        sys.exit(f"the two sides differ in rows, counted and late: {own}, {other}")
+
+
+def _summed(end: datetime, rows: Iterable[tuple[datetime, int, int]]) -> tuple[int, int, int]:
+    settled = [(count, late) for minute, count, late in rows if minute < end - _OPEN]
+    return len(settled), sum(count for count, _ in settled), sum(late for _, late in settled)
+
+
+if __name__ == "__main__":
+    main()
