@@ -50,9 +50,12 @@ class Batch:
 
     def take(self) -> None:
         """The records that came in this hour or the one before go to the lake."""
+        assert self.begin_taking().wait(PATIENCE) == 0
+
+    def begin_taking(self) -> subprocess.Popen[bytes]:
         wait_until_read(self.contract)
         now = hour_start(datetime.now(UTC))
-        assert self.backfill("lake", now - HOUR, now + HOUR).wait(PATIENCE) == 0
+        return self.backfill("lake", now - HOUR, now + HOUR)
 
     def backfill(self, layer: str, begin: datetime, end: datetime) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "streamgauge.cli", "backfill", layer, "--json"]
@@ -152,14 +155,14 @@ def test_a_killed_run_leaves_nothing_half_done_and_is_made_up(batch: Batch) -> N
     facts = DeltaTable(f"{Settings.for_role('reader').lake}/facts/{batch.contract.stream}")
     for hour in hours:
         batch.send(hour, LATE)
-    batch.take()
-    facts.update_incremental()
     before, ends = facts.version(), time.monotonic() + PATIENCE
+    taking = batch.begin_taking()
     while facts.version() == before:
         assert time.monotonic() < ends, "no run begins"
         time.sleep(0.02)
         facts.update_incremental()
     assert batch.dagster.kill_runs() > 0
+    assert taking.wait(PATIENCE) == 0
     assert set(batch.rolled(hours)) <= {0, LATE}
     batch.until_settled()
     assert batch.facts(hours) == [LATE] * 24
