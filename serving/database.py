@@ -23,6 +23,8 @@ _WAIT_SECONDS = 2.0
 _AWAY_SECONDS = 1.0
 """How long nobody else tries after Postgres was found away: its callers must not use up all threads by waiting."""
 _WAITING = 64
+WORK_MEM = "16MB"
+"""Of each connection: with Postgres' 4 MB it sorts a day of minutes on disk, which takes twice as long."""
 
 
 class Database:
@@ -45,7 +47,7 @@ class Database:
                 "keepalives_count": 3,
                 "tcp_user_timeout": 10_000,
                 "options": f"-c search_path={SCHEMA},public -c timezone=UTC"
-                f" -c statement_timeout={round(config.query_seconds * 1000)}",
+                f" -c statement_timeout={round(config.query_seconds * 1000)} -c work_mem={WORK_MEM}",
             },
         )
         self._away_until = 0.0

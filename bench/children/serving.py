@@ -14,6 +14,7 @@ from urllib.parse import urlencode, urlsplit
 
 import psutil
 
+from serving.database import WORK_MEM
 from streamgauge.contracts import Contract, find_contract, load_contracts
 from streamgauge.postgres import Connection, connect
 from streamgauge.rollups import MINUTE, Window, latest_minute, read_top
@@ -22,8 +23,8 @@ from streamgauge.settings import Settings
 _WARM_UP = 10
 _TOP, _KEYS = "1h", 10
 _DAY = timedelta(days=1)
-_OPEN = timedelta(minutes=5)
-"""The day's newest minutes grow between two readings."""
+_OPEN = timedelta(hours=1)
+"""The day's newest minutes grow between two readings, and older ones where a slow machine sends late."""
 
 Ask = Callable[[], Any]
 
@@ -39,6 +40,7 @@ def main() -> None:
     query = _day_query(contract, dimension, end)
     process = psutil.Process(job["api"])
     with connect(settings, autocommit=True) as connection:
+        connection.execute(f"SET work_mem = '{WORK_MEM}'".encode())  # as the API has it
         api = _Api(job["url"])
         _agree(end, json.loads(api.get(f"{path}/rollups", day))["rows"], _day(connection, query))
         found = {

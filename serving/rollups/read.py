@@ -1,10 +1,14 @@
 """Reads the rows of one question in one snapshot, and says of each how far it can be relied on."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
+from operator import itemgetter
 from typing import Any
+
+import polars as pl
 
 from serving.moment import Moment
 from serving.problems import TOO_MANY, Problem
@@ -16,16 +20,25 @@ from serving.rollups.plan import layers_of, rollups_query
 from streamgauge.hours import HOUR
 from streamgauge.postgres import Connection
 
+_TIME = pl.Datetime("us", "UTC")
+_WINDOW: dict[str, pl.DataType] = {
+    "window_start": _TIME,
+    "window_end": _TIME,
+    "status": pl.String(),
+    "revision": pl.Int64(),
+    "final_share": pl.Float64(),
+    "complete": pl.Boolean(),
+}
+
 
 @dataclass(frozen=True)
 class Answer:
-    """Rows as `columns` names them; the window's standing is the same for all groups of a window."""
+    """The window's standing is the same for all groups of a window."""
 
     asked: Asked
     moment: Moment
     layers: Layers
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
+    rows: pl.DataFrame
     next: str | None
     tables: dict[bool, str]
     """What was read, by whether it is final."""
@@ -55,7 +68,6 @@ def read(connection: Connection, asked: Asked, moment: Moment, layers: Layers) -
         asked=asked,
         moment=moment,
         layers=layers,
-        columns=rows.columns,
         rows=rows.of(found),
         next=asked.cursor(found[-1][:keys]) if more else None,
         tables={t.final: t.table for t in tables},
@@ -63,67 +75,64 @@ def read(connection: Connection, asked: Asked, moment: Moment, layers: Layers) -
 
 
 class _Rows:
-    """From what SQL gives to what a reader gets."""
+    """From what SQL gives to what a reader gets: by columns, for a day of minutes has tens of thousands of rows."""
 
     def __init__(self, connection: Connection, asked: Asked, moment: Moment, layers: Layers, hourly: bool) -> None:
         self._connection = connection
         self._asked = asked
-        self._moment = moment
+        self._complete_until = moment.complete_until
         self._layers = layers
         self._hourly = hourly
-        measures = tuple(m.name for m in asked.measures)
-        self.columns = (
-            "window_start",
-            "window_end",
-            *asked.group_by,
-            *measures,
-            "status",
-            "revision",
-            "final_share",
-            "complete",
+
+    def of(self, found: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
+        names = ("window_start", *self._asked.group_by, *(s.name for s in self._asked.stored))
+        columns = {name: list(map(itemgetter(i), found)) for i, name in enumerate(names)}
+        starts = columns["window_start"]
+        places = {start: i for i, start in enumerate(dict.fromkeys(starts))}
+        windows = self._windows(list(places))[[places[start] for start in starts]]
+        return pl.DataFrame(
+            [
+                windows["window_start"],
+                windows["window_end"],
+                *(pl.Series(g, columns[g], pl.String()) for g in self._asked.group_by),
+                *self._measures(columns, found),
+                *windows.drop("window_start", "window_end"),
+            ]
         )
 
-    def of(self, found: Sequence[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-        if not found:
-            return []
-        merged = self._merged(found)
-        size, keys = self._asked.window.size, 1 + len(self._asked.group_by)
-        standings: dict[datetime, tuple[Any, ...]] = {}
-        plain = all(isinstance(m, Stored) for m in self._asked.measures)
-        rows: list[tuple[Any, ...]] = []
-        for row in found:
-            start = row[0]
-            tail = standings.get(start)
-            if tail is None:
-                tail = standings[start] = self._tail(start, start + size)
-            measures = row[keys:] if plain else self._measures(row, keys, merged)
-            rows.append((start, start + size, *row[1:keys], *measures, *tail))
-        return rows
+    def _windows(self, starts: Sequence[datetime]) -> pl.DataFrame:
+        size = self._asked.window.size
+        return pl.DataFrame([(s, s + size, *self._standing(s, s + size)) for s in starts], _WINDOW, orient="row")
 
-    def _tail(self, start: datetime, end: datetime) -> tuple[Any, ...]:
+    def _standing(self, start: datetime, end: datetime) -> tuple[Any, ...]:
         at: Standing = self._layers.standing(start, end)
-        complete = at.final_share == 1 or (
-            self._moment.complete_until is not None and end <= self._moment.complete_until
-        )
+        complete = at.final_share == 1 or (self._complete_until is not None and end <= self._complete_until)
         return (at.status, at.revision, at.final_share, complete)
 
-    def _merged(self, found: Sequence[tuple[Any, ...]]) -> Merged:
-        """Of the windows on this page only."""
-        asked = replace(self._asked, start=found[0][0], end=found[-1][0] + self._asked.window.hop)
-        tables = layers_of(asked.contract, asked.first, asked.stop, self._layers.final, self._hourly)
-        return Merged(self._connection, asked, tables)
-
-    def _measures(self, row: tuple[Any, ...], keys: int, merged: Merged) -> list[Any]:
-        stored = dict(zip((s.name for s in self._asked.stored), row[keys:], strict=True))
-        sketched = iter(merged.values(row[0], row[1:keys]))
-        values: list[Any] = []
+    def _measures(self, columns: Mapping[str, Sequence[Any]], found: Sequence[tuple[Any, ...]]) -> Iterator[pl.Series]:
+        sketched = iter(self._sketched(found))
         for m in self._asked.measures:
             match m:
                 case Stored():
-                    values.append(stored[m.name])
+                    yield pl.Series(m.name, columns[m.name], pl.Int64() if m.type == "bigint" else pl.Float64())
                 case Mean():
-                    n = stored[f"{m.measure}_n"]
-                    values.append(stored[f"{m.measure}_sum"] / n if n else None)
-                case Quantile() | Distinct():
-                    values.append(next(sketched))
-        return values
+                    total = pl.Series(columns[f"{m.measure}_sum"], dtype=pl.Float64())
+                    yield _divided(m.name, total, pl.Series(columns[f"{m.measure}_n"], dtype=pl.Int64()))
+                case Distinct():
+                    yield pl.Series(m.name, next(sketched), pl.Int64())
+                case Quantile():
+                    yield pl.Series(m.name, next(sketched), pl.Float64())
+
+    def _sketched(self, found: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
+        """The columns of the measures that need sketches, of the windows on this page only."""
+        if not found or not self._asked.sketches:
+            return itertools.repeat(())
+        asked = replace(self._asked, start=found[0][0], end=found[-1][0] + self._asked.window.hop)
+        tables = layers_of(asked.contract, asked.first, asked.stop, self._layers.final, self._hourly)
+        merged = Merged(self._connection, asked, tables)
+        keys = 1 + len(asked.group_by)
+        return zip(*(merged.values(row[0], row[1:keys]) for row in found), strict=True)
+
+
+def _divided(name: str, total: pl.Series, n: pl.Series) -> pl.Series:
+    return (total / n.replace(0, None)).alias(name)

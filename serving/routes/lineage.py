@@ -103,7 +103,7 @@ def provenance(
         at = read_moment(connection, contract)
         layers = read_layers(connection, contract, begin, end, at.watermark)
         answer = read(connection, asked, at, layers)
-        row = dict(zip(answer.columns, answer.rows[0], strict=True))
+        row = answer.rows.row(0, named=True)
         tables = layers_of(contract, begin, end, layers.final, hourly=length.hop % HOUR == HOUR * 0)
         hours = [hour_start(begin) + i * HOUR for i in range(max(1, length.size // HOUR))]
         sources = [_source(connection, asked, layer) for layer in tables]

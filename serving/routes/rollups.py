@@ -3,7 +3,6 @@
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
-import polars as pl
 from fastapi import APIRouter, Query, Request, Response
 
 from serving.depends import GroundDep, StreamDep, problems
@@ -22,7 +21,6 @@ from serving.rollups.asked import (
     window_of,
 )
 from serving.rollups.layers import FINAL, Layers, read_layers
-from serving.rollups.measures import Distinct, Stored
 from serving.rollups.read import Answer, read
 from serving.schemas import Rollups
 from streamgauge.rollups import latest_minute
@@ -146,20 +144,4 @@ def _answer(request: Request, form: Format, answer: Answer, tag: str, following:
         headers["X-Watermark"] = at.watermark.isoformat()
     if following is not None:
         headers["Link"] = f'<{following}>; rel="next"'
-    rows = Rows(answer.columns, answer.rows, _schema(answer), around)
-    return rows_answer(request, form, rows, tag, headers)
-
-
-def _schema(answer: Answer) -> dict[str, pl.DataType]:
-    time = pl.Datetime("us", "UTC")
-    types: dict[str, pl.DataType] = {"window_start": time, "window_end": time}
-    types |= dict.fromkeys(answer.asked.group_by, pl.String())
-    for m in answer.asked.measures:
-        whole = isinstance(m, Distinct) or (isinstance(m, Stored) and m.type == "bigint")
-        types[m.name] = pl.Int64() if whole else pl.Float64()
-    return types | {
-        "status": pl.String(),
-        "revision": pl.Int64(),
-        "final_share": pl.Float64(),
-        "complete": pl.Boolean(),
-    }
+    return rows_answer(request, form, Rows(answer.rows, around), tag, headers)
