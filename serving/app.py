@@ -47,6 +47,8 @@ def create_app(ground: Ground) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        # the envelope has a span, a metric and a log line already
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.ground = ground
     for router in _ROUTERS:

@@ -12,7 +12,8 @@ from serving.problems import NOT_FOUND, Problem
 from streamgauge.contracts import Contract
 
 
-def _ground(request: Request) -> Ground:
+async def _ground(request: Request) -> Ground:
+    """Not `def`, as which FastAPI would have a thread do it: a hand-over that costs more than all the rest."""
     return cast(Ground, request.app.state.ground)
 
 
