@@ -37,7 +37,9 @@ def bench(
     rate: Annotated[float, typer.Option(help="Events a second for the latencies.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="How long at that rate; 0 leaves it out.")] = 60,
     facts: Annotated[int, typer.Option(help="Events for facts beside DuckDB; 0 leaves it out.")] = 20_000_000,
-    asked: Annotated[float, typer.Option(help="Seconds for each question to the API; 0 leaves it out.")] = 30,
+    asked: Annotated[
+        float, typer.Option("--serving", help="Seconds for each question to the API; 0 leaves API and page out.")
+    ] = 30,
     as_json_: Json = False,
 ) -> None:
     """Measure the worker beside what else could read the same topic, the API beside the database, and the batch

@@ -10,6 +10,8 @@ from bench.lake import Taken
 from bench.lake import rows as lake_rows
 from bench.others import Rate
 from bench.report import Row, in_words
+from bench.serving import Beside, Serving, Times
+from bench.serving import rows as serving_rows
 from streaming.load.fill import repeat_some
 
 MIB = 1 << 20
@@ -67,3 +69,21 @@ def test_the_lake_is_held_against_raw_consume_and_against_what_was_sent() -> Non
         "rows in the lake": True,
     }
     assert [r.met for r in lake_rows(taken, 800, 1001)] == [True, None, True, False]
+
+
+def test_the_api_is_held_against_its_bars() -> None:
+    def times(*seconds: float) -> Times:
+        return Times.of(list(seconds))
+
+    fast, slow = times(*[0.004] * 99, 0.02), times(*[0.004] * 90, *[0.02] * 10)
+    assert (fast.p95, slow.p95) == (0.004, 0.02)
+    assert fast.per_second == pytest.approx(100 / 0.416)
+    bare = times(*[0.002] * 99, 0.02)
+
+    def met(top: Times, day: Times, page: Times | None) -> list[bool | None]:
+        made = serving_rows(Serving(20_000, Beside(top, bare, 0.001), Beside(day, bare, 0.1), page))
+        return [row.met for row in made if row.expected]
+
+    assert met(fast, fast, times(0.5, 0.9)) == [True, True, True]
+    assert met(slow, slow, times(0.5, 1.1)) == [False, False, False]
+    assert met(fast, fast, None)[-1] is None
