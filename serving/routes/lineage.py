@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import sql
 from psycopg.rows import dict_row
 
+from serving.arrivals import hours_of_arrival
 from serving.depends import CallerDep, GroundDep, StreamDep, problems, readable
 from serving.formats import json_answer
 from serving.links import DESCRIBED, UPSTREAM, asset_url, run_url
@@ -99,16 +100,17 @@ def provenance(
         limit=None,
         after=None,
     )
+    hours = [hour_start(begin) + i * HOUR for i in range(max(1, length.size // HOUR))]
+    arrived = hours_of_arrival(ground.settings.lake, contract, hours)
     with ground.database.snapshot() as connection:
         at = read_moment(connection, contract)
         layers = read_layers(connection, contract, begin, end, at.watermark)
         answer = read(connection, asked, at, layers)
         row = answer.rows.row(0, named=True)
         tables = layers_of(contract, begin, end, layers.final, hourly=length.hop % HOUR == HOUR * 0)
-        hours = [hour_start(begin) + i * HOUR for i in range(max(1, length.size // HOUR))]
         sources = [_source(connection, asked, layer) for layer in tables]
         details = hour_details(connection, contract.stream, hours)
-        lake = _lake(connection, contract.stream, hours)
+        lake = _lake(connection, contract.stream, hours if arrived is None else arrived)
     standing = layers.standing(begin, end)
     for source in sources:
         source["url"] = asset_url(ground.settings, tuple(source["asset"].split("/", 1)))
@@ -187,7 +189,7 @@ def _source(connection: Connection, asked: Asked, layer: Layer) -> dict[str, Any
 
 
 def _lake(connection: Connection, stream: str, hours: list[datetime]) -> list[dict[str, Any]]:
-    """The hours of the lake by ingest time: events of an hour come in it or, late, after it."""
+    """These hours of the lake, which are of ingest time."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(
             "SELECT hour, partition, from_offset, to_offset, rows, closed, version, run_id, written_at FROM lake_hours"
