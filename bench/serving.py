@@ -82,10 +82,11 @@ def measure(folder: Path, rate: float, seconds: float) -> Serving:
     port = {f"{PREFIX}API_PORT": url.rpartition(":")[2]}
     with worker.running(contract, folder) as reading:
         worker.watch(reading, contract, EVENTS, lambda _: None)
-        sender = (str(rate), str(_MOST_SECONDS + 3 * seconds), str(folder / "sent.parquet"))
         with (
             program.running(folder / "api.log", "streamgauge.cli", "api", environment=limits | port) as api,
-            program.running(folder / "sender.log", "bench.sender", *sender),
+            program.running(
+                folder / "flow.log", "bench.children.flow", str(rate), str(2 * _MOST_SECONDS + 4 * seconds)
+            ),
         ):
             _wait_until_ready(api, url)
             time.sleep(_FLOW_SECONDS)
