@@ -77,8 +77,8 @@ def _contract_column(contract: Contract, field: FieldSpec) -> dg.TableColumn:
     rules = {
         "length": None if field.max_length is None else f"{field.min_length or 0} to {field.max_length}",
         "pattern": field.pattern,
-        "minimum": field.minimum,
-        "maximum": field.maximum,
+        "minimum": _plain(field.minimum),
+        "maximum": _plain(field.maximum),
         "one of": ", ".join(field.allowed) or None,
         "finite": field.finite or None,
     }
@@ -93,6 +93,11 @@ def _contract_column(contract: Contract, field: FieldSpec) -> dg.TableColumn:
         ),
         tags={"classification": field.classification},
     )
+
+
+def _plain(bound: float | None) -> float | None:
+    """Without a fraction where there is none."""
+    return int(bound) if bound is not None and float(bound).is_integer() else bound
 
 
 def table_columns(table: Table) -> list[dg.TableColumn]:

@@ -32,10 +32,11 @@ def main() -> None:
     for part in roll(root, contract, hours):
         store(root, contract, part)
         count += int(part.hourly.rows["count"].sum())
-    seconds = time.perf_counter() - began
+    seconds, cpu = time.perf_counter() - began, time.process_time()
     print(f"facts {built:.1f} s, rollups {seconds - built:.1f} s", file=sys.stderr)  # noqa: T201
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({"seconds": seconds, "rss_peak": peak, "facts": facts, "count": count}))  # noqa: T201
+    said = {"seconds": seconds, "cpu": cpu, "rss_peak": peak, "facts": facts, "count": count}
+    print(json.dumps(said))  # noqa: T201
 
 
 if __name__ == "__main__":
