@@ -32,6 +32,8 @@ def stack() -> Generator[Stack]:
         made.reset()
         # pytest finishes its fixtures on Ctrl-C, and on SIGTERM only if it looks the same.
         before = signal.signal(signal.SIGTERM, _interrupt)
+        # A shell starts its background jobs with SIGINT ignored, which the tests' processes would inherit.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         atexit.register(made.reset)
         try:
             made.up()
