@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, TypeVar, get_args
 
 import typer
 from rich.console import Console
@@ -26,6 +26,7 @@ from streaming.load.load import Plan
 
 _REPEAT_EVERY = 100
 _BATCH = 8192
+T = TypeVar("T")
 _err = Console(stderr=True, highlight=False)
 
 
@@ -52,13 +53,11 @@ def bench(
         measured, taken = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
     compared: list[Row] = lake.rows(taken, measured.raw.per_second, events)
     if asked:
-        _say(f"the API and the live page at {rate:,.0f} events/s")
-        with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
-            compared += serving.rows(serving.measure(Path(folder), rate, asked))
+        what = f"the API and the live page at {rate:,.0f} events/s"
+        compared += part(what, lambda folder: _serving(folder, rate, asked))
     if facts:
-        _say(f"facts and rollups of {facts:,} events, beside DuckDB")
-        with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder:
-            compared += batch.rows(batch.measure(Path(folder), facts))
+        what = f"facts and rollups of {facts:,} events, beside DuckDB"
+        compared += part(what, lambda folder: batch.rows(batch.measure(folder, facts)))
     _print(about, measured, compared, as_json_)
 
 
@@ -91,7 +90,19 @@ def _measure(
     return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found), taken
 
 
-def _try(measure: Callable[[], others.Rate]) -> others.Rate | None:
+def _serving(folder: Path, rate: float, seconds: float) -> list[Row]:
+    with place.servers(_say):
+        return serving.rows(serving.measure(folder, rate, seconds))
+
+
+def part(what: str, measure: Callable[[Path], list[Row]]) -> list[Row]:
+    """One that fails leaves the figures of the others."""
+    _say(what)
+    with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder:
+        return _try(lambda: measure(Path(folder))) or [Row(what, "not measured")]
+
+
+def _try(measure: Callable[[], T]) -> T | None:
     """What can't be compared leaves the rest worth measuring; the table says that it is missing."""
     try:
         return measure()

@@ -18,22 +18,27 @@ from streamgauge.asset_keys import AssetPath
 from streamgauge.contracts import Contract
 from streamgauge.enrich import Reference
 from streamgauge.errors import UserError
+from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.hours import hour_key, hour_of, hour_start
 from streamgauge.lake import (
     ERROR,
-    EVENT_HOUR,
     INGEST_HOUR,
     INGEST_TIME,
     OFFSET,
     PARTITION,
-    contract_columns,
+    LakeTable,
     lake_table,
-    table_at,
 )
 from streamgauge.postgres import Connection, connect
 from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
 from streamgauge.settings import Settings
 from streamgauge.tables.batch import ROLLUPS
+
+_TABLES = (
+    (facts_table, "facts", "fact"),
+    (duplicates_table, "duplicates", "duplicate"),
+    (quarantine_table, "quarantine", "quarantined"),
+)
 
 
 @dataclass(frozen=True)
@@ -227,9 +232,9 @@ class _Walk:
         c = self._contract
         came_in = hour_start(self._row[INGEST_TIME])
         hours = [came_in] if self._happened is None else [hour_start(self._happened), came_in]
-        for kind, verdict in (("facts", "fact"), ("duplicates", "duplicate"), ("quarantine", "quarantined")):
+        for table, kind, verdict in _TABLES:
             for hour in dict.fromkeys(hours):
-                if self._stands_in(kind, hour):
+                if self._stands_in(table(self._settings.lake, c), hour):
                     made = self._connection.execute(
                         "SELECT run_id FROM event_hours WHERE stream = %s AND hour = %s", (c.stream, hour)
                     ).fetchone()
@@ -238,10 +243,8 @@ class _Walk:
                     return verdict, [step, *(self._numbers(hour) if verdict == "fact" else ())]
         return "open", [self._step("facts", asset_keys.facts(c), "its hour has not been built since it came", hours[0])]
 
-    def _stands_in(self, kind: str, hour: datetime) -> bool:
-        c = self._contract
-        schema = pl.Schema({**contract_columns(c), PARTITION: pl.Int32, OFFSET: pl.Int64, EVENT_HOUR: pl.String})
-        rows = table_at(self._settings.lake, f"{kind}/{c.stream}", schema, key=EVENT_HOUR).scan([hour_key(hour)])
+    def _stands_in(self, table: LakeTable, hour: datetime) -> bool:
+        rows = table.scan([hour_key(hour)])
         same = (pl.col(PARTITION) == self._row[PARTITION]) & (pl.col(OFFSET) == self._row[OFFSET])
         return not rows.filter(same).select(OFFSET).collect().is_empty()
 

@@ -19,8 +19,9 @@ from quality.masking import Masker, no_values_in_errors
 from quality.outcome import CheckOutcome
 from quality.stores import stores_of
 from streamgauge.contracts import CheckSpec, ChecksSpec, Contract
+from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.hours import hour_key
-from streamgauge.lake import EVENT_HOUR, INGEST_HOUR, OFFSET, PARTITION, RECORD, LakeTable, lake_table
+from streamgauge.lake import EVENT_HOUR, INGEST_HOUR, INGEST_TIME, OFFSET, PARTITION, RECORD, LakeTable, lake_table
 from streamgauge.postgres import Connection
 from streamgauge.registry import Registry
 
@@ -51,7 +52,7 @@ def spec_of(checks: ChecksSpec, check: str) -> CheckSpec:
 def check_facts(connection: Connection, c: Contract, root: str, hours: Sequence[datetime]) -> Outcomes:
     found: Outcomes = {check: {} for check in FACTS_CHECKS}
     with no_values_in_errors(f"checking the facts of {c.stream}"):
-        for piece in _pieces(read.facts_table(root, c), hours):
+        for piece in _pieces(facts_table(root, c), hours):
             for check, by_hour in _check_piece(connection, c, root, piece).items():
                 found[check] |= by_hour
     return found
@@ -96,12 +97,13 @@ def _check_piece(connection: Connection, c: Contract, root: str, hours: Sequence
     volumes = read.Volumes(connection, c, hours)
     # before the tables: what is owed later than this was not, as they were read
     owed = read.owed_again(connection, c, hours)
-    facts = read.facts_table(root, c).read(list(keys.values()))
     position = [PARTITION, OFFSET, EVENT_HOUR]
+    checked = [*c.field, *position, INGEST_TIME, *read.key_columns(c)]
+    facts = facts_table(root, c).read(list(keys.values()), checked)
     tables = {
         "facts": facts,
-        "duplicates": read.duplicates_table(root, c).read(list(keys.values()), position),
-        "quarantine": read.quarantine_table(root, c).read(list(keys.values())).drop(RECORD),
+        "duplicates": duplicates_table(root, c).read(list(keys.values()), position),
+        "quarantine": quarantine_table(root, c).read(list(keys.values())).drop(RECORD),
         "lake": read.positions_owed(root, c, hours),
     }
     owed |= read.owed_again(connection, c, hours)

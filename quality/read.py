@@ -1,56 +1,29 @@
 """What the checks look at: rows from the lake's tables, figures from Postgres."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import polars as pl
 from psycopg import sql
 
 from quality.checks.completeness import Books, HourBook
 from streamgauge.contracts import CALENDAR, Contract
+from streamgauge.fact_tables import key_column
 from streamgauge.hours import HOUR, HOUR_FORMAT, hour_key
 from streamgauge.lake import (
     EVENT_HOUR,
-    INGEST_TIME,
-    MILLISECONDS,
     OFFSET,
     PARTITION,
-    RECORD,
-    LakeTable,
-    contract_columns,
     lake_table,
     table_at,
 )
 from streamgauge.postgres import Connection
 
-RULE = "rule"
-_POSITION: dict[str, Any] = {PARTITION: pl.Int32(), OFFSET: pl.Int64(), INGEST_TIME: MILLISECONDS}
-
-
-def facts_table(root: str, contract: Contract) -> LakeTable:
-    keys = dict.fromkeys(key_columns(contract), pl.Int64())
-    return _of_event_hours(root, contract, "facts", {**contract_columns(contract), **_POSITION, **keys})
-
-
-def duplicates_table(root: str, contract: Contract) -> LakeTable:
-    return _of_event_hours(root, contract, "duplicates", _POSITION)
-
-
-def quarantine_table(root: str, contract: Contract) -> LakeTable:
-    columns = {RULE: pl.String(), **contract_columns(contract), **_POSITION, RECORD: pl.Binary()}
-    return _of_event_hours(root, contract, "quarantine", columns)
-
-
-def _of_event_hours(root: str, contract: Contract, name: str, columns: Mapping[str, Any]) -> LakeTable:
-    schema = pl.Schema({**columns, EVENT_HOUR: pl.String()})
-    return table_at(root, f"{name}/{contract.stream}", schema, EVENT_HOUR)
-
 
 def key_columns(contract: Contract) -> dict[str, str]:
     """Of the facts, with the dimension that each leads to."""
-    return {f"{name}_key": name for name in (*(s.name for s in contract.star), *CALENDAR)}
+    return {key_column(name): name for name in (*(s.name for s in contract.star), *CALENDAR)}
 
 
 def dimension_keys(root: str, contract: Contract) -> dict[str, pl.Series]:

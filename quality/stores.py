@@ -7,9 +7,9 @@ from typing import Any, cast
 import polars as pl
 
 from quality.checks.drift import Columns
-from quality.read import facts_table
 from streamgauge.avro import avro_schema
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import facts_table
 from streamgauge.lake import LakeTable, contract_columns, lake_table, stored_schema
 from streamgauge.registry import Registry
 

@@ -8,10 +8,10 @@ from typing import Any
 import polars as pl
 
 from assets.dims.store import dimension_table
-from assets.facts.tables import duplicates_table, facts_table, quarantine_table
 from assets.rollups.roll import Windows
 from streamgauge import sketches
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.lake import contract_columns
 from tests.batch_oracle import Batch, Position, Rollups
 from tests.oracle import Minute

@@ -11,13 +11,13 @@ import polars as pl
 from assets.automation import Condition
 from assets.dims.history import read_history
 from assets.dims.store import DATE, HOUR, Dimensions, calendar, dimension_schema, dimension_table
-from assets.facts.tables import duplicates_table, facts_table
 from assets.locks import partition_lock
 from assets.resources import Ground
 from assets.specs import asset_spec, daily_freshness, frame_columns
 from streamgauge import asset_keys
 from streamgauge.contracts import CALENDAR, NO_VALUE, Contract, Source
 from streamgauge.enrich import REFERENCE
+from streamgauge.fact_tables import duplicates_table, facts_table
 from streamgauge.rollup_plan import text_of
 from streamgauge.settings import batch_start, lake_root
 

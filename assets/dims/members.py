@@ -6,10 +6,7 @@ import polars as pl
 
 from assets.dims.history import IS_CURRENT, KEY, VALID_FROM, VALID_TO, VERSION_KEY, History
 from assets.dims.keys import keys_of
-
-
-def key_column(dimension: str) -> str:
-    return f"{dimension}_key"
+from streamgauge.fact_tables import DATE_KEY, HOUR_KEY, key_column
 
 
 def members(dimension: str, values: pl.Series) -> pl.DataFrame:
@@ -38,7 +35,7 @@ def dates(first: date, last: date) -> pl.DataFrame:
     """Every day from `first` to `last`."""
     day = pl.col("date")
     return pl.DataFrame({"date": pl.date_range(first, last, "1d", eager=True)}).select(
-        date_key(day).alias("date_key"),
+        date_key(day).alias(DATE_KEY),
         day,
         day.dt.year().cast(pl.Int32).alias("year"),
         day.dt.quarter().cast(pl.Int32).alias("quarter"),
@@ -52,8 +49,8 @@ def dates(first: date, last: date) -> pl.DataFrame:
 
 def hours() -> pl.DataFrame:
     """The hours of a day, UTC."""
-    hour = pl.col("hour_key")
-    return pl.DataFrame({"hour_key": pl.int_range(24, dtype=pl.Int32, eager=True)}).with_columns(
+    hour = pl.col(HOUR_KEY)
+    return pl.DataFrame({HOUR_KEY: pl.int_range(24, dtype=pl.Int32, eager=True)}).with_columns(
         pl.format("{}:00", hour.cast(pl.String).str.zfill(2)).alias("hour"),
     )
 

@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 
 from assets.dims.history import IS_CURRENT, KEY, MICROSECONDS, VALID_FROM, VALID_TO, History
-from assets.dims.members import calendar_end, dates, hours, key_column, members, versions
+from assets.dims.members import calendar_end, dates, hours, members, versions
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import key_column
 from streamgauge.lake import LakeTable, table_at
 
 Locked = Callable[[str], AbstractContextManager[Any]]

@@ -11,7 +11,6 @@ from assets import event_hours
 from assets.dims.asset import WHOLE
 from assets.dims.history import read_history
 from assets.facts.build import Built, FactsBuilder
-from assets.facts.tables import facts_schema, facts_table
 from assets.locks import PartitionLock, partition_lock
 from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
 from assets.resources import Ground
@@ -19,6 +18,7 @@ from assets.specs import asset_spec, contract_columns, frame_columns, hourly_fre
 from lineage.metadata import column_lineage
 from streamgauge import asset_keys
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import DATE_KEY, HOUR_KEY, facts_schema, facts_table
 from streamgauge.hours import hour_key
 from streamgauge.settings import batch_start, lake_root
 
@@ -26,8 +26,8 @@ _DESCRIBED = {
     "partition": "The record's partition in Kafka.",
     "offset": "The record's offset in its partition.",
     "ingest_time": "When the broker appended the record.",
-    "date_key": "Leads to dims/date.",
-    "hour_key": "Leads to dims/hour.",
+    DATE_KEY: "Leads to dims/date.",
+    HOUR_KEY: "Leads to dims/hour.",
     "event_hour": "The partition: the hour of event time, UTC.",
 }
 

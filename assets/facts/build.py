@@ -15,8 +15,8 @@ from assets.dims.store import Dimensions, Locked
 from assets.facts.judge import ARRIVAL, Rules, split_duplicates
 from assets.facts.lake_rows import LakeRows
 from assets.facts.star import star
-from assets.facts.tables import duplicates_table, facts_table, quarantine_schema, quarantine_table
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_schema, quarantine_table
 from streamgauge.hours import HOUR, HOUR_FORMAT, hour_key
 from streamgauge.lake import EVENT_HOUR, LakeTable
 

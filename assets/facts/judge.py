@@ -10,8 +10,8 @@ from datetime import date
 
 import polars as pl
 
-from assets.facts.tables import RULE
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import RULE
 from streamgauge.lake import ERROR, INGEST_TIME, OFFSET, PARTITION
 from streamgauge.owning_hour import future, start_ms
 from streamgauge.rules import violations

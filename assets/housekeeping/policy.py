@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assets.dims.store import dimension_table
-from assets.facts.tables import duplicates_table, facts_table, quarantine_table
 from assets.rollups.tables import daily_table, hourly_table
 from streamgauge.contracts import CALENDAR, Contract
+from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.hours import hour_key
 from streamgauge.lake import LakeTable, lake_table
 from streamgauge.tables.batch import ROLLUPS

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.automation import daily_condition
 from assets.partitions import DAILY, DAILY_RUNS
 from assets.resources import Ground
-from assets.specs import asset_spec, daily_freshness
+from assets.specs import asset_spec, daily_freshness, table_columns
 from quality.report.gather import gather
 from quality.report.markdown import markdown
 from quality.report.page import render
@@ -18,6 +18,7 @@ from streamgauge.contracts import Contract
 from streamgauge.hours import DAY_FORMAT
 from streamgauge.reports import Reports
 from streamgauge.settings import lake_root
+from streamgauge.tables.quality import CHECK_RESULTS
 
 
 def make_report(contract: Contract) -> dg.AssetsDefinition:
@@ -36,7 +37,7 @@ def make_report(contract: Contract) -> dg.AssetsDefinition:
                 kinds={"html", "jinja"},
                 layer="quality",
                 uri=f"{lake_root()}/reports/{contract.stream}",
-                columns=[],
+                columns=table_columns(CHECK_RESULTS),
                 freshness=daily_freshness(contract),
                 deps=[asset_keys.facts(contract), asset_keys.reconciliation(contract)],
                 partitions=DAILY,

@@ -9,12 +9,12 @@ import polars as pl
 from assets import event_hours
 from assets.event_hours import Marks
 from assets.facts.lake_rows import grouped
-from assets.facts.tables import duplicates_table, facts_table
 from assets.rollups.publish import replace
 from assets.rollups.revisions import note_revisions
 from assets.rollups.roll import START, Windows, merged, minutes, source_columns
 from assets.rollups.tables import hourly_rows, hourly_table
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import duplicates_table, facts_table
 from streamgauge.hours import HOUR, hour_key
 from streamgauge.postgres import Connection
 

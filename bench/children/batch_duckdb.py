@@ -9,12 +9,13 @@ import os
 import resource
 import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from bench.batch import BEGIN, reference
+from bench.batch import BEGIN, HOURS, reference
 
 _FACTS = """
 create table judged as
@@ -35,6 +36,24 @@ from (
         partition by event_id, broken order by ingest_time, partition, "offset") > 1 as exists_before
     from rows
 )
+"""
+
+_ROLLUP = """
+select date_trunc('{size}', minute) as window_start, event_type, kind,
+    count(*) filter (not duplicate) as count, count(*) filter (duplicate) as duplicates,
+    approx_count_distinct(user_id) filter (not duplicate) as users,
+    count(commits) as commits_n, sum(commits) as commits_sum, min(commits) as commits_min,
+    max(commits) as commits_max, approx_quantile(commits, [0.5, 0.95, 0.99]) as commits_quantiles
+from (measured) group by all order by all
+"""
+_TOPS = """
+select window_start, top, list(key) as keys, list(n) as counts from (
+    select date_trunc('{size}', minute) as window_start, 'users' as top, user_id as key, count(*) as n
+    from (measured) where not duplicate group by all
+    union all
+    select date_trunc('{size}', minute), 'organisations', organisation, count(*)
+    from (measured) where not duplicate group by all)
+group by all order by all
 """
 
 
@@ -108,27 +127,19 @@ def _rollups(db: Any, out: Path) -> None:
         from facts"""
     )
     for size in ("minute", "hour"):
-        db.execute(
-            f"""create table {size}s as
-            select date_trunc('{size}', minute) as window_start, event_type, kind,
-                count(*) filter (not duplicate) as count, count(*) filter (duplicate) as duplicates,
-                approx_count_distinct(user_id) filter (not duplicate) as users,
-                count(commits) as commits_n, sum(commits) as commits_sum, min(commits) as commits_min,
-                max(commits) as commits_max, approx_quantile(commits, [0.5, 0.95, 0.99]) as commits_quantiles
-            from measured group by all order by all"""
-        )
-        db.execute(
-            f"""create table {size}_tops as
-            select window_start, top, list(key) as keys, list(n) as counts from (
-                select date_trunc('{size}', minute) as window_start, 'users' as top, user_id as key, count(*) as n
-                from measured where not duplicate group by all
-                union all
-                select date_trunc('{size}', minute), 'organisations', organisation, count(*)
-                from measured where not duplicate group by all)
-            group by all order by all"""
-        )
+        _made(db, f"{size}s", _ROLLUP.format(size=size))
+        _made(db, f"{size}_tops", _TOPS.format(size=size))
         for table in (f"{size}s", f"{size}_tops"):
             db.execute(f"copy {table} to '{out / table}.parquet' (format parquet, compression zstd)")
+
+
+def _made(db: Any, table: str, query: str) -> None:
+    """Hour by hour: over the whole day the aggregates' states don't fit in memory, and spill tens of gigabytes."""
+    for i in range(HOURS):
+        begin, end = ((BEGIN + timedelta(hours=h)).isoformat() for h in (i, i + 1))
+        hour = f"(select * from measured where minute >= timestamptz '{begin}' and minute < timestamptz '{end}')"
+        how = f"insert into {table}" if i else f"create table {table} as"
+        db.execute(f"{how} {query.replace('(measured)', hour)}")
 
 
 if __name__ == "__main__":

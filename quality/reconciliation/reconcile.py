@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -12,8 +11,8 @@ from quality.reconciliation.layers import rolled_up
 from quality.reconciliation.read import Moment, read_moment
 from quality.reconciliation.verdict import HourResult, Layers, judge
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import duplicates_table, facts_table
 from streamgauge.hours import hour_key
-from streamgauge.lake import EVENT_HOUR, INGEST_TIME, MILLISECONDS, PARTITION, LakeTable, contract_columns, table_at
 from streamgauge.postgres import Connection
 
 
@@ -26,7 +25,7 @@ class Compared:
 def compare(connection: Connection, contract: Contract, lake: str, hours: Sequence[datetime]) -> Compared:
     """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
     keys = [hour_key(h) for h in hours]
-    made, left_out = (lake_part(lake, contract, name).scan(keys) for name in ("facts", "duplicates"))
+    made, left_out = (table(lake, contract).scan(keys) for table in (facts_table, duplicates_table))
     moment = read_moment(connection, contract, hours)
     layers = Layers(moment.speed, moment.batch, rolled_up(contract, made, left_out).collect(engine="streaming"))
 
@@ -42,12 +41,3 @@ def compare(connection: Connection, contract: Contract, lake: str, hours: Sequen
         lambda hour: moment.waits_for(contract, hour),
     )
     return Compared(moment, results)
-
-
-def lake_part(lake: str, contract: Contract, name: str) -> LakeTable:
-    """The facts or the duplicates, with the columns that buckets are made of."""
-    columns: dict[str, Any] = {**contract_columns(contract), PARTITION: pl.Int32(), INGEST_TIME: MILLISECONDS}
-    if contract.reference is not None:
-        columns |= dict.fromkeys(contract.reference.columns, pl.String())
-    schema = pl.Schema({**columns, EVENT_HOUR: pl.String()})
-    return table_at(lake, f"{name}/{contract.stream}", schema, EVENT_HOUR)

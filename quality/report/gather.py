@@ -14,6 +14,7 @@ from quality.outcome import Sample
 from quality.report.model import CheckLine, Hour, QuarantineRule, Report, Requeue
 from quality.results import Result, latest
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import RULE, quarantine_table
 from streamgauge.hours import DAY_FORMAT, HOUR, hour_key
 from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION, RECORD
 from streamgauge.postgres import Connection
@@ -26,7 +27,7 @@ def gather(connection: Connection, contract: Contract, root: str, day: datetime)
     hours = [day + i * HOUR for i in range(24)]
     results = latest(connection, contract, hour_key(day), hour_key(day + timedelta(days=1)))
     with no_values_in_errors(f"the quality report of {contract.stream}"):
-        table = read.quarantine_table(root, contract)
+        table = quarantine_table(root, contract)
         quarantined = table.scan([hour_key(h) for h in hours]).drop(RECORD).collect()
         rules = _rules(connection, contract, quarantined)
     return Report(
@@ -74,12 +75,12 @@ def _hours(connection: Connection, contract: Contract, hours: Sequence[datetime]
 
 def _rules(connection: Connection, contract: Contract, quarantined: pl.DataFrame) -> list[QuarantineRule]:
     masker = Masker(contract)
-    grouped = quarantined.group_by(read.RULE).agg(
+    grouped = quarantined.group_by(RULE).agg(
         pl.len().alias("count"), pl.min(EVENT_HOUR).alias("first"), pl.max(EVENT_HOUR).alias("last")
     )
     found: list[QuarantineRule] = []
-    for rule, count, first, last in grouped.sort("count", read.RULE, descending=[True, False]).rows():
-        rows = quarantined.filter(pl.col(read.RULE) == rule).sort(EVENT_HOUR, PARTITION, OFFSET).head(_SAMPLES)
+    for rule, count, first, last in grouped.sort("count", RULE, descending=[True, False]).rows():
+        rows = quarantined.filter(pl.col(RULE) == rule).sort(EVENT_HOUR, PARTITION, OFFSET).head(_SAMPLES)
         samples = masker.samples(rows, rule)
         found.append(QuarantineRule(rule, count, first, last, samples, _requeue(connection, contract, samples)))
     return found

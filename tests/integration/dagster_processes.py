@@ -23,6 +23,11 @@ from tests.integration.workers import wait_for
 _MADE = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
   assetMaterializations(limit: 5000) { partition runId }
 } } }"""
+_LAUNCH = """mutation ($job: String!) { launchRun(executionParams: {runConfigData: {}, selector: {
+  repositoryLocationName: "streamgauge", repositoryName: "__repository__", jobName: $job
+}}) { __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
+_STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _LOG_CHARACTERS = 8_000
 _STOP_SECONDS = 30
 
@@ -100,12 +105,23 @@ class DagsterProcesses:
             run.send_signal(signal.SIGKILL)
         return len(runs)
 
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._stack.layout.port('dagster')}"
+
+    def run(self, job: str, seconds: float) -> str:
+        """Launches it, as the button on its page does. Returns how it ended."""
+        launched = self._ask(_LAUNCH, {"job": job})["launchRun"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        run = {"run": launched["run"]["runId"]}
+        wait_for(lambda: self._ask(_STATUS, run)["runOrError"]["status"] in _ENDED, f"{job} has ended", seconds)
+        return self._ask(_STATUS, run)["runOrError"]["status"]
+
     def made(self, path: AssetPath) -> Counter[str]:
         """How often each partition was materialized."""
         answer: Any = self._ask(_MADE, {"path": list(path)})
         return Counter(m["partition"] for m in answer["assetNodeOrError"]["assetMaterializations"])
 
     def _ask(self, query: str, variables: dict[str, Any]) -> Any:
-        url = f"http://127.0.0.1:{self._stack.layout.port('dagster')}/graphql"
-        answer = httpx.post(url, json={"query": query, "variables": variables}, timeout=30)
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=30)
         return answer.raise_for_status().json()["data"]

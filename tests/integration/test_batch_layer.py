@@ -7,15 +7,19 @@ import sys
 import time
 from collections.abc import Generator, Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 
+from assets.housekeeping.lake import DEAD_HOURS
 from streamgauge import asset_keys
 from streamgauge.apply.execute import apply
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import facts_table
 from streamgauge.hours import HOUR, hour_key, hour_start
+from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION
 from streamgauge.postgres import connect
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.sketches import load_hll, load_kll
@@ -137,6 +141,18 @@ def test_days_follow(batch: Batch) -> None:
     query = f'select sum(count)::bigint from "{batch.contract.stream}_batch_days"'
     total = sum(batch.facts(HOURS))
     wait_for(lambda: batch.ask(query) == [(total,)], "the days hold their hours", PATIENCE)
+
+
+def test_housekeeping_takes_what_is_dead_and_nothing_else(batch: Batch) -> None:
+    facts = facts_table(Settings.for_role("reader").lake, batch.contract)
+    before = facts.read().sort(PARTITION, OFFSET)
+    orphan = Path(facts.url) / f"{EVENT_HOUR}={hour_key(OLD)}" / "part-00000-killed-c000.snappy.parquet"
+    orphan.write_bytes(b"half a file")
+    then = time.time() - (DEAD_HOURS + 1) * 3600
+    os.utime(orphan, (then, then))
+    assert batch.dagster.run("housekeeping", PATIENCE) == "SUCCESS"
+    assert not orphan.exists()
+    assert facts.read().sort(PARTITION, OFFSET).equals(before)
 
 
 def test_two_backfills_of_the_same_hours_at_once_change_nothing(batch: Batch) -> None:

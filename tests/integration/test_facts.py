@@ -17,13 +17,13 @@ from psycopg import sql
 
 from assets.facts.asset import build
 from assets.facts.build import Built
-from assets.facts.tables import facts_table
 from assets.lake.take import take_hour
 from assets.resources import Ground
 from assets.rollups.asset import roll_day, roll_hours
 from assets.rollups.publish import read
 from assets.rollups.roll import Windows
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import facts_table
 from streamgauge.hours import HOUR, hour_start
 from streamgauge.postgres import connect
 from streamgauge.reference import load_reference

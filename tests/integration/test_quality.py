@@ -13,7 +13,6 @@ import polars as pl
 from typer.testing import CliRunner
 
 from assets.facts.asset import make_facts
-from assets.facts.tables import facts_table
 from assets.lake import make_lake
 from assets.partitions import HOURLY
 from assets.quality.checks import make_books_check, make_facts_checks, make_lake_checks
@@ -24,6 +23,7 @@ from streamgauge import asset_keys
 from streamgauge.avro import avro_schema
 from streamgauge.cli.dead_letters import app
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import facts_table
 from streamgauge.hours import HOUR, hour_key, hour_start
 from streamgauge.postgres import connect
 from streamgauge.reports import Reports

@@ -12,11 +12,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.facts.tables import facts_table
 from assets.reconciliation import CHECK, make_reconciliation
 from assets.resources import Ground
 from streamgauge import asset_keys
 from streamgauge.contracts import Contract
+from streamgauge.fact_tables import facts_table
 from streamgauge.hours import HOUR, HourRange, hour_key, hour_start
 from streamgauge.postgres import connect
 from streamgauge.settings import PREFIX, Settings

@@ -1,10 +1,12 @@
 """The bench's arithmetic."""
 
 from collections import Counter
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+from bench.__main__ import part
 from bench.figures import Sample, delays, memory, run
 from bench.lake import Taken
 from bench.lake import rows as lake_rows
@@ -12,6 +14,7 @@ from bench.others import Rate
 from bench.report import Row, in_words
 from bench.serving import Beside, Serving, Times
 from bench.serving import rows as serving_rows
+from streamgauge.errors import UserError
 from streaming.load.fill import repeat_some
 
 MIB = 1 << 20
@@ -87,3 +90,11 @@ def test_the_api_is_held_against_its_bars() -> None:
     assert met(fast, fast, times(0.5, 0.9)) == [True, True, True]
     assert met(slow, slow, times(0.5, 1.1)) == [False, False, False]
     assert met(fast, fast, None)[-1] is None
+
+
+def test_a_part_that_fails_leaves_the_figures_of_the_others() -> None:
+    def fail(folder: Path) -> list[Row]:
+        raise UserError("no space left", "make some")
+
+    assert part("a part", fail) == [Row("a part", "not measured")]
+    assert part("a part", lambda folder: [Row(str(folder.is_dir()), "1")]) == [Row("True", "1")]

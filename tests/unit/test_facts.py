@@ -19,12 +19,12 @@ from assets.dims.history import KEY, MICROSECONDS, VALID_FROM, History
 from assets.dims.keys import key_of
 from assets.facts import lake_rows
 from assets.facts.build import Built, FactsBuilder
-from assets.facts.tables import duplicates_table, facts_table, quarantine_table
 from assets.lake.rows import LakeRowsOf
 from assets.rollups.hourly import roll
 from assets.rollups.roll import Windows, merged
 from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import Contract, TimeSpec, find_contract, load_contracts
+from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.hours import HOUR, hour_key
 from streamgauge.lake import lake_table
 from streamgauge.log_spans import LogRecords

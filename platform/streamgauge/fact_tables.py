@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from streamgauge.contracts import Contract
+from streamgauge.contracts import CALENDAR, Contract
 from streamgauge.lake import (
     EVENT_HOUR,
     INGEST_TIME,
@@ -16,7 +16,14 @@ from streamgauge.lake import (
 )
 
 RULE = "rule"
-DATE_KEY, HOUR_KEY = "date_key", "hour_key"
+
+
+def key_column(dimension: str) -> str:
+    """Of the facts and of the dimension itself."""
+    return f"{dimension}_key"
+
+
+DATE_KEY, HOUR_KEY = map(key_column, CALENDAR)
 
 
 def facts_schema(contract: Contract) -> pl.Schema:
@@ -27,7 +34,7 @@ def facts_schema(contract: Contract) -> pl.Schema:
             **contract_columns(contract),
             **dict.fromkeys(added, pl.String()),
             **_POSITION,
-            **{f"{d.name}_key": pl.Int64() for d in contract.star},
+            **{key_column(d.name): pl.Int64() for d in contract.star},
             DATE_KEY: pl.Int32(),
             HOUR_KEY: pl.Int32(),
             EVENT_HOUR: pl.String(),
