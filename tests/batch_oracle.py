@@ -11,10 +11,12 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from streamgauge.contracts import NO_VALUE, Contract
+from streamgauge.settings import batch_start
 from tests.oracle import LogRecord, Minute, decode, number_of, read, value_of
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
+START = batch_start()
 
 Position = tuple[int, int]
 Bucket = tuple[int, tuple[str, ...]]
@@ -50,7 +52,7 @@ def make(
     log: Iterable[LogRecord],
     schemas: Mapping[int, dict[str, Any]],
     versions: Versions | None = None,
-    start: date = date(2013, 10, 1),
+    start: date = START,
 ) -> Batch:
     made = Batch()
     begin = int(datetime(start.year, start.month, start.day, tzinfo=UTC).timestamp() * 1000)

@@ -33,7 +33,7 @@ class _Place(BaseSettings):
     base_port: int | None = None
     contracts_dir: Path = CONTRACTS
     lake_url: str | None = None
-    batch_start: date = date(2013, 10, 1)
+    batch_start: date = date(2026, 1, 1)
     runbooks_url: str = (CHECKOUT / "docs" / "runbooks").as_uri()
 
 
