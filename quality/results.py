@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from quality.outcome import CheckOutcome, Status
 from streamgauge.asset_keys import AssetPath
 from streamgauge.contracts import Contract, Severity
+from streamgauge.hours import hour_key
 from streamgauge.postgres import Connection
 
 Checked = tuple[str, CheckOutcome]
@@ -69,14 +70,14 @@ class Result:
         return self.failing / self.denominator if self.denominator else 0.0
 
 
-def latest(connection: Connection, contract: Contract, first: str, last: str) -> list[Result]:
-    """Of the partitions from `first` to before `last`, by asset, check and partition."""
+def latest(connection: Connection, contract: Contract, hours: Iterable[datetime]) -> list[Result]:
+    """Of the hourly checks, by asset, check and partition."""
     rows = connection.execute(
         "SELECT DISTINCT ON (asset, check_name, partition) asset, check_name, partition, at, status, severity,"
         " observed, expected, failing, denominator, samples, details, run_id FROM check_results"
-        " WHERE stream = %s AND partition >= %s AND partition < %s"
+        " WHERE stream = %s AND partition = ANY(%s)"
         " ORDER BY asset, check_name, partition, at DESC",
-        (contract.stream, first, last),
+        (contract.stream, [hour_key(h) for h in hours]),
     ).fetchall()
     return [Result(*cast(Any, r[:10]), samples=tuple(r[10]), details=r[11], run_id=r[12]) for r in rows]
 

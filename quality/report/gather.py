@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import polars as pl
 
@@ -25,7 +25,7 @@ _SAMPLES = 5
 
 def gather(connection: Connection, contract: Contract, root: str, day: datetime) -> Report:
     hours = [day + i * HOUR for i in range(24)]
-    results = latest(connection, contract, hour_key(day), hour_key(day + timedelta(days=1)))
+    results = latest(connection, contract, hours)
     with no_values_in_errors(f"the quality report of {contract.stream}"):
         table = quarantine_table(root, contract)
         quarantined = table.scan([hour_key(h) for h in hours]).drop(RECORD).collect()

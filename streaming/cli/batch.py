@@ -22,6 +22,7 @@ _POLL_SECONDS = 1.0
 _HOURS = """
 select count(*), count(*) filter (where f.hour is not null), count(*) filter (where h.hour + %(late)s <= w.reached),
   count(*) filter (where h.hour + %(late)s <= w.reached and f.hour is not null),
+  count(*) filter (where least(h.built, h.rolled, h.reconciled) < h.touched),
   coalesce(sum(h.facts), 0)::bigint, coalesce(sum(h.duplicates), 0)::bigint, coalesce(sum(h.quarantined), 0)::bigint
 from event_hours h
 cross join (select to_timestamp(min(watermark_ms) / 1000.0) as reached from stream_offsets where topic = %(topic)s) w
@@ -40,6 +41,8 @@ class Hours:
     final: int
     over: int
     over_and_final: int
+    owed: int
+    """Got records that their facts or numbers were not made of yet."""
     facts: int
     duplicates: int
     quarantined: int
@@ -52,28 +55,25 @@ def read_hours(connection: Connection, contract: Contract) -> Hours:
     differing = connection.execute(_UNEXPLAINED, (contract.stream,)).fetchone()
     assert found is not None
     assert differing is not None
-    known, final, over, over_and_final, facts, duplicates, quarantined = found
-    return Hours(
-        contract.stream, known, final, over, over_and_final, facts, duplicates, quarantined, unexplained=differing[0]
-    )
+    return Hours(contract.stream, *found, unexplained=differing[0])
 
 
-def take_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange, steps: Console) -> None:
-    """The lake's hours, the open one too. What they bring is made into facts and numbers by the daemon's sensor."""
-    backfill = dagster.launch_backfill([asset_keys.lake(c) for c in contracts], hours, "demo")
+def take_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange, until: float, steps: Console) -> None:
+    """The lake's hours, the open one too. What they bring is made into facts and numbers by the daemon's sensor.
+
+    `until`, on the clock (`time.monotonic`), is when nobody watches any longer.
+    """
+    run = dagster.launch_run([asset_keys.lake(c) for c in contracts], hours)
     with steps.status("Dagster takes the hour's records into the lake"):
-        while (progress := dagster.progress(backfill)).state == "running":
+        while (state := dagster.run_state(run)) == "running" and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
-    if progress.state != "done":
-        raise UserError(
-            f"the lake's hours were not all taken: {progress.error or progress.state}",
-            f"see {dagster.backfill_url(backfill)}",
-        )
+    if state not in ("running", "done"):
+        raise UserError(f"the lake's hours were not taken: the run {state}", f"see {dagster.run_url(run)}")
 
 
 def until_final(connection: Connection, contracts: Sequence[Contract], until: float, steps: Console) -> list[Hours]:
-    """Watches until every hour that can be final is, or the clock (`time.monotonic`) says `until`: Dagster goes on
-    without anyone watching.
+    """Watches until every hour that can be final is and none is owed, or the clock (`time.monotonic`) says `until`:
+    Dagster goes on without anyone watching.
     """
     bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bar, console=steps) as progress:
@@ -82,7 +82,8 @@ def until_final(connection: Connection, contracts: Sequence[Contract], until: fl
             hours = [read_hours(connection, c) for c in contracts]
             over, final = sum(h.over for h in hours), sum(h.over_and_final for h in hours)
             progress.update(task, total=over, completed=final)
-            if (over and final == over) or time.monotonic() > until:
+            settled = over and final == over and not sum(h.owed for h in hours)
+            if settled or time.monotonic() > until:
                 return hours
             time.sleep(_POLL_SECONDS)
 

@@ -77,14 +77,17 @@ def demo() -> None:
         out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
         dagster = Dagster(reader.dagster_url)
-        take_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), steps)
-        watched = _WATCHED_AGAIN_SECONDS if again else _WATCHED_SECONDS
-        hours = until_final(connection, contracts, began + watched, steps)
+        until = began + (_WATCHED_AGAIN_SECONDS if again else _WATCHED_SECONDS)
+        take_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), until, steps)
+        hours = until_final(connection, contracts, until, steps)
         out.print(f"\nChecked against the batch layer; all done in {duration(time.monotonic() - began)}.\n")
         out.print(hours_table(hours))
-        left = sum(h.over - h.over_and_final for h in hours)
-        if left:
-            out.print(f"{number(left)} hours are still being made: Dagster goes on, {dagster.url}/runs shows how.")
+        owed = sum(h.owed for h in hours)
+        if owed:
+            out.print(
+                f"{number(owed)} hours got records that are not in these figures yet: Dagster goes on,"
+                f" {dagster.url}/runs shows how."
+            )
     out.print()
     out.print(health_table(stack, stack.health()))
     out.print(_NEXT.format(page=reader.api_url, dagster=reader.dagster_url))

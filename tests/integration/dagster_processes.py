@@ -12,6 +12,7 @@ import httpx
 import psutil
 
 from streamgauge.asset_keys import AssetPath
+from streamgauge.dagster_api import Dagster
 from streamgauge.settings import PREFIX
 from streamgauge.stack import dagster
 from streamgauge.stack.control import Stack
@@ -26,8 +27,6 @@ _MADE = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path})
 _LAUNCH = """mutation ($job: String!) { launchRun(executionParams: {runConfigData: {}, selector: {
   repositoryLocationName: "streamgauge", repositoryName: "__repository__", jobName: $job
 }}) { __typename ... on LaunchRunSuccess { run { runId } } ... on Error { message } } }"""
-_STATUS = "query ($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
-_ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
 _LOG_CHARACTERS = 8_000
 _STOP_SECONDS = 30
 
@@ -113,9 +112,9 @@ class DagsterProcesses:
         """Launches it, as the button on its page does. Returns how it ended."""
         launched = self._ask(_LAUNCH, {"job": job})["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        run = {"run": launched["run"]["runId"]}
-        wait_for(lambda: self._ask(_STATUS, run)["runOrError"]["status"] in _ENDED, f"{job} has ended", seconds)
-        return self._ask(_STATUS, run)["runOrError"]["status"]
+        api, run = Dagster(self.url), launched["run"]["runId"]
+        wait_for(lambda: api.run_state(run) != "running", f"{job} has ended", seconds)
+        return api.run_state(run)
 
     def made(self, path: AssetPath) -> Counter[str]:
         """How often each partition was materialized."""

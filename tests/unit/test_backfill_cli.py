@@ -78,6 +78,39 @@ def test_a_backfill_names_assets_and_hours(monkeypatch: pytest.MonkeyPatch) -> N
     assert asked[0]["variables"]["params"] == {"partitionsByAssets": wanted, "title": "t"}
 
 
+def test_a_run_names_assets_and_the_ends_of_its_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = {"__typename": "LaunchRunSuccess", "run": {"runId": "abc"}}
+    server, asked = dagster(monkeypatch, {"data": {"launchRun": launched}})
+    assert server.launch_run([("lake", "user_events")], HourRange(FIRST, FIRST + HOUR)) == "abc"
+    params = asked[0]["variables"]["params"]
+    assert params["selector"]["assetSelection"] == [{"path": ["lake", "user_events"]}]
+    assert params["executionMetadata"]["tags"] == [
+        {"key": "dagster/asset_partition_range_start", "value": "2026-11-05-00"},
+        {"key": "dagster/asset_partition_range_end", "value": "2026-11-05-01"},
+    ]
+
+
+def test_a_refused_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, _ = dagster(monkeypatch, {"data": {"launchRun": {"__typename": "PythonError", "message": "no code"}}})
+    with pytest.raises(UserError, match="no code"):
+        server.launch_run([], HourRange(FIRST, FIRST))
+
+
+@pytest.mark.parametrize(
+    ("status", "state"), [("STARTED", "running"), ("SUCCESS", "done"), ("FAILURE", "failed"), ("CANCELED", "canceled")]
+)
+def test_a_run_says_how_it_goes(monkeypatch: pytest.MonkeyPatch, status: str, state: str) -> None:
+    server, _ = dagster(monkeypatch, {"data": {"runOrError": {"__typename": "Run", "status": status}}})
+    assert server.run_state("abc") == state
+
+
+def test_a_run_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = {"__typename": "RunNotFoundError", "message": "no such run"}
+    server, _ = dagster(monkeypatch, {"data": {"runOrError": answer}})
+    with pytest.raises(UserError, match="no such run"):
+        server.run_state("abc")
+
+
 def test_a_refusal_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = {"__typename": "PartitionKeysNotFoundError", "message": "no such partition"}
     server, _ = dagster(monkeypatch, {"data": {"launchPartitionBackfill": refused}})
