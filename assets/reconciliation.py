@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.evaluations import Verdict, log_evaluations
 from assets.locks import partition_lock
 from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
 from assets.resources import Ground
@@ -57,11 +58,14 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
                 asset=key,
                 description="Every difference between the layers is explained by late events, duplicates, or records "
                 "that only one layer has.",
+                partitions_def=HOURLY,
             )
         ],
         backfill_policy=HOURLY_RUNS,
     )
-    def reconciliation(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
+    def reconciliation(
+        context: dg.AssetExecutionContext, ground: Ground
+    ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         hours = hours_of(context)
         with (
             # what is compared must not be replaced before the verdict on it is written
@@ -73,22 +77,17 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
             compared = compare(connection, contract, ground.settings.lake, hours)
             lock.check()
             standings = write(connection, contract, compared.results, compared.moment.progress, context.run.run_id)
+        verdicts: list[Verdict] = []
         for result in compared.results:
             partition, metadata = hour_key(result.hour), _metadata(contract, result, standings[result.hour])
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
-            # a step can yield one result for a check, and that one belongs to no partition
-            context.log_event(
-                dg.AssetCheckEvaluation(  # pyright: ignore[reportArgumentType]  which it takes all the same
-                    asset_key=key,
-                    check_name=CHECK,
-                    passed=result.passed,
-                    metadata=metadata,
-                    severity=dg.AssetCheckSeverity.ERROR,
-                    description=_why(result),
-                    partition=partition,
-                )
-            )
-        yield dg.MaterializeResult(asset_key=key, check_results=[_overall(key, compared.results)])
+            verdicts.append((partition, _result(key, result.passed, _why(result), metadata)))
+        yield dg.MaterializeResult(asset_key=key)
+        if len(verdicts) == 1:
+            yield verdicts[0][1]
+        else:
+            log_evaluations(context, key, verdicts)
+            yield _overall(key, compared.results)
 
     return reconciliation
 
@@ -132,12 +131,16 @@ def _why(result: HourResult) -> str:
 
 def _overall(key: dg.AssetKey, results: Sequence[HourResult]) -> dg.AssetCheckResult:
     failed = [r for r in results if not r.passed]
+    metadata = {
+        **{f: sum(getattr(r, f) for r in results) for f in _FIGURES},
+        "hours": len(results),
+        "hours that differ": ", ".join(hour_key(r.hour) for r in failed) or "none",
+    }
+    return _result(key, not failed, f"{len(failed)} of {len(results)} hours differ", metadata)
+
+
+def _result(key: dg.AssetKey, passed: bool, why: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+    severity = dg.AssetCheckSeverity.ERROR
     return dg.AssetCheckResult(
-        asset_key=key,
-        check_name=CHECK,
-        passed=not failed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=_why(results[0]) if len(results) == 1 else f"{len(failed)} of {len(results)} hours differ",
-        metadata={f: sum(getattr(r, f) for r in results) for f in _FIGURES}
-        | {"hours": len(results), "hours that differ": ", ".join(hour_key(r.hour) for r in failed) or "none"},
+        asset_key=key, check_name=CHECK, passed=passed, severity=severity, description=why, metadata=metadata
     )

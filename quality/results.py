@@ -80,16 +80,3 @@ def latest(connection: Connection, contract: Contract, hours: Iterable[datetime]
         (contract.stream, [hour_key(h) for h in hours]),
     ).fetchall()
     return [Result(*cast(Any, r[:10]), samples=tuple(r[10]), details=r[11], run_id=r[12]) for r in rows]
-
-
-def failed_before(
-    connection: Connection, contract: Contract, asset: AssetPath, first: str, last: str
-) -> set[tuple[str, str]]:
-    """Check and partition, of those from `first` to `last` whose latest result is a failure."""
-    rows = connection.execute(
-        "SELECT check_name, partition FROM (SELECT DISTINCT ON (check_name, partition) check_name, partition, status"
-        " FROM check_results WHERE stream = %s AND asset = %s AND partition BETWEEN %s AND %s"
-        " ORDER BY check_name, partition, at DESC) AS latest WHERE status = 'failed'",
-        (contract.stream, "/".join(asset), first, last),
-    ).fetchall()
-    return {(check, partition) for check, partition in rows}

@@ -2,9 +2,6 @@
 
 A check that could not judge gets no evaluation: that is no pass, and Dagster knows only pass and fail. Postgres and the
 report have it as unknown.
-
-An evaluation takes Dagster some 30 ms, which a month of hours with all their checks has not. So in a range every hour
-has its own only of those checks that say whether it is whole; of the others, each hour that failed or failed before.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,20 +9,18 @@ from typing import Any
 
 import dagster as dg
 
+from assets.evaluations import log_evaluations
 from assets.partitions import DAILY, HOURLY, hours_of
 from assets.resources import Ground
-from quality.checks.completeness import BOOKS, COMPLETENESS, OFFSETS, check_books
-from quality.checks.contract import CHECK as CONTRACT
+from quality.checks.completeness import BOOKS, check_books
 from quality.hourly import FACTS_CHECKS, LAKE_CHECKS, Outcomes, check_facts, check_lake, spec_of
 from quality.outcome import CheckOutcome, Sample, combined
 from quality.read import read_books
-from quality.results import failed_before, record
+from quality.results import record
 from streamgauge import asset_keys
 from streamgauge.asset_keys import AssetPath
 from streamgauge.contracts import Contract, Severity
 from streamgauge.registry import Registry
-
-EVERY_HOUR = frozenset({CONTRACT, COMPLETENESS, OFFSETS})
 
 BOOKS_CHECKS = {
     BOOKS: "Of the whole stream, as of now: acknowledged = counted + late + duplicates + dead letters, and what is in "
@@ -103,35 +98,19 @@ def _report(
     """To Postgres and to Dagster. A step yields one result for a check, which in a range is that of all its hours."""
     wanted = {key.name for key in context.selected_asset_check_keys}
     chosen = {check: by_hour for check, by_hour in found.items() if check in wanted and by_hour}
-    first, last = min(context.partition_keys), max(context.partition_keys)
+    outcomes = [(hour, outcome) for by_hour in chosen.values() for hour, outcome in by_hour.items()]
     with ground.connect() as connection:
-        were_failed = failed_before(connection, contract, path, first, last)
-        rows = [(hour, outcome) for by_hour in chosen.values() for hour, outcome in by_hour.items()]
-        record(connection, contract, path, rows, context.run.run_id)
+        record(connection, contract, path, outcomes, context.run.run_id)
     key = dg.AssetKey(path)
+    if len(context.partition_keys) > 1:
+        judged = [(hour, result_of(key, outcome)) for hour, outcome in outcomes if outcome.status != "unknown"]
+        log_evaluations(context, key, judged)
     for check, by_hour in chosen.items():
-        if len(context.partition_keys) > 1:
-            for hour, outcome in by_hour.items():
-                telling = check in EVERY_HOUR or outcome.status == "failed" or (check, hour) in were_failed
-                if telling and outcome.status != "unknown":
-                    context.op_execution_context.log_event(_evaluation(key, hour, outcome))
         overall = combined(check, by_hour) if len(by_hour) > 1 else next(iter(by_hour.values()))
         if overall.status == "unknown":
             context.log.info(f"{check}: can't judge: {overall.observed}")
         else:
             yield result_of(key, overall)
-
-
-def _evaluation(key: dg.AssetKey, hour: str, outcome: CheckOutcome) -> Any:
-    return dg.AssetCheckEvaluation(
-        asset_key=key,
-        check_name=outcome.check,
-        passed=outcome.status == "passed",
-        severity=_SEVERITY[outcome.severity],
-        description=outcome.observed,
-        metadata=metadata_of(outcome),
-        partition=hour,
-    )
 
 
 def result_of(key: dg.AssetKey, outcome: CheckOutcome) -> dg.AssetCheckResult:

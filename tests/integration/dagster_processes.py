@@ -13,6 +13,7 @@ import psutil
 
 from streamgauge.asset_keys import AssetPath
 from streamgauge.dagster_api import Dagster
+from streamgauge.hours import HourRange, hour_key, hour_of
 from streamgauge.settings import PREFIX
 from streamgauge.stack import dagster
 from streamgauge.stack.control import Stack
@@ -23,6 +24,11 @@ from tests.integration.workers import wait_for
 
 _MADE = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
   assetMaterializations(limit: 5000) { partition runId }
+} } }"""
+_CHECKED = """query ($path: [String!]!, $check: String!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
+  assetCheckOrError(checkName: $check) { ... on AssetCheck { partitionStatuses {
+    ... on AssetCheckTimePartitionStatuses { ranges { status startKey endKey } }
+  } } }
 } } }"""
 _LAUNCH = """mutation ($job: String!) { launchRun(executionParams: {runConfigData: {}, selector: {
   repositoryLocationName: "streamgauge", repositoryName: "__repository__", jobName: $job
@@ -120,6 +126,13 @@ class DagsterProcesses:
         """How often each partition was materialized."""
         answer: Any = self._ask(_MADE, {"path": list(path)})
         return Counter(m["partition"] for m in answer["assetNodeOrError"]["assetMaterializations"])
+
+    def passed(self, path: AssetPath, check: str) -> set[str]:
+        """The hours whose latest rows have passed the check, as its page shows them."""
+        answer: Any = self._ask(_CHECKED, {"path": list(path), "check": check})
+        ranges = answer["assetNodeOrError"]["assetCheckOrError"]["partitionStatuses"]["ranges"]
+        found = {(r["startKey"], r["endKey"]) for r in ranges if r["status"] == "SUCCEEDED"}
+        return {hour_key(h) for first, last in found for h in HourRange(hour_of(first), hour_of(last)).hours}
 
     def _ask(self, query: str, variables: dict[str, Any]) -> Any:
         answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=30)

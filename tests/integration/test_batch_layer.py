@@ -115,6 +115,8 @@ def test_what_the_lake_brought_is_made_by_itself(batch: Batch) -> None:
     assert batch.facts(HOURS) == [EACH] * 3
     for path in _chain(batch.contract):
         assert batch.dagster.made(path) == {hour_key(h): 1 for h in HOURS}, path
+    for path, check in _checks(batch.contract):
+        assert batch.dagster.passed(path, check) == {hour_key(h) for h in HOURS}, check
     final = "select hour from final_hours where stream = %s and checked order by hour"
     wait_for(lambda: batch.ask(final, batch.contract.stream) == [(h,) for h in HOURS], "they are final", PATIENCE)
 
@@ -189,6 +191,10 @@ def _read(sketch: bytes) -> Any:
     if sketch[2] == HLL_FAMILY:
         return load_hll(sketch).get_estimate()
     return load_kll(sketch).get_quantiles([0.0, 0.5, 0.99, 1.0])
+
+
+def _checks(contract: Contract) -> list[tuple[asset_keys.AssetPath, str]]:
+    return [(asset_keys.facts(contract), "contract"), (asset_keys.reconciliation(contract), "layers_agree")]
 
 
 def _chain(contract: Contract) -> list[asset_keys.AssetPath]:
