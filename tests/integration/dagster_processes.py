@@ -25,8 +25,8 @@ from tests.integration.workers import wait_for
 _MADE = """query ($path: [String!]!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
   assetMaterializations(limit: 5000) { partition runId }
 } } }"""
-_CHECKED = """query ($path: [String!]!, $check: String!) { assetNodeOrError(assetKey: {path: $path}) { ... on AssetNode {
-  assetCheckOrError(checkName: $check) { ... on AssetCheck { partitionStatuses {
+_CHECKED = """query ($path: [String!]!, $check: String!) { assetNodeOrError(assetKey: {path: $path}) {
+  ... on AssetNode { assetCheckOrError(checkName: $check) { ... on AssetCheck { partitionStatuses {
     ... on AssetCheckTimePartitionStatuses { ranges { status startKey endKey } }
   } } }
 } } }"""
