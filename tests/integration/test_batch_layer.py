@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from deltalake import DeltaTable
+from playwright.sync_api import Page, expect
 
 from assets.housekeeping.lake import DEAD_HOURS
 from streamgauge import asset_keys
@@ -25,6 +26,7 @@ from streamgauge.settings import PREFIX, Settings
 from streamgauge.sketches import load_hll, load_kll
 from streamgauge.stack.control import Stack
 from streaming.producer.producer import EventProducer
+from tests.integration.browser import chromium
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.own_stream import OwnStream
 from tests.integration.running import events
@@ -35,6 +37,8 @@ LATE = 30
 PATIENCE = 600.0
 OLD = hour_start(datetime.now(UTC)) - timedelta(days=30)
 HLL_FAMILY = 7
+EDGES = 11
+"""Between a stream's own assets; one more leads to each dimension of its star."""
 HOURS = [OLD, OLD + HOUR, OLD + 5 * HOUR]
 
 pytestmark = pytest.mark.timeout(2400)
@@ -111,6 +115,14 @@ def batch(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Generator[B
         yield made
 
 
+@pytest.fixture(scope="module")
+def pages() -> Generator[Page]:
+    with chromium() as browser:
+        page = browser.new_context(viewport={"width": 1700, "height": 1000}, timezone_id="UTC").new_page()
+        page.set_default_timeout(60_000)
+        yield page
+
+
 def test_what_the_lake_brought_is_made_by_itself(batch: Batch) -> None:
     assert batch.facts(HOURS) == [EACH] * 3
     for path in _chain(batch.contract):
@@ -143,6 +155,37 @@ def test_days_follow(batch: Batch) -> None:
     query = f'select sum(count)::bigint from "{batch.contract.stream}_batch_days"'
     total = sum(batch.facts(HOURS))
     wait_for(lambda: batch.ask(query) == [(total,)], "the days hold their hours", PATIENCE)
+
+
+def test_people_see_it_in_dagster(batch: Batch, pages: Page) -> None:
+    stream, hour = batch.contract.stream, hour_key(HOURS[1])
+    report = asset_keys.report(batch.contract)
+    day = HOURS[1].strftime("%Y-%m-%d")
+    wait_for(lambda: day in batch.dagster.made(report), "the day has its report", PATIENCE)
+
+    pages.goto(f"{batch.dagster.url}/locations/__repository__@streamgauge/asset-groups/{stream}")
+    edges = pages.locator('path[stroke="var(--color-lineage-edge)"]')
+    expect(edges).to_have_count(EDGES + len(batch.contract.star))
+    for path in (asset_keys.kafka(batch.contract), asset_keys.rollups_daily(batch.contract), report):
+        expect(pages.locator("foreignObject").filter(has_text=path[-1]).first).to_be_visible()
+
+    pages.goto(f"{batch.dagster.url}/assets/facts/{stream}?view=overview")
+    status = pages.get_by_text("Freshness policy", exact=True).first.locator("xpath=../..")
+    expect(status).to_contain_text("Passing")
+
+    pages.goto(f"{batch.dagster.url}/assets/facts/{stream}?view=checks&checkDetail=completeness")
+    expect(pages.get_by_role("tab", name="Execution history")).to_be_visible()
+    pages.get_by_role("tab", name="Partitions").last.click()
+    expect(pages.get_by_text(f"Passed ({len(HOURS)})")).to_be_visible()
+    pages.get_by_placeholder("Filter by partition").fill(hour)
+    pages.get_by_text(hour, exact=True).filter(visible=True).first.click()
+    expect(pages.get_by_text("100.0000% of the lake's records").first).to_be_visible()
+    facts = pages.locator("tr").filter(has=pages.get_by_text("facts", exact=True))
+    expect(facts).to_contain_text(str(EACH + LATE))
+
+    pages.goto(f"{batch.dagster.url}/assets/{'/'.join(report)}?view=partitions&partition={day}")
+    pages.get_by_text("[Show Markdown]").first.click()
+    expect(pages.get_by_text(f"{stream}, {day}: ", exact=False).first).to_be_visible()
 
 
 def test_housekeeping_takes_what_is_dead_and_nothing_else(batch: Batch) -> None:
