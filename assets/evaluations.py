@@ -1,5 +1,5 @@
-"""A check's verdict on each hour of a range. A step yields one result for a check, and that one belongs to no
-partition.
+"""A check's verdict on each hour of a run over a range, be it of one hour. Such a step yields one result for a check,
+and that one belongs to no partition.
 """
 
 from collections.abc import Collection, Iterable, Mapping

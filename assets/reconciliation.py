@@ -83,7 +83,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
             verdicts.append((partition, _result(key, result.passed, _why(result), metadata)))
         yield dg.MaterializeResult(asset_key=key)
-        if len(verdicts) == 1:
+        if context.has_partition_key:
             yield verdicts[0][1]
         else:
             log_evaluations(context, key, verdicts)

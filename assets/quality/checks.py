@@ -102,7 +102,7 @@ def _report(
     with ground.connect() as connection:
         record(connection, contract, path, outcomes, context.run.run_id)
     key = dg.AssetKey(path)
-    if len(context.partition_keys) > 1:
+    if not context.has_partition_key:
         judged = [(hour, result_of(key, outcome)) for hour, outcome in outcomes if outcome.status != "unknown"]
         log_evaluations(context, key, judged)
     for check, by_hour in chosen.items():
