@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from streamgauge.asset_keys import AssetPath
 from streamgauge.hours import DAY_FORMAT, HOUR_FORMAT, hour_of
 from streamgauge.settings import batch_start
 
@@ -19,6 +20,12 @@ DAYS_A_RUN = 31
 
 HOURLY_RUNS = dg.BackfillPolicy.multi_run(HOURS_A_RUN)
 DAILY_RUNS = dg.BackfillPolicy.multi_run(DAYS_A_RUN)
+
+
+def day_of_hours(hourly: AssetPath) -> dg.AssetDep:
+    """What a day is made of. Today's later hours are no partitions yet, and a backfill would fail for that."""
+    mapping = dg.TimeWindowPartitionMapping(allow_nonexistent_upstream_partitions=True)
+    return dg.AssetDep(dg.AssetKey(hourly), partition_mapping=mapping)
 
 
 def hours_of(context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext) -> list[datetime]:

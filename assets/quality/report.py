@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.automation import daily_condition
-from assets.partitions import DAILY, DAILY_RUNS
+from assets.partitions import DAILY, DAILY_RUNS, day_of_hours
 from assets.resources import Ground
 from assets.specs import asset_spec, daily_freshness, table_columns
 from quality.report.gather import gather
@@ -39,7 +39,7 @@ def make_report(contract: Contract) -> dg.AssetsDefinition:
                 uri=f"{lake_root()}/reports/{contract.stream}",
                 columns=table_columns(CHECK_RESULTS),
                 freshness=daily_freshness(contract),
-                deps=[asset_keys.facts(contract), asset_keys.reconciliation(contract)],
+                deps=[day_of_hours(asset_keys.facts(contract)), day_of_hours(asset_keys.reconciliation(contract))],
                 partitions=DAILY,
                 condition=daily_condition(),
             )

@@ -9,7 +9,7 @@ import dagster as dg
 from assets import event_hours
 from assets.automation import daily_condition
 from assets.locks import partition_lock
-from assets.partitions import DAILY, DAILY_RUNS, HOURLY, HOURLY_RUNS, hours_of
+from assets.partitions import DAILY, DAILY_RUNS, HOURLY, HOURLY_RUNS, day_of_hours, hours_of
 from assets.resources import Ground
 from assets.rollups.hourly import Rolled, publish, roll, store
 from assets.rollups.publish import read, replace
@@ -100,7 +100,7 @@ def make_daily(contract: Contract) -> dg.AssetsDefinition:
                 uri=daily_table(lake_root(), contract).url,
                 columns=table_columns(_table(contract, "1d")),
                 freshness=daily_freshness(contract),
-                deps=[asset_keys.rollups_hourly(contract)],
+                deps=[day_of_hours(asset_keys.rollups_hourly(contract))],
                 partitions=DAILY,
                 condition=daily_condition(),
                 metadata=column_lineage(contract, path),
