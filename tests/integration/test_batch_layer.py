@@ -35,6 +35,7 @@ from tests.integration.workers import Workers, wait_for, wait_until_read
 EACH = 200
 LATE = 30
 PATIENCE = 600.0
+SHOWN_MS = 60_000
 OLD = hour_start(datetime.now(UTC)) - timedelta(days=30)
 HLL_FAMILY = 7
 EDGES = 11
@@ -119,7 +120,7 @@ def batch(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Generator[B
 def pages() -> Generator[Page]:
     with chromium() as browser:
         page = browser.new_context(viewport={"width": 1700, "height": 1000}, timezone_id="UTC").new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(SHOWN_MS)
         yield page
 
 
@@ -165,27 +166,27 @@ def test_people_see_it_in_dagster(batch: Batch, pages: Page) -> None:
 
     pages.goto(f"{batch.dagster.url}/locations/__repository__@streamgauge/asset-groups/{stream}")
     edges = pages.locator('path[stroke="var(--color-lineage-edge)"]')
-    expect(edges).to_have_count(EDGES + len(batch.contract.star))
+    expect(edges).to_have_count(EDGES + len(batch.contract.star), timeout=SHOWN_MS)
     for path in (asset_keys.kafka(batch.contract), asset_keys.rollups_daily(batch.contract), report):
-        expect(pages.locator("foreignObject").filter(has_text=path[-1]).first).to_be_visible()
+        expect(pages.locator("foreignObject").filter(has_text=path[-1]).first).to_be_visible(timeout=SHOWN_MS)
 
     pages.goto(f"{batch.dagster.url}/assets/facts/{stream}?view=overview")
     status = pages.get_by_text("Freshness policy", exact=True).first.locator("xpath=../..")
-    expect(status).to_contain_text("Passing")
+    expect(status).to_contain_text("Passing", timeout=SHOWN_MS)
 
     pages.goto(f"{batch.dagster.url}/assets/facts/{stream}?view=checks&checkDetail=completeness")
-    expect(pages.get_by_role("tab", name="Execution history")).to_be_visible()
+    expect(pages.get_by_role("tab", name="Execution history")).to_be_visible(timeout=SHOWN_MS)
     pages.get_by_role("tab", name="Partitions").last.click()
-    expect(pages.get_by_text(f"Passed ({len(HOURS)})")).to_be_visible()
+    expect(pages.get_by_text(f"Passed ({len(HOURS)})")).to_be_visible(timeout=SHOWN_MS)
     pages.get_by_placeholder("Filter by partition").fill(hour)
     pages.get_by_text(hour, exact=True).filter(visible=True).first.click()
-    expect(pages.get_by_text("100.0000% of the lake's records").first).to_be_visible()
+    expect(pages.get_by_text("100.0000% of the lake's records").first).to_be_visible(timeout=SHOWN_MS)
     facts = pages.locator("tr").filter(has=pages.get_by_text("facts", exact=True))
-    expect(facts).to_contain_text(str(EACH + LATE))
+    expect(facts).to_contain_text(str(EACH + LATE), timeout=SHOWN_MS)
 
     pages.goto(f"{batch.dagster.url}/assets/{'/'.join(report)}?view=partitions&partition={day}")
     pages.get_by_text("[Show Markdown]").first.click()
-    expect(pages.get_by_text(f"{stream}, {day}: ", exact=False).first).to_be_visible()
+    expect(pages.get_by_text(f"{stream}, {day}: ", exact=False).first).to_be_visible(timeout=SHOWN_MS)
 
 
 def test_housekeeping_takes_what_is_dead_and_nothing_else(batch: Batch) -> None:

@@ -35,7 +35,7 @@ from tests.oracle import LogRecord
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 CONTRACT = find_contract(CONTRACTS, "user_events")
-T0 = 1_700_006_400_000
+T0 = 1_772_409_600_000
 """The start of an hour, and of no day."""
 SCHEMA_ID = 7
 SCHEMA = avro_schema(CONTRACT)
