@@ -32,7 +32,7 @@ def search_log(settings: Settings, contract: Contract, event_id: str, ends: Mapp
                 "let Dagster take the hour: streamgauge backfill lake",
             )
         for records in log.read(spans):
-            decoded = decoder.decode(records.values).frame
+            decoded = decoder.decode(records.payloads).frame
             found.append(_as_in_lake(decoded.filter(pl.col(contract.event_id) == event_id), records))
     return pl.concat(found, how="diagonal")
 

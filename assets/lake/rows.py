@@ -20,7 +20,7 @@ class LakeRowsOf:
 
     def rows(self, records: LogRecords, hour_key: str) -> pl.DataFrame:
         """All records came in during the hour `hour_key`. A record that can't be decoded is kept as it came."""
-        decoded = self._decoder.decode(records.values)
+        decoded = self._decoder.decode(records.payloads)
         placed = pl.DataFrame(
             {
                 PARTITION: pl.Series(records.partitions, dtype=pl.Int32),
@@ -34,7 +34,7 @@ class LakeRowsOf:
                 {
                     ROW: pl.Series(rows, dtype=pl.UInt32),
                     ERROR: pl.Series([f"{r.reason}: {r.detail}" for r in decoded.rejected], dtype=pl.String),
-                    RECORD: pl.Series([records.values[r] for r in rows], dtype=pl.Binary),
+                    RECORD: pl.Series([records.payloads[r] for r in rows], dtype=pl.Binary),
                 }
             )
             placed = placed.with_row_index(ROW)

@@ -7,6 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 checkout=$(cd "$here/../.." && pwd)
 venv=$checkout/.venv
 page=$checkout/serving/page
+native=$checkout/platform/streamgauge/native
 if [ "$(id -u)" = 0 ]; then
   cache=/var/lib/streamgauge/cache
 else
@@ -60,9 +61,9 @@ logged() { # NAME COMMAND…: its output in a file of that name, whose end is sh
 }
 
 install_packages() {
-  local wanted=(ca-certificates "postgresql-$postgres" redis-server prometheus prometheus-alertmanager) missing=() package
+  local wanted=(ca-certificates gcc libc6-dev "postgresql-$postgres" redis-server prometheus prometheus-alertmanager) missing=() package
   [ -d "$kafka" ] && [ -d "$registry" ] || wanted+=(maven) # which brings a Java if there is none
-  has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake gcc make dpkg-dev libssl-dev libkrb5-dev)
+  has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake make dpkg-dev libssl-dev libkrb5-dev)
   has_ensurepip || wanted+=(python3-venv)
   for package in "${wanted[@]}"; do
     dpkg-query -W -f '${Status}\n' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -152,8 +153,11 @@ python_packages() {
   [ -z "$index" ] || export UV_DEFAULT_INDEX=${UV_DEFAULT_INDEX:-$index}
   export VIRTUAL_ENV=$venv UV_LINK_MODE=copy UV_SYSTEM_CERTS=true
   "$venv/bin/uv" pip sync -q --compile-bytecode --require-hashes "$checkout/requirements.lock"
-  "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e "$checkout"
   page_packages
+}
+
+install_checkout() {
+  logged checkout env "VIRTUAL_ENV=$venv" "$venv/bin/uv" pip install -q --no-deps --no-build-isolation -e "$checkout"
 }
 
 page_packages() {
@@ -171,11 +175,11 @@ install_user() {
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin streamgauge
 }
 
-inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" "$page/package-lock.json" | sha256sum)
+inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" "$native/"*.c "$page/package-lock.json" | sha256sum)
 stamp=$venv/.installed
 all_there() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && [ -d "$kafka" ] && [ -d "$registry" ] && [ -x "$cache/java/bin/java" ] &&
-    [ -d "$page/node_modules/uplot" ] &&
+    [ -d "$page/node_modules/uplot" ] && [ -e "$native/_native.so" ] &&
     [ -x "/usr/lib/postgresql/$postgres/bin/postgres" ] && has_timescaledb && has_programs &&
     { [ "$(id -u)" != 0 ] || id streamgauge >/dev/null 2>&1; }
 }
@@ -206,6 +210,7 @@ jobs+=($!)
 install_java_servers &
 jobs+=($!)
 for job in "${jobs[@]}"; do wait "$job"; done
+install_checkout # which compiles: it needs the packages of both
 install_user
 printf '%s\n' "$inputs" >"$stamp"
 say "Installed in $((SECONDS - started)) s."

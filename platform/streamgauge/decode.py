@@ -1,30 +1,22 @@
-"""From framed Avro records to one polars frame, whole batches at a time.
+"""From framed Avro records to one polars frame, whole batches at a time, whatever versions of the schema wrote them.
 
-The records of one writer schema are joined into a single Avro container block, which polars reads at once. Behind
-each record stands a field of its own: a random marker, and the framing bytes of the record that follows. A record
-that is too short or too long can't hide, because it moves them. A block with a bad record is halved until the record
-stands alone; fastavro then gives the reason. polars has the first word on a lone record too: where the two differ,
-what becomes of a record must not depend on its neighbours. (They differ over a branch that a union hasn't: to
-polars any number but null's is the other branch.)
+What becomes of a record never depends on its neighbours: each is read on its own, or gets the reason why it can't be.
 """
 
-import io
-import json
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 
-from streamgauge.avro import HEADER_BYTES, parse, read_record, schema_id_of
+from streamgauge.avro import parse
 from streamgauge.contracts import Contract, FieldSpec
+from streamgauge.native import avro
+from streamgauge.payloads import Payloads
+from streamgauge.types import Int64s
 
 ROW = "__row"
-_MARKER = "__marker"
-_MARKER_BYTES = 8
-_SMALL = 16
-"""A block of at most this many records is taken apart at once when it can't be read whole."""
 
 POLARS_TYPES: dict[str, Any] = {
     "string": pl.String,
@@ -43,7 +35,7 @@ _READABLE: dict[str, tuple[str, ...]] = {
     "double": ("int", "long", "float", "double"),
     "boolean": ("boolean",),
     "timestamp-millis": ("int", "long"),
-    "map<string,string>": ("map",),
+    "map<string,string>": ("map<string,string>",),
 }
 """What may have been written for a field; polars would make text of numbers, and whole numbers of others."""
 
@@ -76,156 +68,96 @@ class Decoder:
         self._schema_of = schema_of
         self._writers: dict[int, _Writer] = {}
 
-    def decode(self, values: list[bytes | None]) -> Decoded:
-        whole = self._read_whole(values)
-        if whole is not None:
-            return Decoded(whole)
+    def decode(self, payloads: Payloads) -> Decoded:
+        ids = avro.schema_ids(payloads)
         rejected: list[Rejected] = []
         frames: list[pl.DataFrame] = []
-        for header, rows in _by_header(values):
-            writer = self._writer(header)
-            if isinstance(writer, Rejected):
-                rejected += [Rejected(r, writer.reason, writer.detail) for r in rows]
+        for schema_id in np.unique(ids).tolist():
+            rows = np.flatnonzero(ids == schema_id)
+            writer = self._writer(schema_id)
+            if isinstance(writer, _Refusal):
+                rejected += [Rejected(row, writer.reason, writer.detail) for row in rows.tolist()]
                 continue
-            block = cast(list[bytes], [values[r] for r in rows])
-            for piece in writer.read(block, rows):
-                if isinstance(piece, Rejected):
-                    rejected.append(piece)
-                else:
-                    frames.append(piece)
+            for some in _pieces(rows, payloads.sizes[rows]):
+                frame, bad = writer.read(payloads, some)
+                frames.append(frame)
+                rejected += bad
         if not frames:
             return Decoded(self._empty(), rejected)
-        frame = frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW)
-        return Decoded(frame, rejected)
-
-    def _read_whole(self, values: list[bytes | None]) -> pl.DataFrame | None:
-        """All at once, as if one schema had written them all, which is nearly always so: the block's checks tell."""
-        writer = self._writer(values[0][:HEADER_BYTES]) if values and values[0] else None
-        if not isinstance(writer, _Writer) or None in values:
-            return None
-        frame = writer.read_block(cast(list[bytes], values))
-        return None if frame is None else frame.with_row_index(ROW)
+        return Decoded(frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW), rejected)
 
     def _empty(self) -> pl.DataFrame:
         return pl.DataFrame(schema={ROW: pl.UInt32, **{f.name: POLARS_TYPES[f.type] for f in self._fields}})
 
-    def _writer(self, header: bytes | None) -> "_Writer | Rejected":
-        if not header:
-            return Rejected(-1, "empty", "the record has no value")
-        schema_id = schema_id_of(header)
-        if schema_id is None:
-            return Rejected(-1, "undecodable", "not framed Avro: a zero byte and a four-byte schema id come first")
+    def _writer(self, schema_id: int) -> "_Writer | _Refusal":
+        if schema_id in _UNREADABLE:
+            return _UNREADABLE[schema_id]
         if schema_id not in self._writers:
             schema = self._schema_of(schema_id)
             if schema is None:
-                return Rejected(-1, "unknown_schema", f"the registry has no schema {schema_id}")
+                return _Refusal("unknown_schema", f"the registry has no schema {schema_id}")
             try:
-                self._writers[schema_id] = _Writer(schema, header, self._fields)
-            except (ValueError, TypeError) as e:
-                return Rejected(-1, "undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
+                self._writers[schema_id] = _Writer(schema, self._fields)
+            except (ValueError, TypeError, KeyError) as e:
+                return _Refusal("undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
         return self._writers[schema_id]
 
 
-def _by_header(values: list[bytes | None]) -> list[tuple[bytes | None, Sequence[int]]]:
-    """Rows by their first five bytes."""
-    headers = pl.DataFrame({"header": pl.Series(values, dtype=pl.Binary).bin.slice(0, HEADER_BYTES)})
-    groups = headers.with_row_index(ROW).group_by("header", maintain_order=True).agg(ROW)
-    return [(header, rows.to_list()) for header, rows in zip(groups["header"], groups[ROW], strict=True)]
+@dataclass(frozen=True)
+class _Refusal:
+    reason: str
+    detail: str
+
+
+_UNREADABLE = {
+    avro.NO_VALUE: _Refusal("empty", "the record has no value"),
+    avro.NOT_FRAMED: _Refusal("undecodable", "not framed Avro: a zero byte and a four-byte schema id come first"),
+}
+
+_WRONG = {
+    avro.ENDS_EARLY: "the record ends too early",
+    avro.NOT_UTF8: "a string is not UTF-8",
+    avro.NO_FIT: "a value doesn't fit its type",
+    avro.MALFORMED: "not a record of its schema",
+}
+
+
+def _pieces(rows: Int64s, sizes: Int64s) -> Sequence[Int64s]:
+    """As many rows at a time as the reader takes."""
+    ends = np.cumsum(sizes)
+    if ends[-1] <= avro.MOST_BYTES:
+        return [rows]
+    # no record is half as large as what the reader takes
+    return np.split(rows, np.flatnonzero(np.diff(ends // (avro.MOST_BYTES // 2))) + 1)
 
 
 class _Writer:
-    """Reads blocks that one version of the schema wrote, as the contract's fields."""
+    """Reads what one version of the schema wrote, as the contract's fields."""
 
-    def __init__(self, schema: dict[str, Any], header: bytes, fields: Sequence[FieldSpec]) -> None:
+    def __init__(self, schema: dict[str, Any], fields: Sequence[FieldSpec]) -> None:
         if schema.get("type") != "record":
             raise ValueError("it is no record")
-        self._header = header
-        self._fields = fields
-        # as datetimes the times would end in the year 9999
-        plain = _without_logical_types(schema)
-        self._parsed = parse(plain)
-        written = {f["name"] for f in schema["fields"]}
+        written = {f["name"]: f["type"] for f in schema["fields"]}
         missing = [f.name for f in fields if f.name not in written and f.required and f.default is None]
         if missing:
             raise ValueError(f"it lacks the required {', '.join(missing)}")
-        kinds = {f["name"]: _kind(f["type"]) for f in schema["fields"]}
-        wrong = [f.name for f in fields if f.name in kinds and kinds[f.name] not in _READABLE[f.type]]
+        wrong = [f.name for f in fields if f.name in written and _kind(written[f.name]) not in _READABLE[f.type]]
         if wrong:
             raise ValueError(f"another type is written for {', '.join(wrong)}")
-        block_schema = {
-            "type": "record",
-            "name": "block",
-            "fields": [
-                *({"name": f["name"], "type": _in_block(f["type"], f["name"])} for f in plain["fields"]),
-                {"name": _MARKER, "type": {"type": "fixed", "name": "marker", "size": _MARKER_BYTES + HEADER_BYTES}},
-            ],
-        }
-        self._container_head = _container_head(json.dumps(block_schema).encode())
+        self._reader = avro.AvroReader(parse(schema), {f.name: f.type for f in fields if f.name in written})
         self._select = [
-            (pl.col(f.name) if f.name in written else pl.lit(f.default)).cast(POLARS_TYPES[f.type]).alias(f.name)
+            pl.col(f.name) if f.name in written else pl.lit(f.default, POLARS_TYPES[f.type]).alias(f.name)
             for f in fields
         ]
 
-    def read(self, values: list[bytes], rows: Sequence[int]) -> list["pl.DataFrame | Rejected"]:
-        whole = self.read_block(values)
-        if whole is not None:
-            return [whole.with_columns(pl.Series(ROW, rows, dtype=pl.UInt32))]
-        if len(values) == 1:
-            return [self._read_one(values[0], rows[0])]
-        if len(values) <= _SMALL:
-            return [piece for v, r in zip(values, rows, strict=True) for piece in self.read([v], [r])]
-        middle = len(values) // 2
-        return self.read(values[:middle], rows[:middle]) + self.read(values[middle:], rows[middle:])
-
-    def read_block(self, values: list[bytes]) -> pl.DataFrame | None:
-        """None where the block can't be read, or where a marker is not in its place.
-
-        All records must begin with this writer's framing bytes, or the block is refused for that.
-        """
-        marker = os.urandom(_MARKER_BYTES)
-        between = marker + self._header
-        body = memoryview(marker.join([*values, self._header]))[HEADER_BYTES:]
-        *head, sync = self._container_head
-        block = b"".join((*head, sync, _zigzag(len(values)), _zigzag(len(body)), body, sync))
-        try:
-            # every column: those that the contract hasn't would be stepped over unread
-            frame = pl.read_avro(io.BytesIO(block))
-            intact = values[0].startswith(self._header) and frame.height == len(values)
-            intact = intact and frame.select((pl.col(_MARKER) == pl.lit(between)).all()).item()
-            return frame.select(self._select) if intact else None
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError):
-            return None
-
-    def _read_one(self, value: bytes, row: int) -> "pl.DataFrame | Rejected":
-        stream = io.BytesIO(value)
-        stream.seek(HEADER_BYTES)
-        try:
-            record = read_record(stream, self._parsed)
-        except UnicodeDecodeError:
-            return Rejected(row, "undecodable", "a string is not UTF-8")
-        except (EOFError, StopIteration, IndexError):
-            return Rejected(row, "undecodable", "the record ends too early")
-        except Exception as e:
-            # fastavro's own readers raise many types; their texts may quote the record, so only the type is kept
-            return Rejected(row, "undecodable", f"not a record of its schema ({type(e).__name__})")
-        trailing = len(value) - stream.tell()
-        if trailing:
-            return Rejected(row, "undecodable", f"{trailing} bytes behind the record")
-        return self._frame_of(record, row)
-
-    def _frame_of(self, record: dict[str, Any], row: int) -> "pl.DataFrame | Rejected":
-        columns: dict[str, list[Any]] = {}
-        for f in self._fields:
-            value = record.get(f.name, f.default)
-            if f.is_map and isinstance(value, dict):
-                value = [{"key": k, "value": v} for k, v in cast(dict[str, str], value).items()]
-            columns[f.name] = [value]
-        try:
-            schema = {f.name: POLARS_TYPES[f.type] for f in self._fields}
-            frame = pl.DataFrame(columns, schema=schema, strict=True)
-        except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError):
-            return Rejected(row, "undecodable", "a value doesn't fit the contract's type")
-        return frame.with_columns(pl.Series(ROW, [row], dtype=pl.UInt32))
+    def read(self, payloads: Payloads, rows: Int64s) -> tuple[pl.DataFrame, list[Rejected]]:
+        read = self._reader.read(payloads, rows)
+        bad = np.flatnonzero(read.verdicts)
+        rejected = [
+            Rejected(row, "undecodable", _WRONG.get(verdict, f"{verdict} bytes behind the record"))
+            for row, verdict in zip(rows[bad].tolist(), read.verdicts[bad].tolist(), strict=True)
+        ]
+        return read.frame.select(pl.Series(ROW, read.kept), *self._select), rejected
 
 
 def _kind(written: Any) -> str:
@@ -233,51 +165,9 @@ def _kind(written: Any) -> str:
     if isinstance(written, list):
         kinds = [_kind(branch) for branch in cast(list[Any], written)]
         return next((k for k in kinds if k != "null"), "null") if len(kinds) <= 2 else "union"
-    return _kind(cast(dict[str, Any], written)["type"]) if isinstance(written, dict) else str(written)
-
-
-def _without_logical_types(node: Any) -> Any:
-    if isinstance(node, list):
-        return [_without_logical_types(n) for n in cast(list[Any], node)]
-    if isinstance(node, dict):
-        return {k: _without_logical_types(v) for k, v in cast(dict[str, Any], node).items() if k != "logicalType"}
-    return node
-
-
-def _in_block(kind: Any, name: str) -> Any:
-    """The type as polars can read it, byte for byte the same: a map is an array of key and value, and an int is a
-    long, which polars doesn't cut off to 32 bits.
-    """
-    if isinstance(kind, list):
-        return [_in_block(branch, name) for branch in cast(list[Any], kind)]
-    if kind == "int":
-        return "long"
-    if not isinstance(kind, dict):
-        return kind
-    made = cast(dict[str, Any], kind)
+    if not isinstance(written, dict):
+        return str(written)
+    made = cast(dict[str, Any], written)
     if made["type"] == "map":
-        entry: dict[str, Any] = {
-            "type": "record",
-            "name": f"{name}_entry",
-            "fields": [{"name": "key", "type": "string"}, {"name": "value", "type": made["values"]}],
-        }
-        return {"type": "array", "items": entry}
-    return _in_block(made["type"], name) if len(made) == 1 else made
-
-
-def _container_head(schema: bytes) -> tuple[bytes, ...]:
-    """https://avro.apache.org/docs/1.12.0/specification/#object-container-files"""
-    sync = os.urandom(16)
-    meta = [(b"avro.schema", schema), (b"avro.codec", b"null")]
-    entries = (_zigzag(len(part)) + part for pair in meta for part in pair)
-    return (b"Obj\x01" + _zigzag(len(meta)), *entries, _zigzag(0), sync)
-
-
-def _zigzag(n: int) -> bytes:
-    n <<= 1
-    out = bytearray()
-    while n > 0x7F:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
+        return f"map<string,{_kind(made['values'])}>"
+    return _kind(made["type"])

@@ -1,20 +1,19 @@
 """Reads given spans of a topic's log, batch by batch, as columns. Joins no group and commits nothing."""
 
-import gc
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from operator import itemgetter
-from typing import Any
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamgauge.contracts import Contract
 from streamgauge.errors import UserError
-from streamgauge.kafka import consumer_config, kafka_error
+from streamgauge.fetcher import Fetched, Fetcher, Said
+from streamgauge.kafka import PASSING, consumer_config, kafka_error
+from streamgauge.payloads import Payloads
 from streamgauge.settings import Settings
 from streamgauge.types import Int64s
 
@@ -27,22 +26,23 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class LogRecords:
-    """Consumed records: the value of each, where it stood, and when the broker appended it (epoch ms)."""
+    """Records of the log: the value of each, where it stood, and when the broker appended it (epoch ms)."""
 
-    values: list[bytes | None]
+    payloads: Payloads
     partitions: Int64s
     offsets: Int64s
     ingest_ms: Int64s
 
 
 class LogSpans:
-    """One consumer of a stream's topic, and a context manager that closes it. Raises UserError where Kafka won't."""
+    """Of a stream's topic, and a context manager that closes it. Raises UserError where Kafka won't."""
 
     def __init__(self, settings: Settings, contract: Contract) -> None:
         self._topic = contract.topic
         self._partitions = range(contract.topic_spec.partitions)
-        config = {**consumer_config(settings, contract.group), "enable.partition.eof": True}
+        config = consumer_config(settings, contract.group)
         self._consumer = Consumer(config)
+        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
 
     def __enter__(self) -> "LogSpans":
         return self
@@ -76,19 +76,22 @@ class LogSpans:
         """All records of the spans; an offset without a record is a transaction's marker, or was compacted away."""
         left = {p: span for p, span in spans.items() if span[0] < span[1]}
         heard = time.monotonic()
-        with _explained(), _rare_collections():
-            self._consumer.assign([TopicPartition(self._topic, p, first) for p, (first, _) in left.items()])
+        with _explained():
+            self._fetcher.assign({p: first for p, (first, _) in left.items()})
             ends = {p: end for p, (_, end) in left.items()}
             missing = sum(end - first for first, end in left.values())
             try:
                 while ends:
                     # no more than there can be, or it would wait for more
-                    messages = self._consumer.consume(min(BATCH_RECORDS, max(missing, 1)), 0.2)
-                    records = self._taken(messages, ends)
-                    if messages:
+                    fetched, said = self._fetcher.fetch(min(BATCH_RECORDS, max(missing, 1)), 0.2)
+                    records = self._inside(fetched, ends) if len(fetched) else None
+                    # not before its records, which may have come along with the news of its end
+                    for partition in self._ended(said, ends):
+                        self._leave(partition, ends)
+                    if len(fetched) or said:
                         heard = time.monotonic()
                     if records is not None:
-                        missing -= len(records.values)
+                        missing -= len(records.payloads)
                         yield records
                     if time.monotonic() - heard > _ANSWER_SECONDS:
                         raise UserError(
@@ -96,64 +99,37 @@ class LogSpans:
                             "see streamgauge stack status",
                         )
             finally:
-                self._consumer.unassign()
+                self._fetcher.assign({})
 
-    def _taken(self, messages: list[Message], ends: dict[int, int]) -> LogRecords | None:
-        """The records before their span's end. Partitions that are through leave `ends`."""
-        kept = [m for m in messages if m.error() is None]
-        ended = self._ended(messages, ends) if len(kept) < len(messages) else ()
-        records = self._inside(kept, ends) if kept else None
-        # not before its records, which may have come along with the news of its end
-        for partition in ended:
-            self._leave(partition, ends)
-        return records
-
-    def _ended(self, messages: list[Message], ends: Mapping[int, int]) -> list[int]:
+    def _ended(self, said: list[Said], ends: Mapping[int, int]) -> list[int]:
         """Partitions whose log ends where their span does, or behind it: the last offsets may hold no records."""
         found: list[int] = []
-        for message in messages:
-            error, partition = message.error(), message.partition()
-            if error is None or partition is None:
-                continue
-            if error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
-                if (message.offset() or 0) >= ends.get(partition, 0):
-                    found.append(partition)
-            elif not error.retriable():
-                raise KafkaException(error)
+        for one in said:
+            if one.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
+                if one.offset >= ends.get(one.partition, 0):
+                    found.append(one.partition)
+            elif one.error.code() not in PASSING:
+                raise KafkaException(one.error)
         return found
 
-    def _inside(self, kept: list[Message], ends: dict[int, int]) -> LogRecords | None:
-        partitions = np.fromiter(map(Message.partition, kept), np.int64, len(kept))
-        offsets = np.fromiter(map(Message.offset, kept), np.int64, len(kept))
-        inside = np.ones(len(kept), np.bool_)
-        for partition in np.unique(partitions).tolist():
-            mine = partitions == partition
+    def _inside(self, fetched: Fetched, ends: dict[int, int]) -> LogRecords | None:
+        """The records before their span's end. Partitions that are through leave `ends`."""
+        inside = np.ones(len(fetched), np.bool_)
+        for partition in np.unique(fetched.partitions).tolist():
+            mine = fetched.partitions == partition
             end = ends.get(partition)
-            inside &= ~mine | (offsets < (-1 if end is None else end))
-            if end is not None and offsets[mine][-1] >= end - 1:
+            inside &= ~mine | (fetched.offsets < (-1 if end is None else end))
+            if end is not None and fetched.offsets[mine][-1] >= end - 1:
                 self._leave(partition, ends)
-        if not inside.all():
-            kept = [kept[i] for i in np.flatnonzero(inside).tolist()]
-            partitions, offsets = partitions[inside], offsets[inside]
-        if not kept:
+        if not inside.any():
             return None
-        times = np.fromiter(map(itemgetter(1), map(Message.timestamp, kept)), np.int64, len(kept))
-        return LogRecords(list(map(Message.value, kept)), partitions, offsets, times)
+        rows = np.flatnonzero(inside)
+        kept = fetched if len(rows) == len(fetched) else fetched.take(rows)
+        return LogRecords(kept.payloads, kept.partitions, kept.offsets, kept.ingest_ms(np.arange(len(kept))))
 
-    def _leave(self, partition: int | None, ends: dict[int, int]) -> None:
-        if partition is not None and ends.pop(partition, None) is not None:
-            self._consumer.incremental_unassign([TopicPartition(self._topic, partition)])
-
-
-@contextmanager
-def _rare_collections() -> Generator[None]:
-    """A batch of messages is no garbage, and at Python's own thresholds each is walked many times."""
-    before: Any = gc.get_threshold()
-    gc.set_threshold(200_000, 20, 20)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
+    def _leave(self, partition: int, ends: dict[int, int]) -> None:
+        if ends.pop(partition, None) is not None:
+            self._fetcher.pause([partition])
 
 
 @contextmanager

@@ -15,12 +15,13 @@ from streamgauge import sketches
 from streamgauge.contracts import Contract
 from streamgauge.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
 from streamgauge.enrich import Reference
+from streamgauge.fetcher import RawRecord
 from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
 from streamgauge.rules import violations
 from streamgauge.types import Bools, Int64s
 from streaming.worker.open_minutes import OpenMinutes, feed
 from streaming.worker.partition import PartitionState, Progress, judge
-from streaming.worker.records import RawRecord, Records
+from streaming.worker.records import Records
 from streaming.worker.seen import GENERATIONS
 
 S = TypeVar("S")
@@ -114,7 +115,7 @@ class Pipeline:
 
     def decode(self, records: Records) -> Decoded:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""
-        decoded = self._decoder.decode(records.values)
+        decoded = self._decoder.decode(records.payloads)
         frame, broken = self._validate(decoded.frame, records)
         return Decoded(frame, sorted(decoded.rejected + broken, key=lambda r: r.row))
 

@@ -2,24 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
 
 import numpy as np
-from confluent_kafka import Message
 
+from streamgauge.fetcher import Fetched, RawRecord
+from streamgauge.payloads import Payloads
 from streamgauge.types import Int64s
-
-
-@dataclass(frozen=True)
-class RawRecord:
-    """A record as the broker gave it, for a dead letter. Times in epoch ms."""
-
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: list[tuple[str, bytes | None]]
-    ingest_ms: int
 
 
 @dataclass(frozen=True)
@@ -31,7 +19,7 @@ class Records:
     complete.
     """
 
-    values: list[bytes | None]
+    payloads: Payloads
     partitions: Int64s
     offsets: Int64s
     earliest_ingest_ms: int
@@ -40,42 +28,18 @@ class Records:
     idle: dict[int, int] = field(default_factory=dict[int, int])
 
     def __len__(self) -> int:
-        return len(self.values)
+        return len(self.offsets)
 
 
-def from_messages(messages: list[Message], idle: dict[int, int]) -> Records:
-    """The columns of consumed messages. Log-append time never falls within a partition, so its first row is its
-    earliest.
-    """
-    count = len(messages)
-    partitions = np.fromiter(map(Message.partition, messages), np.int64, count)
-    offsets = np.fromiter(map(Message.offset, messages), np.int64, count)
-    firsts = np.unique(partitions, return_index=True)[1]
-
-    def raw(row: int) -> RawRecord:
-        m = messages[row]
-        return RawRecord(
-            partition=int(partitions[row]),
-            offset=int(offsets[row]),
-            key=m.key(),
-            value=m.value(),
-            headers=cast(list[tuple[str, bytes | None]], m.headers() or []),
-            ingest_ms=_ingest_ms(m),
-        )
-
-    def ingest_ms(rows: Int64s) -> Int64s:
-        return np.array([_ingest_ms(messages[row]) for row in cast(list[int], rows.tolist())], np.int64)
-
+def from_fetched(fetched: Fetched, idle: dict[int, int]) -> Records:
+    """Log-append time never falls within a partition, so its first row is its earliest."""
+    firsts = np.unique(fetched.partitions, return_index=True)[1]
     return Records(
-        values=list(map(Message.value, messages)),
-        partitions=partitions,
-        offsets=offsets,
-        earliest_ingest_ms=int(ingest_ms(firsts).min(initial=2**62)),
-        raw=raw,
-        ingest_ms=ingest_ms,
+        payloads=fetched.payloads,
+        partitions=fetched.partitions,
+        offsets=fetched.offsets,
+        earliest_ingest_ms=int(fetched.ingest_ms(firsts).min(initial=2**62)),
+        raw=fetched.raw,
+        ingest_ms=fetched.ingest_ms,
         idle=idle,
     )
-
-
-def _ingest_ms(message: Message) -> int:
-    return message.timestamp()[1]

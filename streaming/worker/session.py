@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _UPKEEP_SECONDS = 5.0
 """How often the reference table, the pauses, the group's offsets and the ends of the log are looked after."""
 _STAY_SECONDS = 2.0
-"""How long the reader waits for the pipeline before it pauses its partitions and polls, to stay in the group."""
+"""How long the reader waits for the pipeline before it polls, to stay in the group."""
 _DRAIN_SECONDS = 3.0
 _TICK = 0.1
 _AFTER_PAUSE = "see `streamgauge dead-letters list`, then `streamgauge resume STREAM`"
@@ -145,7 +145,7 @@ class Session:
             if work.assignment.revoked.is_set() or self._stop.is_set():
                 return
             if time.monotonic() - since > _STAY_SECONDS:
-                reader.wait(_TICK)
+                reader.stay(_TICK)
 
     def _drain(self, threads: list[threading.Thread]) -> None:
         """Lets the pipeline finish what it holds, if that is soon done; the log has it otherwise."""

@@ -19,11 +19,11 @@ from streamgauge import sketches
 from streamgauge.contracts import Contract
 from streamgauge.delays import bound_ms
 from streamgauge.enrich import Reference
+from streamgauge.fetcher import RawRecord
 from streamgauge.reference import read_reference
 from streamgauge.rollup_plan import MINUTE, PARTITION
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
-from streaming.worker.records import RawRecord
 
 log = logging.getLogger(__name__)
 

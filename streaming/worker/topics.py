@@ -8,8 +8,8 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from streamgauge.avro import counts_schema, frame, parse, write_record
 from streamgauge.contracts import Contract
+from streamgauge.fetcher import RawRecord
 from streamgauge.registry import Registry
-from streaming.worker.records import RawRecord
 
 _FLUSH_SECONDS = 3.0
 

@@ -28,6 +28,7 @@ from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_ta
 from streamgauge.hours import HOUR, hour_key
 from streamgauge.lake import lake_table
 from streamgauge.log_spans import LogRecords
+from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT, batch_start
 from tests.batch_layer import assert_facts, assert_rollups
 from tests.batch_oracle import HOUR_MS, Batch, Versions, make
@@ -125,7 +126,7 @@ def fill_lake(root: str, contract: Contract, log: Sequence[LogRecord], schemas: 
     for ms, records in by_hour.items():
         key = hour_key(datetime.fromtimestamp(ms / 1000, UTC))
         columns = LogRecords(
-            [r.value for r in records],
+            Payloads.of([r.value for r in records]),
             np.array([r.partition for r in records], np.int64),
             np.array([r.offset for r in records], np.int64),
             np.array([r.ingest_ms for r in records], np.int64),

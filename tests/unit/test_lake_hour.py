@@ -16,6 +16,7 @@ from streamgauge.errors import UserError
 from streamgauge.hours import is_closed
 from streamgauge.lake import lake_table
 from streamgauge.log_spans import LogRecords
+from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 
 HOUR = datetime(2026, 1, 1, 10, tzinfo=UTC)
@@ -85,7 +86,9 @@ def test_every_record_is_a_row_whatever_is_wrong_with_it() -> None:
     values: list[bytes | None] = [good[0], None, good[1][:-3], good[2], b"text"]
     ingest = int(HOUR.timestamp() * 1000) + 5
     offsets = np.arange(len(values), dtype=np.int64)
-    records = LogRecords(values, np.zeros(len(values), np.int64), offsets, np.full(len(values), ingest, np.int64))
+    records = LogRecords(
+        Payloads.of(values), np.zeros(len(values), np.int64), offsets, np.full(len(values), ingest, np.int64)
+    )
     rows = LakeRowsOf(CONTRACT, {1: schema}.get, date(2020, 1, 1)).rows(records, "2026-01-01-10")
     assert set(rows.columns) == set(lake_table("/nowhere", CONTRACT).schema)
     assert rows["offset"].to_list() == [0, 1, 2, 3, 4]

@@ -1,60 +1,90 @@
 """Spans of a log are read whole, however the consumer mixes records with news of a partition's end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
-from confluent_kafka import KafkaError, Message, TopicPartition
+from confluent_kafka import KafkaError
 
 from streamgauge import log_spans
 from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.fetcher import Fetched, Said
 from streamgauge.log_spans import LogSpans
+from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT
+from streamgauge.types import Int64s
 
 CONTRACT = find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events")
 
 
-def record(partition: int, offset: int) -> Message:
-    return Message(topic=CONTRACT.topic, partition=partition, offset=offset, value=b"x", timestamp=(2, 1000 + offset))
+@dataclass(frozen=True)
+class Event:
+    partition: int
+    offset: int
 
 
-def end(partition: int, offset: int) -> Message:
-    error = KafkaError(KafkaError._PARTITION_EOF)  # pyright: ignore[reportPrivateUsage]
-    return Message(topic=CONTRACT.topic, partition=partition, offset=offset, error=error)
+def record(partition: int, offset: int) -> Event:
+    return Event(partition, offset)
+
+
+def end(partition: int, offset: int) -> Said:
+    return Said(partition, offset, KafkaError(KafkaError._PARTITION_EOF))  # pyright: ignore[reportPrivateUsage]
+
+
+class Records(Fetched):
+    """As fetched, but made here: their ingest times are their offsets."""
+
+    @classmethod
+    def of(cls, events: Sequence[Event]) -> "Records":
+        partitions = np.array([e.partition for e in events], np.int64)
+        offsets = np.array([e.offset for e in events], np.int64)
+        return cls(Payloads.of([b"x"] * len(events)), partitions, offsets, offsets)
+
+    def take(self, rows: Int64s) -> "Records":
+        return Records(self.payloads.take(rows), self.partitions[rows], self.offsets[rows], self.messages[rows])
+
+    def ingest_ms(self, rows: Int64s) -> Int64s:
+        return self.offsets[rows]
 
 
 class Told:
-    """A consumer that gives these batches, and then nothing."""
+    """A fetcher that gives these batches, and then nothing."""
 
-    def __init__(self, batches: Sequence[list[Message]]) -> None:
+    def __init__(self, batches: Sequence[Sequence[Event | Said]]) -> None:
         self._batches = list(batches)
         self.left: list[int] = []
 
-    def consume(self, count: int, seconds: float) -> list[Message]:
+    def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[Said]]:
         assert self._batches, "it reads on though it has all"
-        return self._batches.pop(0)
+        batch = self._batches.pop(0)
+        return Records.of([e for e in batch if isinstance(e, Event)]), [e for e in batch if isinstance(e, Said)]
 
-    def incremental_unassign(self, partitions: list[TopicPartition]) -> None:
-        self.left += [p.partition for p in partitions]
+    def pause(self, partitions: Iterable[int]) -> None:
+        self.left += partitions
 
-    def assign(self, partitions: list[TopicPartition]) -> None: ...
-    def unassign(self) -> None: ...
+    def assign(self, offsets: Mapping[int, int]) -> None: ...
 
 
-def read(monkeypatch: pytest.MonkeyPatch, spans: dict[int, tuple[int, int]], *batches: list[Message]) -> list[Any]:
+def read(
+    monkeypatch: pytest.MonkeyPatch, spans: dict[int, tuple[int, int]], *batches: Sequence[Event | Said]
+) -> list[Any]:
     told = Told(batches)
 
-    def consumer(config: dict[str, Any]) -> Told:
+    def client(*_: Any) -> Told:
         return told
 
     def config(settings: Any, group: str) -> dict[str, Any]:
         return {}
 
-    monkeypatch.setattr(log_spans, "Consumer", consumer)
+    monkeypatch.setattr(log_spans, "Consumer", client)
+    monkeypatch.setattr(log_spans, "Fetcher", client)
     monkeypatch.setattr(log_spans, "consumer_config", config)
     settings: Any = None
     found: list[Any] = []
     for records in LogSpans(settings, CONTRACT).read(spans):
+        assert records.ingest_ms.tolist() == records.offsets.tolist()
         found += zip(records.partitions.tolist(), records.offsets.tolist(), strict=True)
     assert sorted(told.left) == sorted(p for p, (first, last) in spans.items() if first < last)
     return found

@@ -15,11 +15,13 @@ from streamgauge import sketches
 from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import TimeSpec, find_contract, load_contracts
 from streamgauge.enrich import Reference
+from streamgauge.fetcher import RawRecord
+from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta, Pipeline
-from streaming.worker.records import RawRecord, Records
+from streaming.worker.records import Records
 from streaming.worker.store import Store
 from tests.oracle import Idle, LogRecord, play
 
@@ -231,7 +233,7 @@ def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
         return ingest[rows]
 
     return Records(
-        values=[r.value for r in taken],
+        payloads=Payloads.of([r.value for r in taken]),
         partitions=np.array([r.partition for r in taken], np.int64),
         offsets=np.array([r.offset for r in taken], np.int64),
         earliest_ingest_ms=int(ingest.min(initial=2**62)),

@@ -1,0 +1,54 @@
+"""The compiled functions of this folder. Each call lets Python's other threads run."""
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+from streamgauge.errors import UserError
+
+_PATH = Path(__file__).with_name("_native.so")
+
+
+class Column(ctypes.Structure):
+    """As avro.c describes it."""
+
+    _fields_ = (
+        ("kind", ctypes.c_int32),
+        ("nulls", ctypes.c_int32),
+        ("validity", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("data", ctypes.c_void_p),
+        ("data_size", ctypes.c_int64),
+        ("data_capacity", ctypes.c_int64),
+        ("keys", ctypes.c_void_p),
+        ("texts", ctypes.c_void_p),
+        ("entries", ctypes.c_int64),
+        ("entries_capacity", ctypes.c_int64),
+    )
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        library = ctypes.CDLL(str(_PATH))
+        _declare(library)
+    except (OSError, AttributeError) as e:
+        raise UserError(f"the compiled part can't be used: {e}", "install again: make install") from e
+    return library
+
+
+def _declare(library: ctypes.CDLL) -> None:
+    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    signatures: dict[str, tuple[Any, list[Any]]] = {
+        "streamgauge_schema_ids": (None, [pointer, pointer, count, pointer]),
+        "streamgauge_decode": (count, [pointer] * 3 + [count] + [pointer] * 4 + [ctypes.c_int32] + [pointer] * 2),
+        "streamgauge_messages": (None, [pointer, count] + [pointer] * 5),
+        "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),
+        "streamgauge_timestamps": (None, [pointer, count, pointer, pointer]),
+        "streamgauge_destroy": (None, [pointer, count, pointer]),
+    }
+    for name, (result, arguments) in signatures.items():
+        function = getattr(library, name)
+        function.restype, function.argtypes = result, arguments
+
+
+native = _load()
