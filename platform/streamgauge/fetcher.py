@@ -34,7 +34,9 @@ class RawRecord:
 
 
 class _Client:
-    """librdkafka's handle, alive until nobody fetches and no message is held: it can't go before its messages."""
+    """librdkafka's handle. It must outlive its messages, so whoever lets go last destroys it: the collector of garbage
+    keeps no order.
+    """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         # what is wrong with the brokers is said by the client that looks after the group or the offsets
@@ -42,9 +44,14 @@ class _Client:
         settings.pop("logger", None)
         self.handle = new_consumer({k: _text(v) for k, v in settings.items()})
         self.queue = rdkafka.rd_kafka_queue_get_consumer(self.handle)
+        # a list, because taking its last item is one step for all threads
+        self._last_hold = [True]
 
-    def __del__(self) -> None:
-        if hasattr(self, "queue"):
+    def hold(self) -> None:
+        self._last_hold.append(False)
+
+    def let_go(self) -> None:
+        if self._last_hold.pop():
             rdkafka.rd_kafka_queue_destroy(self.queue)
             rdkafka.rd_kafka_destroy_flags(self.handle, NO_CONSUMER_CLOSE)
 
@@ -55,9 +62,11 @@ class _Messages:
     def __init__(self, client: _Client, pointers: Int64s) -> None:
         self._client = client
         self.pointers = pointers
+        client.hold()
 
     def __del__(self) -> None:
         native.streamgauge_destroy(self.pointers.ctypes.data, len(self.pointers), _DESTROY)
+        self._client.let_go()
 
 
 @dataclass(frozen=True)
@@ -109,12 +118,29 @@ class Fetcher:
     """A consumer of its own. `fetch` must be called from one thread; what it gives may be used in any."""
 
     def __init__(self, config: Mapping[str, Any], topic: str) -> None:
-        self._client = _Client(config)
         self._topic = topic.encode()
+        self._client: _Client | None = _Client(config)
+
+    def close(self) -> None:
+        """Ends fetching. What was fetched can still be used."""
+        if self._client is not None:
+            self.assign({})
+            self._client.let_go()
+            self._client = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_client", None) is not None:
+            self.close()
+
+    @property
+    def _open(self) -> _Client:
+        if self._client is None:
+            raise ValueError("the fetcher is closed")
+        return self._client
 
     def assign(self, offsets: Mapping[int, int]) -> None:
         """Reads these partitions, from these offsets on, and no others any more."""
-        handle = self._client.handle
+        handle = self._open.handle
         with self._partitions(offsets) as partitions:
             _check(rdkafka.rd_kafka_assign(handle, partitions))
             # librdkafka keeps a partition paused from one assignment to the next
@@ -122,16 +148,14 @@ class Fetcher:
 
     def pause(self, partitions: Iterable[int]) -> None:
         with self._partitions(dict.fromkeys(partitions, 0)) as paused:
-            _check(rdkafka.rd_kafka_pause_partitions(self._client.handle, paused))
+            _check(rdkafka.rd_kafka_pause_partitions(self._open.handle, paused))
 
     def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[Said]]:
         """As many records as there are, or come in that time."""
         pointers = np.empty(most, np.int64)
-        count = rdkafka.rd_kafka_consume_batch_queue(
-            self._client.queue, int(seconds * 1000), pointers.ctypes.data, most
-        )
+        count = rdkafka.rd_kafka_consume_batch_queue(self._open.queue, int(seconds * 1000), pointers.ctypes.data, most)
         # librdkafka says no more than -1: what went wrong comes as a message
-        messages = _Messages(self._client, pointers[: max(count, 0)].copy())
+        messages = _Messages(self._open, pointers[: max(count, 0)].copy())
         n = len(messages.pointers)
         addresses, sizes, partitions, offsets = (np.empty(n, np.int64) for _ in range(4))
         errors = np.empty(n, np.int32)
@@ -150,7 +174,7 @@ class Fetcher:
         """Where the partition's log ends, as the broker last said while records were fetched."""
         ends = np.full(2, -1, np.int64)
         low, high = ends.ctypes.data, ends[1:].ctypes.data
-        _check(rdkafka.rd_kafka_get_watermark_offsets(self._client.handle, self._topic, partition, low, high))
+        _check(rdkafka.rd_kafka_get_watermark_offsets(self._open.handle, self._topic, partition, low, high))
         return None if ends[1] < 0 else int(ends[1])
 
     @contextmanager

@@ -48,6 +48,7 @@ class LogSpans:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._fetcher.close()
         self._consumer.close()
 
     def ends(self) -> dict[int, Span]:

@@ -11,9 +11,11 @@ SCHEMA = "streamgauge"
 Connection = psycopg.Connection[TupleRow]
 
 
-def connect(settings: Settings, *, autocommit: bool = False, application: str = "streamgauge") -> Connection:
+def connect(
+    settings: Settings, *, autocommit: bool = False, application: str = "streamgauge", options: str = ""
+) -> Connection:
     """A connection that sees the `streamgauge` schema first, speaks UTC, and notices within seconds that its
-    server is gone."""
+    server is gone. `options` are more of the server's settings, as `-c name=value`."""
     return psycopg.connect(
         settings.postgres_dsn.get_secret_value(),
         autocommit=autocommit,
@@ -23,7 +25,7 @@ def connect(settings: Settings, *, autocommit: bool = False, application: str = 
         keepalives_interval=2,
         keepalives_count=3,
         tcp_user_timeout=10_000,
-        options=f"-c search_path={SCHEMA},public -c timezone=UTC",
+        options=f"-c search_path={SCHEMA},public -c timezone=UTC {options}",
     )
 
 

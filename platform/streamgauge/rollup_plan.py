@@ -72,7 +72,7 @@ class RollupPlan:
 
     def roll_up(self, events: pl.DataFrame) -> Rolled:
         """`events` has the contract's fields, the reference columns, `partition` and the three verdicts."""
-        inputs = events.select(self._inputs)
+        inputs = events.select(self._inputs).lazy()
         counted = inputs.filter(COUNTED)
         tops = {
             top.name: counted.drop_nulls(f"top_{top.name}")
@@ -83,7 +83,9 @@ class RollupPlan:
             .sort(MINUTE, PARTITION)
             for top in self._contract.rollup.top
         }
-        return Rolled(inputs.group_by(self._keys).agg(self._aggregates).sort(self._keys), tops)
+        minutes = inputs.group_by(self._keys).agg(self._aggregates).sort(self._keys)
+        done = pl.collect_all([minutes, *tops.values()])
+        return Rolled(done[0], dict(zip(tops, done[1:], strict=True)))
 
 
 def text_of(source: Source) -> pl.Expr:

@@ -12,24 +12,29 @@ S = TypeVar("S")
 
 
 class OpenMinutes(Generic[S]):
-    """Sketches of one kind, by (partition, minute in epoch ms, …)."""
+    """Sketches of one kind, by partition, minute (epoch ms) and dimensions."""
 
     def __init__(self, new: Callable[[], S]) -> None:
         self._new = new
-        self._by_minute: dict[tuple[int, int], dict[tuple[Any, ...], S]] = {}
+        self._by_partition: dict[int, dict[int, dict[tuple[Any, ...], S]]] = {}
 
     def get(self, partition: int, minute: int, rest: tuple[Any, ...]) -> S:
-        sketches = self._by_minute.setdefault((partition, minute), {})
-        if rest not in sketches:
-            sketches[rest] = self._new()
-        return sketches[rest]
+        sketches = self._minute(partition, minute)
+        sketch = sketches.get(rest)
+        if sketch is None:
+            sketch = sketches[rest] = self._new()
+        return sketch
 
     def put(self, partition: int, minute: int, rest: tuple[Any, ...], sketch: S) -> None:
-        self._by_minute.setdefault((partition, minute), {})[rest] = sketch
+        self._minute(partition, minute)[rest] = sketch
+
+    def _minute(self, partition: int, minute: int) -> dict[tuple[Any, ...], S]:
+        return self._by_partition.setdefault(partition, {}).setdefault(minute, {})
 
     def close_before(self, partition: int, minute: int) -> None:
-        for key in [k for k in self._by_minute if k[0] == partition and k[1] < minute]:
-            del self._by_minute[key]
+        opened = self._by_partition.get(partition, {})
+        for closed in [m for m in opened if m < minute]:
+            del opened[closed]
 
 
 def feed(update: Callable[..., Any], *columns: Iterable[Any]) -> None:

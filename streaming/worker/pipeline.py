@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,7 +24,8 @@ from streaming.worker.partition import PartitionState, Progress, judge
 from streaming.worker.records import Records
 from streaming.worker.seen import GENERATIONS
 
-S = TypeVar("S")
+_Key = tuple[int, int, tuple[Any, ...]]
+"""Partition, minute in epoch ms, dimensions."""
 
 
 @dataclass(frozen=True)
@@ -242,26 +243,11 @@ class Pipeline:
         ).filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
         rolled = self._plan.roll_up(self.reference.enrich(judged) if self.reference else judged)
         minutes = rolled.minutes
-        keys = list(
-            zip(
-                minutes[PARTITION],
-                minutes[MINUTE],
-                minutes.select(self.contract.dimension_names).rows(),
-                strict=True,
-            )
-        )
-
-        def hll(sketch: sketches.Hll, values: pl.Series) -> bytes:
-            feed(sketch.update, values.to_list())
-            return sketches.dump_hll(sketch)
-
-        def kll(sketch: sketches.Kll, values: pl.Series) -> bytes:
-            sketch.update(values.to_numpy(writable=True))
-            return sketches.dump_kll(sketch)
-
+        dimensions = minutes.select(self.contract.dimension_names).rows()
+        keys = list(zip(minutes[PARTITION].to_list(), minutes[MINUTE].to_list(), dimensions, strict=True))
         columns = [
-            *(_sketched(f"{n}_hll", o, keys, minutes[VALUES + n], hll) for n, o in self.distinct.items()),
-            *(_sketched(f"{n}_kll", o, keys, minutes[VALUES + n], kll) for n, o in self.quantiles.items()),
+            *(_distinct(f"{n}_hll", o, keys, minutes[VALUES + n]) for n, o in self.distinct.items()),
+            *(_quantiles(f"{n}_kll", o, keys, minutes[VALUES + n]) for n, o in self.quantiles.items()),
         ]
         tops: list[tuple[int, int, str, bytes]] = []
         for name, table in rolled.tops.items():
@@ -280,15 +266,29 @@ class Pipeline:
                     open_minutes.close_before(partition, first)
 
 
-def _sketched(
-    column: str,
-    opened: OpenMinutes[S],
-    keys: Sequence[tuple[int, int, tuple[Any, ...]]],
-    taken: pl.Series,
-    take_in: Callable[[S, pl.Series], bytes],
-) -> pl.Series:
+def _distinct(column: str, opened: OpenMinutes[sketches.Hll], keys: Sequence[_Key], taken: pl.Series) -> pl.Series:
     """Each row's sketch after taking in the row's values; null where the row has none."""
-    dumped = [
-        take_in(opened.get(*key), values) if len(values) else None for key, values in zip(keys, taken, strict=True)
-    ]
+    dumped: list[bytes | None] = []
+    for key, values in zip(keys, taken.to_list(), strict=True):
+        if not values:
+            dumped.append(None)
+            continue
+        sketch = opened.get(*key)
+        feed(sketch.update, values)
+        dumped.append(sketches.dump_hll(sketch))
+    return pl.Series(column, dumped, dtype=pl.Binary)
+
+
+def _quantiles(column: str, opened: OpenMinutes[sketches.Kll], keys: Sequence[_Key], taken: pl.Series) -> pl.Series:
+    """Like `_distinct`."""
+    dumped: list[bytes | None] = []
+    values = taken.explode(empty_as_null=False).to_numpy(writable=True)
+    ends = np.cumsum(taken.list.len().to_numpy().astype(np.int64)).tolist()
+    for key, start, end in zip(keys, [0, *ends], ends, strict=False):
+        if start == end:
+            dumped.append(None)
+            continue
+        sketch = opened.get(*key)
+        sketch.update(values[start:end])
+        dumped.append(sketches.dump_kll(sketch))
     return pl.Series(column, dumped, dtype=pl.Binary)

@@ -97,6 +97,7 @@ class Reader:
 
     def close(self) -> None:
         self._revoke()
+        self._fetcher.close()
         self._member.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

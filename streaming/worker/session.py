@@ -23,7 +23,6 @@ from opentelemetry.trace import Span, use_span
 from streamgauge import metrics
 from streamgauge.contracts import Contract
 from streamgauge.decode import Decoded
-from streamgauge.postgres import connect
 from streamgauge.registry import Registry, RegistryUnavailable
 from streamgauge.settings import Settings
 from streamgauge.tracing import batch_span, tracing_wanted
@@ -31,7 +30,7 @@ from streaming.worker.assignment import Assignment
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.reader import Reader
 from streaming.worker.records import Records
-from streaming.worker.store import Connection, Fenced, Store
+from streaming.worker.store import Connection, Fenced, Store, connect_worker
 
 log = logging.getLogger(__name__)
 
@@ -277,7 +276,7 @@ class Session:
         return connection
 
     def _connect(self) -> Connection:
-        return connect(self._settings, autocommit=True, application="streamgauge-worker")
+        return connect_worker(self._settings)
 
     def _patiently(self, passing: type[Exception], what: str, attempt: Callable[[], T]) -> T:
         """Repeats `attempt` with growing pauses while it raises `passing`."""

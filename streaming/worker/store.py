@@ -20,8 +20,11 @@ from streamgauge.contracts import Contract
 from streamgauge.delays import bound_ms
 from streamgauge.enrich import Reference
 from streamgauge.fetcher import RawRecord
+from streamgauge.pg_arrays import pg_array
+from streamgauge.postgres import connect
 from streamgauge.reference import read_reference
 from streamgauge.rollup_plan import MINUTE, PARTITION
+from streamgauge.settings import Settings
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
 
@@ -32,8 +35,18 @@ Connection = psycopg.Connection[TupleRow]
 _AT = "timestamptz 'epoch' + {} * interval '1 millisecond'"
 
 
+_STANDSTILL = "5s"
+"""How long Postgres waits inside a transaction for a worker: one that is frozen there holds the rows that its successor
+takes over."""
+
+
 class Fenced(Exception):
     """Another worker has taken a partition over."""
+
+
+def connect_worker(settings: Settings) -> Connection:
+    options = f"-c idle_in_transaction_session_timeout={_STANDSTILL}"
+    return connect(settings, autocommit=True, application="streamgauge-worker", options=options)
 
 
 class Store:
@@ -184,11 +197,12 @@ class Store:
         rows = delta.minutes.with_columns(
             pl.Series("upto", [upto[p] for p in delta.minutes[PARTITION]], dtype=pl.Int64)
         )
-        connection.execute(self._upsert_minutes, [rows[c].to_list() for c in self.columns])
+        connection.execute(self._upsert_minutes, [pg_array(rows[c], kind) for c, kind in self.columns.items()])
 
-    def _minutes_statement(self) -> tuple[list[str], sql.Composed]:
-        """The columns and the upsert that takes an array of each. Rows come sorted by key. Counts and sums are
-        added, sketches replaced: a partition's rows have one writer.
+    def _minutes_statement(self) -> tuple[dict[str, LiteralString], sql.Composed]:
+        """The columns with their types, and the upsert that takes an array of each.
+
+        Rows come sorted by key. Counts and sums are added, sketches replaced: a partition's rows have one writer.
         """
         c = self._contract
         types: dict[str, LiteralString] = {MINUTE: "bigint", PARTITION: "int"}
@@ -226,7 +240,7 @@ class Store:
                 sql.SQL("{c} = " + how).format(c=sql.Identifier(n), t=table) for n, how in updates.items()
             ),
         )
-        return list(types), statement
+        return types, statement
 
     def _write_tops(self, connection: Connection, delta: Delta) -> None:
         if not delta.tops:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from streamgauge.avro import avro_schema
@@ -16,6 +17,7 @@ from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
 from streaming.load.generate import Shape
 from streaming.load.load import Plan, load
+from streaming.worker.store import Store, connect_worker
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.running import Running, encoded, events, now_ms, one, rows_of, same_tops
 from tests.integration.workers import wait_for, wait_until_read
@@ -139,3 +141,16 @@ def test_sigterm_under_load(running: Running) -> None:
     running.workers.start()
     wait_until_read(contract)
     assert_as_expected(contract, expected_of(contract))
+
+
+def test_a_worker_frozen_inside_a_transaction_lets_its_partition_go(running: Running) -> None:
+    running.apply()
+    contract, settings = running.contract, Settings.for_role("worker")
+    with connect_worker(settings) as frozen, connect_worker(settings) as successor:
+        Store(contract, "frozen").claim(frozen, 0, 0, 10)
+        frozen.execute("begin")
+        frozen.execute("update stream_offsets set next_offset = 5 where topic = %s", (contract.topic,))
+        progress, _ = Store(contract, "successor").claim(successor, 0, 0, 10)
+        assert (progress.next_offset, progress.epoch) == (0, 2)
+        with pytest.raises(psycopg.Error):
+            frozen.execute("commit")

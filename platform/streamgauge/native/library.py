@@ -37,11 +37,13 @@ def _load() -> ctypes.CDLL:
 
 
 def _declare(library: ctypes.CDLL) -> None:
-    pointer, count = ctypes.c_void_p, ctypes.c_int64
+    pointer, count, hash64, byte = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint8
     signatures: dict[str, tuple[Any, list[Any]]] = {
         "streamgauge_schema_ids": (None, [pointer, pointer, count, pointer]),
         "streamgauge_decode": (count, [pointer] * 3 + [count] + [pointer] * 4 + [ctypes.c_int32] + [pointer] * 2),
         "streamgauge_messages": (None, [pointer, count] + [pointer] * 5),
+        "streamgauge_seen": (count, [pointer, pointer, hash64, byte, pointer, count, pointer]),
+        "streamgauge_seen_copy": (count, [pointer, pointer, count, byte, byte, pointer, pointer, hash64]),
         "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),
         "streamgauge_timestamps": (None, [pointer, count, pointer, pointer]),
         "streamgauge_destroy": (None, [pointer, count, pointer]),

@@ -1,0 +1,44 @@
+/* A set of 64-bit hashes, each with the generation it came in: open addressing, linear probing.
+ *
+ * The number of slots is a power of two, and an empty one holds 0. A generation is kept modulo 256: what is in the set
+ * must never be that many apart.
+ */
+#include <stdint.h>
+
+static uint64_t kept_as(uint64_t hash) { return hash ? hash : 1; }
+
+static uint64_t find(const uint64_t *slots, uint64_t mask, uint64_t hash) {
+  uint64_t at = hash & mask;
+  while (slots[at] && slots[at] != hash) at = (at + 1) & mask;
+  return at;
+}
+
+/* Which of the hashes are in the set, row by row, putting in those that aren't. Returns how many those are: there must
+ * be room for all. */
+int64_t streamgauge_seen(uint64_t *slots, uint8_t *generations, uint64_t mask, uint8_t generation,
+                         const uint64_t *hashes, int64_t n, uint8_t *known) {
+  int64_t added = 0;
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t hash = kept_as(hashes[i]), at = find(slots, mask, hash);
+    known[i] = slots[at] != 0;
+    if (known[i]) continue;
+    slots[at] = hash;
+    generations[at] = generation;
+    added++;
+  }
+  return added;
+}
+
+/* Copies what is at most `remembered` generations older than `newest`. Returns how many those are. */
+int64_t streamgauge_seen_copy(const uint64_t *slots, const uint8_t *generations, int64_t size, uint8_t newest,
+                              uint8_t remembered, uint64_t *to_slots, uint8_t *to_generations, uint64_t to_mask) {
+  int64_t copied = 0;
+  for (int64_t i = 0; i < size; i++) {
+    if (!slots[i] || (uint8_t)(newest - generations[i]) > remembered) continue;
+    uint64_t at = find(to_slots, to_mask, slots[i]);
+    to_slots[at] = slots[i];
+    to_generations[at] = generations[i];
+    copied++;
+  }
+  return copied;
+}
