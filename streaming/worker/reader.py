@@ -97,8 +97,8 @@ class Reader:
 
     def close(self) -> None:
         self._revoke()
-        self._fetcher.close()
         self._member.close()
+        self._fetcher.close()
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign([])
