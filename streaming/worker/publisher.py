@@ -38,6 +38,9 @@ between two publications, because merging an hour costs more than it changes in 
 """
 TOP_ITEMS = 100
 _TICK_SECONDS = 0.5
+_SHARE = 0.1
+_LONGEST_REST = 2.0
+"""While a worker catches up, each tick has many minutes: ticks may take this share of the time, but come this often."""
 _REPEAT_SECONDS = 10.0
 """How often everything is published although nothing was committed, for a Redis that lost it."""
 _TTL_SECONDS = 7 * 24 * 3600
@@ -78,13 +81,15 @@ class Publisher:
         leading = False
         while not self._stop.is_set():
             self._dirty.wait(_TICK_SECONDS)
+            rest = _TICK_SECONDS
             leading = leading or self._lead(connection)
             if leading and (self._dirty.is_set() or time.monotonic() - last > _REPEAT_SECONDS):
                 self._dirty.clear()
                 last = time.monotonic()
                 self._tick(connection, recent)
+                rest = min(max(rest, (time.monotonic() - last) / _SHARE), _LONGEST_REST)
             # at most two ticks a second, however fast the commits are
-            self._stop.wait(_TICK_SECONDS)
+            self._stop.wait(rest)
 
     def _lead(self, connection: Connection) -> bool:
         row = connection.execute(

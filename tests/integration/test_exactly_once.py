@@ -76,7 +76,8 @@ def committed(contract: Contract) -> int:
 class Havoc:
     """Does what the test says at random moments, of which a seed decides."""
 
-    def __init__(self, workers: Workers, contract: Contract, rng: random.Random) -> None:
+    def __init__(self, workers: Workers, contract: Contract, rng: random.Random, failures: list[BaseException]) -> None:
+        self._failures = failures
         self._workers = workers
         self._contract = contract
         self._rng = rng
@@ -87,7 +88,12 @@ class Havoc:
 
     def wait_for_progress(self) -> None:
         before = committed(self._contract)
-        wait_for(lambda: committed(self._contract) > max(before, 0), "the workers go on")
+
+        def progress() -> bool:
+            assert not self._failures, f"the sender failed: {self._failures[0]!r}"
+            return committed(self._contract) > max(before, 0)
+
+        wait_for(progress, "the workers go on")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         self._workers.kill(process)
@@ -145,7 +151,7 @@ def test_what_is_acknowledged_is_counted_once(stack: Stack, stream: OwnStream) -
 
     sending = threading.Thread(target=send, name="send")
     with Workers([stream.name], stream.folder) as workers:
-        havoc = Havoc(workers, contract, rng)
+        havoc = Havoc(workers, contract, rng, failures)
         workers.start()
         sending.start()
         try:

@@ -30,6 +30,7 @@ shared_buffers = 128MB
 work_mem = 8MB
 maintenance_work_mem = 64MB
 max_wal_size = 512MB
+default_toast_compression = lz4
 max_worker_processes = 16
 max_locks_per_transaction = 128
 jit = off
