@@ -72,8 +72,7 @@ class Decoder:
         ids = avro.schema_ids(payloads)
         rejected: list[Rejected] = []
         frames: list[pl.DataFrame] = []
-        for schema_id in np.unique(ids).tolist():
-            rows = np.flatnonzero(ids == schema_id)
+        for schema_id, rows in _by_id(ids):
             writer = self._writer(schema_id)
             if isinstance(writer, _Refusal):
                 rejected += [Rejected(row, writer.reason, writer.detail) for row in rows.tolist()]
@@ -120,6 +119,13 @@ _WRONG = {
     avro.NO_FIT: "a value doesn't fit its type",
     avro.MALFORMED: "not a record of its schema",
 }
+
+
+def _by_id(ids: Int64s) -> list[tuple[int, Int64s]]:
+    """Nearly always one schema has written them all."""
+    if len(ids) and (ids == ids[0]).all():
+        return [(int(ids[0]), np.arange(len(ids)))]
+    return [(schema_id, np.flatnonzero(ids == schema_id)) for schema_id in np.unique(ids).tolist()]
 
 
 def _pieces(rows: Int64s, sizes: Int64s) -> Sequence[Int64s]:

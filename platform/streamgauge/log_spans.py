@@ -14,6 +14,7 @@ from streamgauge.errors import UserError
 from streamgauge.fetcher import Fetched, Fetcher, Said
 from streamgauge.kafka import PASSING, consumer_config, kafka_error
 from streamgauge.payloads import Payloads
+from streamgauge.runs import first_rows
 from streamgauge.settings import Settings
 from streamgauge.types import Int64s
 
@@ -116,7 +117,7 @@ class LogSpans:
     def _inside(self, fetched: Fetched, ends: dict[int, int]) -> LogRecords | None:
         """The records before their span's end. Partitions that are through leave `ends`."""
         inside = np.ones(len(fetched), np.bool_)
-        for partition in np.unique(fetched.partitions).tolist():
+        for partition in first_rows(fetched.partitions):
             mine = fetched.partitions == partition
             end = ends.get(partition)
             inside &= ~mine | (fetched.offsets < (-1 if end is None else end))

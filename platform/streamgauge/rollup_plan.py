@@ -34,19 +34,15 @@ class RollupPlan:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         rollup = contract.rollup
-        counted = pl.col(COUNTED)
         minute = pl.col(contract.event_time).to_physical().floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE)
-        self._inputs = [
+        self._texts = [
             minute,
-            PARTITION,
-            COUNTED,
-            LATE,
-            DUPLICATE,
             *(text_of(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
             *(text_of(s).alias(s.name) for s in rollup.distinct),
-            *(pl.when(counted).then(number_of(s)).alias(s.name) for s in rollup.measures),
             *(text_of(s).alias(f"top_{s.name}") for s in rollup.top),
         ]
+        self._numbers = {s.name: number_of(s) for s in rollup.measures}
+        counted = pl.col(COUNTED)
         self._keys = [MINUTE, PARTITION, *contract.dimension_names]
         self._aggregates = [
             counted.sum().cast(pl.Int64).alias("count"),
@@ -67,12 +63,24 @@ class RollupPlan:
 
     @property
     def inputs(self) -> Sequence[pl.Expr | str]:
-        """Of each event before any grouping: minute, partition, verdicts, dimensions and values."""
-        return self._inputs
+        """Of each judged event before any grouping: minute, partition, verdicts, dimensions and values."""
+        numbers = [_if_counted(number).alias(name) for name, number in self._numbers.items()]
+        return [*self._texts, *numbers, PARTITION, COUNTED, LATE, DUPLICATE]
+
+    @property
+    def values(self) -> Sequence[pl.Expr]:
+        """What a rollup takes from an event, whatever its verdict will be."""
+        return [*self._texts, *(number.alias(name) for name, number in self._numbers.items())]
 
     def roll_up(self, events: pl.DataFrame) -> Rolled:
         """`events` has the contract's fields, the reference columns, `partition` and the three verdicts."""
-        inputs = events.select(self._inputs).lazy()
+        return self._group(events.lazy().select(self.inputs))
+
+    def roll_up_values(self, values: pl.DataFrame) -> Rolled:
+        """`values` has the columns of that name, `partition` and the three verdicts."""
+        return self._group(values.lazy().with_columns(_if_counted(pl.col(name)).alias(name) for name in self._numbers))
+
+    def _group(self, inputs: pl.LazyFrame) -> Rolled:
         counted = inputs.filter(COUNTED)
         tops = {
             top.name: counted.drop_nulls(f"top_{top.name}")
@@ -84,17 +92,29 @@ class RollupPlan:
             for top in self._contract.rollup.top
         }
         minutes = inputs.group_by(self._keys).agg(self._aggregates).sort(self._keys)
-        done = pl.collect_all([minutes, *tops.values()])
+        # the streaming engine is for what doesn't fit in memory, and costs more than a batch's grouping
+        done = pl.collect_all([minutes, *tops.values()], engine="in-memory")
         return Rolled(done[0], dict(zip(tops, done[1:], strict=True)))
 
 
+def _if_counted(value: pl.Expr) -> pl.Expr:
+    return pl.when(COUNTED).then(value)
+
+
 def text_of(source: Source) -> pl.Expr:
-    return _value_of(source).cast(pl.String)
+    value = _value_of(source).cast(pl.String)
+    # no rule bounds a map's values, and Postgres takes neither NUL in a text nor a long one in a key
+    return value.str.replace_all("\0", "\ufffd", literal=True) if _is_map_value(source) else value
 
 
 def number_of(source: Source) -> pl.Expr:
     number: Any = _value_of(source).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
+
+
+def _is_map_value(source: Source) -> bool:
+    head, _, tail = source.source.partition(".")
+    return bool(tail) and head != "reference"
 
 
 def _value_of(source: Source) -> pl.Expr:
@@ -105,5 +125,4 @@ def _value_of(source: Source) -> pl.Expr:
         return pl.col(REFERENCE + tail)
     entry = pl.element().struct
     value = pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()
-    # no rule bounds a map's values, and Postgres takes neither NUL in a text nor a long one in a key
-    return value.str.replace_all("\0", "\ufffd", literal=True).str.head(_MAX_MAP_VALUE)
+    return value.str.head(_MAX_MAP_VALUE)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamgauge.runs import first_rows
 from streamgauge.types import Bools, Int64s, UInt64s
 from streaming.worker.seen import GENERATIONS, Seen
 
@@ -38,10 +39,9 @@ class PartitionState:
         """Moves on to `next_offset`. `offsets` and `generations` are those of the valid events on the way, in
         order.
         """
-        firsts = np.unique(generations, return_index=True)[1]
         known = dict(self.progress.generations)
-        for i in firsts:
-            known.setdefault(int(generations[i]), int(offsets[i]))
+        for generation, row in first_rows(generations).items():
+            known.setdefault(generation, int(offsets[row]))
         oldest = None if watermark is None else watermark // self.generation_ms - GENERATIONS
         kept = tuple((g, o) for g, o in sorted(known.items()) if oldest is None or g >= oldest)
         self.progress = Progress(self.progress.partition, next_offset, self.progress.epoch, watermark, kept)

@@ -13,17 +13,19 @@ import polars as pl
 
 from streamgauge import sketches
 from streamgauge.contracts import Contract
-from streamgauge.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
+from streamgauge.decode import ROW, Decoder, Rejected, SchemaOf
 from streamgauge.enrich import Reference
 from streamgauge.fetcher import RawRecord
 from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
 from streamgauge.rules import violations
+from streamgauge.runs import first_rows
 from streamgauge.types import Bools, Int64s
 from streaming.worker.open_minutes import OpenMinutes, feed
 from streaming.worker.partition import PartitionState, Progress, judge
-from streaming.worker.records import Records
+from streaming.worker.records import Positions, Records
 from streaming.worker.seen import GENERATIONS
 
+_HASH, _TIME = "__hash", "__time"
 _Key = tuple[int, int, tuple[Any, ...]]
 """Partition, minute in epoch ms, dimensions."""
 
@@ -66,6 +68,19 @@ class Delta:
     dead_letters: list[DeadLetter]
     earliest_ingest_ms: int | None
     """None where no record was new."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is left of a batch when its bytes are no longer needed.
+
+    `values` has a row for each valid event: its row in the batch, its id's hash, its time, and what the rollup takes from it.
+    """
+
+    positions: Positions
+    values: pl.DataFrame
+    rejected: list[Rejected]
+    raw: dict[int, RawRecord]
 
 
 @dataclass
@@ -112,26 +127,33 @@ class Pipeline:
         return (progress.watermark - self.contract.lateness_ms) // MINUTE_MS * MINUTE_MS
 
     def process(self, records: Records) -> Delta:
-        return self.judge(records, self.decode(records))
+        return self.judge(self.check(records))
 
-    def decode(self, records: Records) -> Decoded:
+    def check(self, records: Records) -> Checked:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""
         decoded = self._decoder.decode(records.payloads)
-        frame, broken = self._validate(decoded.frame, records)
-        return Decoded(frame, sorted(decoded.rejected + broken, key=lambda r: r.row))
+        events, broken = self._validate(decoded.frame, records)
+        rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
+        reference = self.reference
+        values = (reference.enrich(events) if reference else events).select(
+            ROW,
+            pl.col(self.contract.event_id).hash().alias(_HASH),
+            pl.col(self.contract.event_time).to_physical().alias(_TIME),
+            *self._plan.values,
+        )
+        return Checked(records.positions, values, rejected, {r.row: records.raw(r.row) for r in rejected})
 
-    def judge(self, records: Records, decoded: Decoded) -> Delta:
+    def judge(self, checked: Checked) -> Delta:
         """What becomes of each record. Batches must be given in the order in which they were read."""
-        frame, rejected = decoded.frame, decoded.rejected
+        values, rejected, records = checked.values, checked.rejected, checked.positions
         rejected_rows = np.array([r.row for r in rejected], np.int64)
-        rows = frame[ROW].to_numpy().astype(np.int64)
-        hashes = frame[self.contract.event_id].hash().to_numpy()
-        times = frame[self.contract.event_time].to_physical().to_numpy()
+        rows = values[ROW].to_numpy().astype(np.int64)
+        hashes, times = values[_HASH].to_numpy(), values[_TIME].to_numpy()
         verdicts = np.zeros((3, len(rows)), np.bool_)
         partitions: list[PartitionDelta] = []
         kept_rejected: list[int] = []
         earliest: int | None = None
-        for partition in np.unique(records.partitions).tolist():
+        for partition in sorted(first_rows(records.partitions)):
             state = self.states.get(partition)
             if state is None or state.paused:
                 continue
@@ -167,13 +189,13 @@ class Pipeline:
                 )
             )
         partitions += self._advance_idle(records.idle, {p.after.partition for p in partitions})
-        minutes, tops = self._roll_up(frame, records, rows, verdicts)
+        minutes, tops = self._roll_up(values, records.partitions[rows], verdicts)
         self._close_minutes()
         return Delta(
             partitions,
             minutes,
             tops,
-            [DeadLetter(records.raw(r.row), r.reason, r.detail) for r in (rejected[i] for i in sorted(kept_rejected))],
+            [DeadLetter(checked.raw[r.row], r.reason, r.detail) for r in (rejected[i] for i in sorted(kept_rejected))],
             earliest,
         )
 
@@ -192,9 +214,10 @@ class Pipeline:
             bad = flags.filter(pl.any_horizontal(pl.exclude(ROW)))
             for row, *broke in bad.iter_rows():
                 rejected.append(Rejected(row, "contract", self._rules[broke.index(True)].name))
-        if latest is not None and latest > records.earliest_ingest_ms + tolerated:
+        earliest = records.positions.earliest_ingest_ms
+        if latest is not None and latest > earliest + tolerated:
             known = [r.row for r in rejected]
-            ahead = frame.filter(event_time > records.earliest_ingest_ms + tolerated, ~pl.col(ROW).is_in(known))
+            ahead = frame.filter(event_time > earliest + tolerated, ~pl.col(ROW).is_in(known))
             rows = ahead[ROW].to_numpy().astype(np.int64)
             excess = ahead.select(event_time).to_series().to_numpy() - records.ingest_ms(rows) - tolerated
             for row, ms in zip(rows[excess > 0].tolist(), excess[excess > 0].tolist(), strict=True):
@@ -235,13 +258,13 @@ class Pipeline:
         return deltas
 
     def _roll_up(
-        self, frame: pl.DataFrame, records: Records, rows: Int64s, verdicts: Any
+        self, values: pl.DataFrame, partitions: Int64s, verdicts: Any
     ) -> tuple[pl.DataFrame, list[tuple[int, int, str, bytes]]]:
-        judged = frame.with_columns(
-            pl.Series(PARTITION, records.partitions[rows]),
+        judged = values.with_columns(
+            pl.Series(PARTITION, partitions),
             *(pl.Series(name, verdicts[i]) for i, name in enumerate((COUNTED, LATE, DUPLICATE))),
         ).filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
-        rolled = self._plan.roll_up(self.reference.enrich(judged) if self.reference else judged)
+        rolled = self._plan.roll_up_values(judged)
         minutes = rolled.minutes
         dimensions = minutes.select(self.contract.dimension_names).rows()
         keys = list(zip(minutes[PARTITION].to_list(), minutes[MINUTE].to_list(), dimensions, strict=True))

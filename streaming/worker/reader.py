@@ -4,19 +4,19 @@ import logging
 import time
 from collections.abc import Callable
 
-import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamgauge.contracts import Contract
 from streamgauge.fetcher import Fetcher
 from streamgauge.kafka import PASSING, consumer_config
+from streamgauge.runs import first_rows
 from streamgauge.settings import Settings
 from streaming.worker.assignment import Assignment
 from streaming.worker.records import Records, from_fetched
 
 log = logging.getLogger(__name__)
 
-BATCH_RECORDS = 25_000
+BATCH_RECORDS = 50_000
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0
@@ -68,7 +68,7 @@ class Reader:
         if not len(fetched) and not idle:
             return None
         now = time.monotonic()
-        for partition in np.unique(fetched.partitions).tolist():
+        for partition in first_rows(fetched.partitions):
             self._heard[partition] = now
             self._position[partition] = int(fetched.offsets[fetched.partitions == partition][-1]) + 1
         return from_fetched(fetched, idle)

@@ -16,18 +16,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import psycopg
 from opentelemetry.trace import Span, use_span
 
 from streamgauge import metrics
 from streamgauge.contracts import Contract
-from streamgauge.decode import Decoded
 from streamgauge.registry import Registry, RegistryUnavailable
+from streamgauge.runs import first_rows
 from streamgauge.settings import Settings
 from streamgauge.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
-from streaming.worker.pipeline import Delta, Pipeline
+from streaming.worker.pipeline import Checked, Delta, Pipeline
 from streaming.worker.reader import Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Connection, Fenced, Store, connect_worker
@@ -63,8 +62,7 @@ class _Work:
 @dataclass(frozen=True)
 class _Read:
     assignment: Assignment
-    records: Records
-    decoded: Decoded
+    checked: Checked
     span: Span
 
 
@@ -132,6 +130,7 @@ class Session:
             records = reader.read()
             if records is not None and reader.assignment is not None:
                 self._hand_over(reader, _Work(reader.assignment, records, self._span(records)))
+            del records
             reader.pause(self._paused)
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
                 looked_after = time.monotonic()
@@ -174,25 +173,30 @@ class Session:
 
     def _span(self, records: Records) -> Span:
         """Linked to who sent the first record of each partition: headers cost too much to read them all."""
-        firsts = np.unique(records.partitions, return_index=True)[1] if tracing_wanted() else ()
-        sampled = (records.raw(int(row)).headers for row in firsts)
-        return batch_span(self._contract.topic, self._contract.group, len(records), sampled)
+        firsts = first_rows(records.positions.partitions).values() if tracing_wanted() else ()
+        sampled = (records.raw(row).headers for row in firsts)
+        return batch_span(self._contract.topic, self._contract.group, len(records.positions), sampled)
 
     def _decode(self) -> None:
         while (work := self._take(self._inbox, _nothing)) is not None:
             if not work.assignment.revoked.is_set():
-                decode = partial(work.assignment.pipeline.decode, work.records)
+                check = partial(work.assignment.pipeline.check, work.records)
                 with use_span(work.span):
-                    decoded = self._patiently(RegistryUnavailable, "the schema registry", decode)
-                self._hand_on(self._decoded, _Read(work.assignment, work.records, decoded, work.span))
+                    checked = self._patiently(RegistryUnavailable, "the schema registry", check)
+                read = _Read(work.assignment, checked, work.span)
+                # while this thread waits, the batch's memory is free
+                del work, check, checked
+                self._hand_on(self._decoded, read)
+                del read
         self._hand_on(self._decoded, None)
 
     def _process(self) -> None:
         while (read := self._take(self._decoded, _nothing)) is not None:
             if not read.assignment.revoked.is_set():
-                delta = read.assignment.pipeline.judge(read.records, read.decoded)
+                delta = read.assignment.pipeline.judge(read.checked)
                 if delta.partitions:
                     self._hand_on(self._outbox, _Write(read.assignment, delta, read.span))
+            del read
         self._hand_on(self._outbox, None)
 
     def _commit(self) -> None:

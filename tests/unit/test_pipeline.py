@@ -21,7 +21,7 @@ from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta, Pipeline
-from streaming.worker.records import Records
+from streaming.worker.records import Positions, Records
 from streaming.worker.store import Store
 from tests.oracle import Idle, LogRecord, play
 
@@ -233,13 +233,15 @@ def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
         return ingest[rows]
 
     return Records(
+        Positions(
+            partitions=np.array([r.partition for r in taken], np.int64),
+            offsets=np.array([r.offset for r in taken], np.int64),
+            earliest_ingest_ms=int(ingest.min(initial=2**62)),
+            idle=idle,
+        ),
         payloads=Payloads.of([r.value for r in taken]),
-        partitions=np.array([r.partition for r in taken], np.int64),
-        offsets=np.array([r.offset for r in taken], np.int64),
-        earliest_ingest_ms=int(ingest.min(initial=2**62)),
         raw=raw,
         ingest_ms=ingest_ms,
-        idle=idle,
     )
 
 
