@@ -74,7 +74,8 @@ class Delta:
 class Checked:
     """What is left of a batch when its bytes are no longer needed.
 
-    `values` has a row for each valid event: its row in the batch, its id's hash, its time, and what the rollup takes from it.
+    `values` has a row for each valid event: its row in the batch, its id's hash, its time, and what the rollup takes
+    from it.
     """
 
     positions: Positions
