@@ -30,8 +30,8 @@ class Positions:
 
 @dataclass(frozen=True)
 class Records:
-    """`raw(row)` gives one record whole, `ingest_ms(rows)` the ingest times of some. As long as a batch of these is held,
-    the client keeps its memory.
+    """`raw(row)` gives one record whole, `ingest_ms(rows)` the ingest times of some. The client keeps its memory for as
+    long as a batch of these is held.
     """
 
     positions: Positions
