@@ -264,7 +264,9 @@ class Pipeline:
         judged = values.with_columns(
             pl.Series(PARTITION, partitions),
             *(pl.Series(name, verdicts[i]) for i, name in enumerate((COUNTED, LATE, DUPLICATE))),
-        ).filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
+        )
+        if not verdicts.any(axis=0).all():
+            judged = judged.filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
         rolled = self._plan.roll_up_values(judged)
         minutes = rolled.minutes
         dimensions = minutes.select(self.contract.dimension_names).rows()

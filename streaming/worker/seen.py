@@ -20,10 +20,14 @@ GENERATIONS = 4
 _FEWEST_SLOTS = 1 << 12
 
 
+_MOST_APART = 250
+"""The table keeps generations modulo 256."""
+
+
 class Seen:
     def __init__(self) -> None:
-        self._generation: int | None = None
-        self._size = 0
+        self._oldest = self._newest = 0
+        self._taken = 0
         self._slots, self._generations = _slots(_FEWEST_SLOTS)
 
     def duplicates(self, hashes: UInt64s, generations: Int64s) -> Bools:
@@ -31,45 +35,50 @@ class Seen:
         duplicate = np.empty(len(hashes), np.bool_)
         hashes = np.ascontiguousarray(hashes)
         for part in _equal_runs(generations):
+            count = part.stop - part.start
             self._begin(int(generations[part.start]))
-            self._make_room(part.stop - part.start)
-            self._size += native.streamgauge_seen(
+            if 4 * (self._taken + count) > 3 * len(self._slots):
+                self._make_room(count)
+            self._taken += native.streamgauge_seen(
                 self._slots.ctypes.data,
                 self._generations.ctypes.data,
                 len(self._slots) - 1,
-                int(generations[part.start]) % 256,
+                self._newest % 256,
+                GENERATIONS,
                 hashes[part].ctypes.data,
-                part.stop - part.start,
+                count,
                 duplicate[part].ctypes.data,
             )
         return duplicate
 
     def _begin(self, generation: int) -> None:
-        if self._generation is not None and generation > self._generation:
-            passed = generation - self._generation
-            self._copy(len(self._slots), self._generation, GENERATIONS - passed)
-        self._generation = generation
+        passed, self._newest = generation - self._newest, generation
+        if passed > GENERATIONS:
+            self._slots, self._generations = _slots(len(self._slots))
+            self._taken, self._oldest = 0, generation
+        elif generation - self._oldest > _MOST_APART:
+            self._copy(len(self._slots))
 
     def _make_room(self, more: int) -> None:
-        if self._generation is not None and 4 * (self._size + more) > 3 * len(self._slots):
-            self._copy(1 << (2 * (self._size + more) - 1).bit_length(), self._generation, GENERATIONS)
+        """What is forgotten gives its slots back when they are needed, and only then."""
+        age = np.subtract(self._newest % 256, self._generations, dtype=np.uint8, casting="unsafe")
+        remembered = int(np.count_nonzero((self._slots != 0) & (age <= GENERATIONS)))
+        self._copy(1 << ((remembered + more) * 8 // 5).bit_length())
 
-    def _copy(self, slots: int, newest: int, remembered: int) -> None:
-        """What is at most `remembered` generations behind `newest`, to as many new slots."""
+    def _copy(self, slots: int) -> None:
         to_slots, to_generations = _slots(slots)
-        self._size = 0
-        if remembered >= 0:
-            self._size = native.streamgauge_seen_copy(
-                self._slots.ctypes.data,
-                self._generations.ctypes.data,
-                len(self._slots),
-                newest % 256,
-                remembered,
-                to_slots.ctypes.data,
-                to_generations.ctypes.data,
-                slots - 1,
-            )
+        self._taken = native.streamgauge_seen_copy(
+            self._slots.ctypes.data,
+            self._generations.ctypes.data,
+            len(self._slots),
+            self._newest % 256,
+            GENERATIONS,
+            to_slots.ctypes.data,
+            to_generations.ctypes.data,
+            slots - 1,
+        )
         self._slots, self._generations = to_slots, to_generations
+        self._oldest = self._newest - GENERATIONS
 
 
 def _slots(count: int) -> tuple[UInt64s, NDArray[np.uint8]]:
