@@ -3,7 +3,7 @@
 What becomes of a record never depends on its neighbours: each is read on its own, or gets the reason why it can't be.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -52,6 +52,10 @@ class Rejected:
     detail: str
 
 
+Picked = Mapping[str, Sequence[str]]
+"""By field, the keys of its map that are wanted."""
+
+
 @dataclass
 class Decoded:
     """`frame` has the contract's fields and the row number `__row`, ascending."""
@@ -61,10 +65,14 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes a contract's records, whatever versions of its schema wrote them."""
+    """Decodes a contract's records, whatever versions of its schema wrote them.
 
-    def __init__(self, contract: Contract, schema_of: SchemaOf) -> None:
+    Where maps are `picked` from, the frame has those values as texts, and for the map itself whether there is one.
+    """
+
+    def __init__(self, contract: Contract, schema_of: SchemaOf, picked: Picked | None = None) -> None:
         self._fields = contract.fields
+        self._picked = picked or {}
         self._schema_of = schema_of
         self._writers: dict[int, _Writer] = {}
 
@@ -86,7 +94,9 @@ class Decoder:
         return Decoded(frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW), rejected)
 
     def _empty(self) -> pl.DataFrame:
-        return pl.DataFrame(schema={ROW: pl.UInt32, **{f.name: POLARS_TYPES[f.type] for f in self._fields}})
+        types = {f.name: pl.Boolean if f.name in self._picked else POLARS_TYPES[f.type] for f in self._fields}
+        texts = {avro.picked_name(name, key): pl.String for name, keys in self._picked.items() for key in keys}
+        return pl.DataFrame(schema={ROW: pl.UInt32, **types, **texts})
 
     def _writer(self, schema_id: int) -> "_Writer | _Refusal":
         if schema_id in _UNREADABLE:
@@ -96,7 +106,7 @@ class Decoder:
             if schema is None:
                 return _Refusal("unknown_schema", f"the registry has no schema {schema_id}")
             try:
-                self._writers[schema_id] = _Writer(schema, self._fields)
+                self._writers[schema_id] = _Writer(schema, self._fields, self._picked)
             except (ValueError, TypeError, KeyError) as e:
                 return _Refusal("undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
         return self._writers[schema_id]
@@ -140,7 +150,7 @@ def _pieces(rows: Int64s, sizes: Int64s) -> Sequence[Int64s]:
 class _Writer:
     """Reads what one version of the schema wrote, as the contract's fields."""
 
-    def __init__(self, schema: dict[str, Any], fields: Sequence[FieldSpec]) -> None:
+    def __init__(self, schema: dict[str, Any], fields: Sequence[FieldSpec], picked: Picked) -> None:
         if schema.get("type") != "record":
             raise ValueError("it is no record")
         written = {f["name"]: f["type"] for f in schema["fields"]}
@@ -150,11 +160,12 @@ class _Writer:
         wrong = [f.name for f in fields if f.name in written and _kind(written[f.name]) not in _READABLE[f.type]]
         if wrong:
             raise ValueError(f"another type is written for {', '.join(wrong)}")
-        self._reader = avro.AvroReader(parse(schema), {f.name: f.type for f in fields if f.name in written})
-        self._select = [
-            pl.col(f.name) if f.name in written else pl.lit(f.default, POLARS_TYPES[f.type]).alias(f.name)
-            for f in fields
-        ]
+        wanted = {f.name: f.type for f in fields if f.name in written}
+        self._reader = avro.AvroReader(parse(schema), wanted, {n: keys for n, keys in picked.items() if n in written})
+        self._select: list[pl.Expr] = []
+        for f in fields:
+            names = [f.name, *(avro.picked_name(f.name, key) for key in picked.get(f.name, ()))]
+            self._select += [pl.col(n) for n in names] if f.name in written else _defaults(f, picked)
 
     def read(self, payloads: Payloads, rows: Int64s) -> tuple[pl.DataFrame, list[Rejected]]:
         read = self._reader.read(payloads, rows)
@@ -164,6 +175,19 @@ class _Writer:
             for row, verdict in zip(rows[bad].tolist(), read.verdicts[bad].tolist(), strict=True)
         ]
         return read.frame.select(pl.Series(ROW, read.kept), *self._select), rejected
+
+
+def _defaults(f: FieldSpec, picked: Picked) -> list[pl.Expr]:
+    """What the field's columns hold where the writer's schema has no such field."""
+    if f.name not in picked:
+        value = f.default
+        if isinstance(value, dict):
+            value = [{"key": k, "value": v} for k, v in cast(dict[str, str], value).items()]
+        return [pl.lit(value, POLARS_TYPES[f.type]).alias(f.name)]
+    entries: dict[str, str] = f.default or {}
+    there = pl.lit(None if f.default is None else True, pl.Boolean).alias(f.name)
+    texts = [pl.lit(entries.get(k), pl.String).alias(avro.picked_name(f.name, k)) for k in picked[f.name]]
+    return [there, *texts]
 
 
 def _kind(written: Any) -> str:

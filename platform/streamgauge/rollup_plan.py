@@ -8,6 +8,7 @@ import polars as pl
 
 from streamgauge.contracts import NO_VALUE, Contract, Source
 from streamgauge.enrich import REFERENCE
+from streamgauge.native.avro import picked_name
 
 MINUTE_MS = 60_000
 MINUTE, PARTITION = "minute", "partition"
@@ -28,20 +29,28 @@ class Rolled:
     tops: dict[str, pl.DataFrame]
 
 
-class RollupPlan:
-    """A contract's rollup as polars expressions."""
+def picked(contract: Contract) -> dict[str, list[str]]:
+    """By map field of the contract, the keys that its rollup takes values of."""
+    rollup = contract.rollup
+    sources = [s.source for s in (*rollup.dimensions, *rollup.distinct, *rollup.measures, *rollup.top)]
+    keys = {f.name: f"{f.name}." for f in contract.fields if f.type.startswith("map")}
+    return {name: sorted({s.removeprefix(p) for s in sources if s.startswith(p)}) for name, p in keys.items()}
 
-    def __init__(self, contract: Contract) -> None:
+
+class RollupPlan:
+    """A contract's rollup as polars expressions. `flat` says that what it takes of maps has been picked already."""
+
+    def __init__(self, contract: Contract, *, flat: bool = False) -> None:
         self._contract = contract
         rollup = contract.rollup
         minute = pl.col(contract.event_time).to_physical().floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE)
         self._texts = [
             minute,
-            *(text_of(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
-            *(text_of(s).alias(s.name) for s in rollup.distinct),
-            *(text_of(s).alias(f"top_{s.name}") for s in rollup.top),
+            *(text_of(s, flat=flat).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
+            *(text_of(s, flat=flat).alias(s.name) for s in rollup.distinct),
+            *(text_of(s, flat=flat).alias(f"top_{s.name}") for s in rollup.top),
         ]
-        self._numbers = {s.name: number_of(s) for s in rollup.measures}
+        self._numbers = {s.name: number_of(s, flat=flat) for s in rollup.measures}
         counted = pl.col(COUNTED)
         self._keys = [MINUTE, PARTITION, *contract.dimension_names]
         self._aggregates = [
@@ -101,14 +110,14 @@ def _if_counted(value: pl.Expr) -> pl.Expr:
     return pl.when(COUNTED).then(value)
 
 
-def text_of(source: Source) -> pl.Expr:
-    value = _value_of(source).cast(pl.String)
+def text_of(source: Source, *, flat: bool = False) -> pl.Expr:
+    value = _value_of(source, flat).cast(pl.String)
     # no rule bounds a map's values, and Postgres takes neither NUL in a text nor a long one in a key
     return value.str.replace_all("\0", "\ufffd", literal=True) if _is_map_value(source) else value
 
 
-def number_of(source: Source) -> pl.Expr:
-    number: Any = _value_of(source).cast(pl.Float64, strict=False)
+def number_of(source: Source, *, flat: bool = False) -> pl.Expr:
+    number: Any = _value_of(source, flat).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
 
 
@@ -117,7 +126,7 @@ def _is_map_value(source: Source) -> bool:
     return bool(tail) and head != "reference"
 
 
-def _value_of(source: Source) -> pl.Expr:
+def _value_of(source: Source, flat: bool) -> pl.Expr:
     head, _, tail = source.source.partition(".")
     if not tail:
         return pl.col(head)
@@ -125,4 +134,4 @@ def _value_of(source: Source) -> pl.Expr:
         return pl.col(REFERENCE + tail)
     entry = pl.element().struct
     value = pl.col(head).list.eval(entry.field("value").filter(entry.field("key") == tail)).list.last()
-    return value.str.head(_MAX_MAP_VALUE)
+    return (pl.col(picked_name(head, tail)) if flat else value).str.head(_MAX_MAP_VALUE)

@@ -5,7 +5,7 @@ cache.
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from streamgauge.contracts import Contract
 from streamgauge.decode import ROW, Decoder, Rejected, SchemaOf
 from streamgauge.enrich import Reference
 from streamgauge.fetcher import RawRecord
-from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan
+from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan, picked
 from streamgauge.rules import violations
 from streamgauge.runs import first_rows
 from streamgauge.types import Bools, Int64s
@@ -84,6 +84,27 @@ class Checked:
     raw: dict[int, RawRecord]
 
 
+def together(parts: Sequence[Checked]) -> Checked:
+    """Batches that were read one after the other, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    positions = [p.positions for p in parts]
+    firsts = np.cumsum([0, *(len(p) for p in positions)]).tolist()
+    joined = Positions(
+        np.concatenate([p.partitions for p in positions]),
+        np.concatenate([p.offsets for p in positions]),
+        min(p.earliest_ingest_ms for p in positions),
+        {partition: complete_to for p in positions for partition, complete_to in p.idle.items()},
+    )
+    counted = list(zip(parts, firsts, strict=False))
+    return Checked(
+        joined,
+        pl.concat(p.values.with_columns(pl.col(ROW) + first) for p, first in counted),
+        [replace(r, row=r.row + first) for p, first in counted for r in p.rejected],
+        {row + first: record for p, first in counted for row, record in p.raw.items()},
+    )
+
+
 @dataclass
 class _Limit:
     """Dead letters of one partition over the contract's span of time."""
@@ -107,9 +128,9 @@ class Pipeline:
         self.reference = Reference.empty(contract.reference) if contract.reference else None
         self._clock = clock
         self._limits: dict[int, _Limit] = {}
-        self._decoder = Decoder(contract, schema_of)
+        self._decoder = Decoder(contract, schema_of, picked(contract))
         self._rules = violations(contract)
-        self._plan = RollupPlan(contract)
+        self._plan = RollupPlan(contract, flat=True)
         rollup = contract.rollup
         self.distinct = {d.name: OpenMinutes(sketches.new_hll) for d in rollup.distinct}
         self.quantiles = {m.name: OpenMinutes(sketches.new_kll) for m in rollup.measures if m.quantiles}
@@ -126,9 +147,6 @@ class Pipeline:
         if progress.watermark is None:
             return None
         return (progress.watermark - self.contract.lateness_ms) // MINUTE_MS * MINUTE_MS
-
-    def process(self, records: Records) -> Delta:
-        return self.judge(self.check(records))
 
     def check(self, records: Records) -> Checked:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""

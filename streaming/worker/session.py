@@ -11,7 +11,7 @@ import queue
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -26,8 +26,8 @@ from streamgauge.runs import first_rows
 from streamgauge.settings import Settings
 from streamgauge.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
-from streaming.worker.pipeline import Checked, Delta, Pipeline
-from streaming.worker.reader import Reader
+from streaming.worker.pipeline import Checked, Delta, Pipeline, together
+from streaming.worker.reader import BATCH_RECORDS, Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Connection, Fenced, Store, connect_worker
 
@@ -39,6 +39,10 @@ _STAY_SECONDS = 2.0
 """How long the reader waits for the pipeline before it polls, to stay in the group."""
 _DRAIN_SECONDS = 3.0
 _TICK = 0.1
+_TOGETHER_RECORDS = 160_000
+"""How many records share a transaction where the log has more than a batch holds. Each transaction writes the rows of
+the minutes it touches, however many events they stand for.
+"""
 _AFTER_PAUSE = "see `streamgauge dead-letters list`, then `streamgauge resume STREAM`"
 
 T = TypeVar("T")
@@ -70,7 +74,7 @@ class _Read:
 class _Write:
     assignment: Assignment
     delta: Delta
-    span: Span
+    spans: list[Span]
 
 
 class Session:
@@ -191,13 +195,28 @@ class Session:
         self._hand_on(self._decoded, None)
 
     def _process(self) -> None:
-        while (read := self._take(self._decoded, _nothing)) is not None:
-            if not read.assignment.revoked.is_set():
-                delta = read.assignment.pipeline.judge(read.checked)
-                if delta.partitions:
-                    self._hand_on(self._outbox, _Write(read.assignment, delta, read.span))
+        gathered: list[_Read] = []
+
+        def judge() -> None:
+            self._judge(gathered)
+            gathered.clear()
+
+        while (read := self._take(self._decoded, judge)) is not None:
+            if gathered and gathered[0].assignment is not read.assignment:
+                judge()
+            gathered.append(read)
+            if len(read.checked.positions) < BATCH_RECORDS or _records(gathered) >= _TOGETHER_RECORDS:
+                judge()
             del read
+        judge()
         self._hand_on(self._outbox, None)
+
+    def _judge(self, gathered: Sequence[_Read]) -> None:
+        if gathered and not gathered[0].assignment.revoked.is_set():
+            assignment = gathered[0].assignment
+            delta = assignment.pipeline.judge(together([r.checked for r in gathered]))
+            if delta.partitions:
+                self._hand_on(self._outbox, _Write(assignment, delta, [r.span for r in gathered]))
 
     def _commit(self) -> None:
         connection = self._patiently(psycopg.OperationalError, "Postgres", self._connect)
@@ -211,8 +230,10 @@ class Session:
 
         while (write := self._take(self._outbox, look_after)) is not None:
             if not write.assignment.revoked.is_set():
-                with use_span(write.span, end_on_exit=True):
+                with use_span(write.spans[0], end_on_exit=True):
                     connection = self._commit_one(connection, write)
+                for span in write.spans[1:]:
+                    span.end()
                 pipeline = write.assignment.pipeline
             look_after()
         connection.close()
@@ -330,6 +351,10 @@ class Session:
     def _fail(self, e: BaseException) -> None:
         if self._failure is None and not isinstance(e, _Ended):
             self._failure = e
+
+
+def _records(gathered: Sequence[_Read]) -> int:
+    return sum(len(r.checked.positions) for r in gathered)
 
 
 def _nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import find_contract, load_contracts
-from streamgauge.decode import ROW, Decoder
+from streamgauge.decode import POLARS_TYPES, ROW, Decoder
 from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 
@@ -94,3 +94,19 @@ def test_an_optional_map() -> None:
     assert decoded.rejected == []
     found = decoded.frame["template"].to_list()
     assert [None if m is None else {e["key"]: e["value"] for e in m} for m in found] == maps
+
+
+@pytest.mark.parametrize("default", [None, {}, {"a": "b", "c": "d"}])
+def test_a_map_that_the_writer_had_not_yet(default: dict[str, str] | None) -> None:
+    tags = replace(CONTRACT.field["template"], name="tags", type="map<string,string>", required=False, default=default)
+    contract = replace(CONTRACT, fields=(*CONTRACT.fields, tags))
+    payloads = Payloads.of([GOOD[OWN]] * 3)
+
+    whole = Decoder(contract, {OWN: SCHEMA}.get).decode(payloads).frame["tags"]
+    assert whole.dtype == POLARS_TYPES["map<string,string>"]
+    entries = None if default is None else [{"key": k, "value": v} for k, v in default.items()]
+    assert whole.to_list() == [entries] * 3
+
+    picked = Decoder(contract, {OWN: SCHEMA}.get, {"tags": ["a", "b"]}).decode(payloads).frame
+    found = picked.select("tags", "tags.a", "tags.b").rows()
+    assert found == [(None if default is None else True, (default or {}).get("a"), None)] * 3

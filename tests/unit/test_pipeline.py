@@ -20,7 +20,7 @@ from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
 from streaming.worker.partition import Progress
-from streaming.worker.pipeline import Delta, Pipeline
+from streaming.worker.pipeline import Delta, Pipeline, together
 from streaming.worker.records import Positions, Records
 from streaming.worker.store import Store
 from tests.oracle import Idle, LogRecord, play
@@ -81,9 +81,12 @@ class Send:
 
 @dataclass(frozen=True)
 class Batch:
-    """Each worker takes what it has not yet taken; `lost` says its commit never reaches Postgres, and it dies."""
+    """Each worker takes what it has not yet taken, checked in so many parts that share a transaction; `lost` says its
+    commit never reaches Postgres, and it dies.
+    """
 
     lost: bool = False
+    parts: int = 1
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ steps = st.lists(
         st.builds(Send, partitions, events),
         st.builds(Send, partitions, events),
         st.builds(Send, partitions, st.sampled_from(BAD)),
-        st.builds(Batch, st.booleans()),
+        st.builds(Batch, st.booleans(), st.integers(1, 3)),
         st.builds(Rebalance, st.tuples(*(st.integers(0, 1) for _ in PARTITIONS))),
         st.builds(Silence, partitions, st.integers(0, 420)),
     ),
@@ -204,12 +207,15 @@ class Workers:
         self.log[partition].append(record)
         self.entries[partition].append(record)
 
-    def batch(self, *, lost: bool = False, idle: dict[int, int] | None = None) -> None:
+    def batch(self, *, lost: bool = False, parts: int = 1, idle: dict[int, int] | None = None) -> None:
         for number, pipeline in enumerate(self.pipelines):
             mine = [p for p in PARTITIONS if self.owners[p] == number]
             taken = [r for p in mine for r in self.log[p][self.position[p] :]]
             self.position |= {p: len(self.log[p]) for p in mine}
-            delta = pipeline.process(records(taken, {p: t for p, t in (idle or {}).items() if p in mine}))
+            told = {p: t for p, t in (idle or {}).items() if p in mine}
+            size = max(1, -(-len(taken) // parts))
+            cut = [records(taken[i : i + size], told) for i in range(0, max(1, len(taken)), size)]
+            delta = pipeline.judge(together([pipeline.check(part) for part in cut]))
             if not lost:
                 self.postgres.commit(delta)
         if lost:
@@ -220,6 +226,10 @@ class Workers:
         at = T0 + second * 1000
         self.batch(idle={partition: at})
         self.entries[partition].append(Idle(partition, at))
+
+
+def process(pipeline: Pipeline, taken: Records) -> Delta:
+    return pipeline.judge(pipeline.check(taken))
 
 
 def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
@@ -253,8 +263,8 @@ def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Bat
         match step:
             case Send(partition, value):
                 workers.send(partition, value)
-            case Batch(lost):
-                workers.batch(lost=lost)
+            case Batch(lost, parts):
+                workers.batch(lost=lost, parts=parts)
             case Rebalance(owners):
                 workers.owners = owners
                 workers.start()
@@ -309,21 +319,21 @@ def test_the_dead_letter_limit_pauses_before_the_first_one_too_many() -> None:
     pipeline.take_over(Progress(0, 0, 1, None))
     values = [GOOD, b"", b"", encode("next", 1, "u1", "Push", "1"), b"", encode("after", 2, "u1", "Push", "1")]
     log = [LogRecord(0, i, v, T0) for i, v in enumerate(values)]
-    (step,) = pipeline.process(records(log, {})).partitions
+    (step,) = process(pipeline, records(log, {})).partitions
     assert (step.counted, step.dead_letters, step.after.next_offset) == (2, 2, 4)
     assert step.pause is not None
-    assert pipeline.process(records(log[4:], {})).partitions == []
+    assert process(pipeline, records(log[4:], {})).partitions == []
 
 
 def test_offsets_without_a_record_are_skipped_not_lost() -> None:
     pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
     pipeline.take_over(Progress(0, 0, 1, None))
-    (step,) = pipeline.process(records([LogRecord(0, 3, GOOD, T0)], {})).partitions
+    (step,) = process(pipeline, records([LogRecord(0, 3, GOOD, T0)], {})).partitions
     assert (step.counted, step.skipped, step.after.next_offset) == (1, 3, 4)
 
 
 def test_the_upsert_names_every_column_that_a_delta_has() -> None:
     pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
     pipeline.take_over(Progress(0, 0, 1, None))
-    delta = pipeline.process(records([LogRecord(0, 0, GOOD, T0)], {}))
+    delta = process(pipeline, records([LogRecord(0, 0, GOOD, T0)], {}))
     assert set(Store(CONTRACT, "test").columns) == {*delta.minutes.columns, "upto"}

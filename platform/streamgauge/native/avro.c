@@ -17,7 +17,7 @@ enum { GOOD = 0, ENDS_EARLY = -1, NOT_UTF8 = -2, NO_FIT = -3, MALFORMED = -4, FU
 /* Instead of a schema id. */
 enum { NO_VALUE = -1, NOT_FRAMED = -2 };
 
-enum { NUL, BOOLEAN, INT, LONG, FLOAT, DOUBLE, STRING, BYTES, FIXED, ENUM, ARRAY, MAP, UNION, RECORD };
+enum { NUL, BOOLEAN, INT, LONG, FLOAT, DOUBLE, STRING, BYTES, FIXED, ENUM, ARRAY, MAP, UNION, RECORD, PICKED };
 
 /* A type of the writer's schema. `size` counts bytes of a fixed, symbols of an enum, branches, or fields;
  * `first` is where the types within it begin in the list of children. */
@@ -37,8 +37,15 @@ typedef struct {
   };
 } View;
 
+/* A key of a map, and the column that takes its value. */
+typedef struct {
+  const uint8_t *key;
+  int32_t size, target;
+} Pick;
+
 /* A column being filled. `validity` is a bitmap that begins as zeros. A map's `values` are n + 1 int64 offsets of its
- * entries, whose keys and texts are views; a boolean's a bitmap of zeros. */
+ * entries, whose keys and texts are views; a boolean's a bitmap of zeros. A map of which only `picks` are wanted is
+ * itself nothing but validity. */
 typedef struct {
   int32_t kind, nulls;
   uint8_t *validity;
@@ -47,6 +54,8 @@ typedef struct {
   int64_t data_size, data_capacity;
   View *keys, *texts;
   int64_t entries, entries_capacity;
+  const Pick *picks;
+  int32_t picks_size;
 } Column;
 
 typedef struct {
@@ -257,8 +266,39 @@ static void put_null(Column *column, int64_t row) {
   }
 }
 
-static int read_field(const Schema *s, int32_t t, Cursor *c, Column *column, int64_t row) {
+static void put_value(Column *column, int64_t row) {
+  uint8_t bit = (uint8_t)(1u << (row & 7));
+  column->nulls -= !(column->validity[row >> 3] & bit);
+  column->validity[row >> 3] |= bit;
+}
+
+/* Of a key that comes twice the last value counts, as in any reader that makes a map of it. */
+static int read_picked(Cursor *c, const Column *map, Column *columns, int64_t row) {
+  const uint8_t *text;
+  int64_t n, size;
+  int verdict;
+  do {
+    if ((verdict = read_block(c, &n))) return verdict;
+    for (int64_t i = 0; i < n; i++) {
+      const Pick *pick = map->picks, *end = map->picks + map->picks_size;
+      if ((verdict = read_string(c, &text, &size))) return verdict;
+      while (pick < end && (pick->size != size || memcmp(pick->key, text, (size_t)size))) pick++;
+      if (pick == end) {
+        if ((verdict = read_string(c, &text, &size))) return verdict;
+        continue;
+      }
+      Column *to = &columns[pick->target];
+      if ((verdict = read_view(c, to, (View *)to->values + row))) return verdict;
+      put_value(to, row);
+    }
+  } while (n);
+  return GOOD;
+}
+
+static int read_field(const Schema *s, int32_t t, Cursor *c, Column *columns, int32_t target, int64_t row) {
+  Column *column = &columns[target];
   int64_t branch;
+  for (int32_t i = 0; i < column->picks_size; i++) put_null(&columns[column->picks[i].target], row);
   while (s->types[t].kind == UNION) {
     int verdict = read_branch(c, &s->types[t], &branch);
     if (verdict) return verdict;
@@ -269,7 +309,8 @@ static int read_field(const Schema *s, int32_t t, Cursor *c, Column *column, int
     put_null(column, row);
   } else {
     set_bit(column->validity, row);
-    verdict = read_value(c, s->types[t].kind, column, row);
+    verdict = column->kind == PICKED ? read_picked(c, column, columns, row)
+                                     : read_value(c, s->types[t].kind, column, row);
   }
   if (column->kind == MAP) ((int64_t *)column->values)[row + 1] = column->entries;
   return verdict;
@@ -279,7 +320,7 @@ static int read_record(const Schema *s, const Type *record, const int32_t *targe
                        int64_t row) {
   for (int32_t i = 0; i < record->size; i++) {
     int32_t t = s->children[record->first + i];
-    int verdict = targets[i] < 0 ? skip(s, t, c, 0) : read_field(s, t, c, &columns[targets[i]], row);
+    int verdict = targets[i] < 0 ? skip(s, t, c, 0) : read_field(s, t, c, columns, targets[i], row);
     if (verdict) return verdict;
   }
   return c->end - c->at > INT32_MAX ? INT32_MAX : (int)(c->end - c->at);

@@ -1,7 +1,7 @@
 """Framed Avro records to polars columns, by the compiled reader."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -10,14 +10,14 @@ import polars as pl
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
-from streamgauge.native.library import Column, native
+from streamgauge.native.library import Column, Pick, native
 from streamgauge.payloads import Payloads
 from streamgauge.types import Int64s
 
 _arrow: Any = pyarrow
 """It comes without types."""
 
-_TYPES = "null boolean int long float double string bytes fixed enum array map union record"
+_TYPES = "null boolean int long float double string bytes fixed enum array map union record picked"
 _KINDS = {kind: number for number, kind in enumerate(_TYPES.split())}
 """As avro.c numbers them."""
 
@@ -34,6 +34,8 @@ _ROOM_TO_SPARE = 1.25
 _TEXT: Any = _arrow.string_view()
 _ENTRY: Any = _arrow.struct([("key", _TEXT), ("value", _TEXT)])
 _WIDTHS = {"long": 8, "timestamp-millis": 8, "double": 8, "int": 4, "string": _VIEW_BYTES}
+_PICKED = "picked"
+"""A map's own column, where only some of its values are wanted: true where there is one."""
 _COLUMN_KINDS = {"timestamp-millis": "long", "map<string,string>": "map"}
 _ARROW_TYPES: dict[str, Any] = {
     "string": _TEXT,
@@ -43,6 +45,7 @@ _ARROW_TYPES: dict[str, Any] = {
     "boolean": _arrow.bool_(),
     "timestamp-millis": _arrow.timestamp("ms", "UTC"),
     "map<string,string>": _arrow.large_list(_ENTRY),
+    _PICKED: _arrow.bool_(),
 }
 
 
@@ -64,18 +67,30 @@ class Read:
     verdicts: NDArray[np.int32]
 
 
-class AvroReader:
-    """Of one writer's schema, parsed by fastavro. `wanted` names fields of it with the contract's types."""
+def picked_name(field: str, key: str) -> str:
+    """The column that the value of a map's key is read into: named as contracts name it."""
+    return f"{field}.{key}"
 
-    def __init__(self, parsed: Any, wanted: Mapping[str, str]) -> None:
+
+class AvroReader:
+    """Of one writer's schema, parsed by fastavro. `wanted` names fields of it with the contract's types.
+
+    Of a map in `picked` only those keys' values are read, each into a text column. Its own column then says
+    no more than whether there is a map.
+    """
+
+    def __init__(self, parsed: Any, wanted: Mapping[str, str], picked: Mapping[str, Sequence[str]]) -> None:
         flat = _Flat()
         flat.add(parsed)
         self._types = np.array(flat.types, np.int32)
         self._children = np.array([*flat.children, 0], np.int32)
+        self._fillings = [_Filling(name, _PICKED if name in picked else kind) for name, kind in wanted.items()]
         names = list(wanted)
+        for name, keys in picked.items():
+            self._fillings[names.index(name)].pick(keys, len(self._fillings))
+            self._fillings += [_Filling(picked_name(name, key), "string") for key in keys]
         written = [f["name"] for f in parsed["fields"]]
         self._targets = np.array([names.index(n) if n in wanted else -1 for n in written] or [0], np.int32)
-        self._fillings = [_Filling(name, kind) for name, kind in wanted.items()]
 
     def read(self, payloads: Payloads, rows: Int64s) -> Read:
         """The records `rows`, which must all be framed, and MOST_BYTES together at most."""
@@ -147,6 +162,11 @@ class _Filling:
         self._name = name
         self._kind = kind
         self._bytes_each, self._entries_each = 32.0, 2.0
+        self._picks = (Pick * 0)()
+
+    def pick(self, keys: Sequence[str], first: int) -> None:
+        encoded = [key.encode() for key in keys]
+        self._picks = (Pick * len(keys))(*(Pick(key, len(key), first + i) for i, key in enumerate(encoded)))
 
     def grow(self) -> None:
         self._bytes_each *= 2
@@ -158,6 +178,8 @@ class _Filling:
         text, is_map = self._kind == "string", self._kind.startswith("map")
         if is_map:
             self._values = np.zeros((rows + 1) * 8, np.uint8)
+        elif self._kind == _PICKED:
+            self._values = self._validity
         elif self._kind == "boolean":
             self._values = np.zeros(rows // 8 + 1, np.uint8)
         else:
@@ -174,6 +196,8 @@ class _Filling:
             keys=self._keys.ctypes.data,
             texts=self._texts.ctypes.data,
             entries_capacity=entries,
+            picks=ctypes.addressof(self._picks),
+            picks_size=len(self._picks),
         )
 
     def end(self, column: Column, rows: int) -> pl.Series:

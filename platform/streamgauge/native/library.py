@@ -9,6 +9,12 @@ from streamgauge.errors import UserError
 _PATH = Path(__file__).with_name("_native.so")
 
 
+class Pick(ctypes.Structure):
+    """As avro.c describes it."""
+
+    _fields_ = (("key", ctypes.c_char_p), ("size", ctypes.c_int32), ("target", ctypes.c_int32))
+
+
 class Column(ctypes.Structure):
     """As avro.c describes it."""
 
@@ -24,6 +30,8 @@ class Column(ctypes.Structure):
         ("texts", ctypes.c_void_p),
         ("entries", ctypes.c_int64),
         ("entries_capacity", ctypes.c_int64),
+        ("picks", ctypes.c_void_p),
+        ("picks_size", ctypes.c_int32),
     )
 
 
