@@ -16,7 +16,7 @@ from streaming.worker.records import Records, from_fetched
 
 log = logging.getLogger(__name__)
 
-BATCH_RECORDS = 40_000
+BATCH_RECORDS = 25_000
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0

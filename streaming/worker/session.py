@@ -39,9 +39,9 @@ _STAY_SECONDS = 2.0
 """How long the reader waits for the pipeline before it polls, to stay in the group."""
 _DRAIN_SECONDS = 3.0
 _TICK = 0.1
-_TOGETHER_RECORDS = 160_000
-"""How many records share a transaction where the log has more than a batch holds. Each transaction writes the rows of
-the minutes it touches, however many events they stand for.
+_TOGETHER_RECORDS = 100_000
+"""How many records share a transaction while batches come full. Each transaction writes the rows of the minutes it
+touches, however many events they stand for.
 """
 _AFTER_PAUSE = "see `streamgauge dead-letters list`, then `streamgauge resume STREAM`"
 
