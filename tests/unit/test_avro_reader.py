@@ -153,7 +153,7 @@ def columns(wanted: dict[str, str], picked: dict[str, list[str]], record: dict[s
     made: dict[str, Any] = {}
     for name in wanted:
         if name in picked:
-            entries = dict(record[name] or ())
+            entries: dict[str, str] = dict(record[name] or ())
             made |= {
                 name: None if record[name] is None else True,
                 **{f"{name}.{k}": entries.get(k) for k in picked[name]},
