@@ -1,5 +1,6 @@
 """From judged events to minute rows: what a contract's rollup plan says, in one grouping."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +21,7 @@ VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
 @dataclass(frozen=True)
 class Rolled:
     """`minutes`: a row per minute, partition and dimensions, with counts, sums and, as lists, what the sketches
-    take in.
+    take in: the unique texts of a distinct count, the numbers of a measure.
 
     `tops`: by the name of each top-N, a row per minute and partition with the lists `keys` and `weights`.
     """
@@ -51,13 +52,11 @@ class RollupPlan:
             *(text_of(s, flat=flat).alias(f"top_{s.name}") for s in rollup.top),
         ]
         self._numbers = {s.name: number_of(s, flat=flat) for s in rollup.measures}
-        counted = pl.col(COUNTED)
         self._keys = [MINUTE, PARTITION, *contract.dimension_names]
         self._aggregates = [
-            counted.sum().cast(pl.Int64).alias("count"),
+            pl.col(COUNTED).sum().cast(pl.Int64).alias("count"),
             pl.col(LATE).sum().cast(pl.Int64).alias("late"),
             pl.col(DUPLICATE).sum().cast(pl.Int64).alias("duplicates"),
-            *(pl.col(d.name).filter(counted).drop_nulls().unique().alias(VALUES + d.name) for d in rollup.distinct),
         ]
         for m in rollup.measures:
             value = pl.col(m.name)
@@ -67,8 +66,7 @@ class RollupPlan:
                 value.min().alias(f"{m.name}_min"),
                 value.max().alias(f"{m.name}_max"),
             ]
-            if m.quantiles:
-                self._aggregates.append(value.drop_nulls().alias(VALUES + m.name))
+        self._quantiles = [m.name for m in rollup.measures if m.quantiles]
 
     @property
     def inputs(self) -> Sequence[pl.Expr | str]:
@@ -82,14 +80,32 @@ class RollupPlan:
         return [*self._texts, *(number.alias(name) for name, number in self._numbers.items())]
 
     def roll_up(self, events: pl.DataFrame) -> Rolled:
-        """`events` has the contract's fields, the reference columns, `partition` and the three verdicts."""
-        return self._group(events.lazy().select(self.inputs))
+        """`events` has the contract's fields, the reference columns, `partition` and the three verdicts. Rows come
+        sorted by minute, partition and dimensions.
+        """
+        inputs = events.lazy().select(self.inputs)
+        lists = [
+            *(pl.col(d.name).filter(COUNTED).drop_nulls().unique() for d in self._contract.rollup.distinct),
+            *(pl.col(name).drop_nulls() for name in self._quantiles),
+        ]
+        minutes = inputs.group_by(self._keys).agg(*self._aggregates, *(one.name.prefix(VALUES) for one in lists))
+        return self._collect(minutes.sort(self._keys), inputs)
 
     def roll_up_values(self, values: pl.DataFrame) -> Rolled:
-        """`values` has the columns of that name, `partition` and the three verdicts."""
-        return self._group(values.lazy().with_columns(_if_counted(pl.col(name)).alias(name) for name in self._numbers))
+        """`values` has the columns of that name, `partition` and the three verdicts; of what is counted distinctly a
+        number for each text, 0 where there is none. Rows come in any order. Lists have a value for each event, the
+        uncounted too: 0 there, and NaN for no number.
+        """
+        counted = values.lazy().with_columns(_if_counted(pl.col(name)).alias(name) for name in self._numbers)
+        inputs = counted.with_columns(
+            *(_if_counted(pl.col(d.name), 0).alias(VALUES + d.name) for d in self._contract.rollup.distinct),
+            *(pl.col(name).fill_null(math.nan).alias(VALUES + name) for name in self._quantiles),
+        )
+        names = [*(d.name for d in self._contract.rollup.distinct), *self._quantiles]
+        minutes = inputs.group_by(self._keys).agg(*self._aggregates, *(pl.col(VALUES + name) for name in names))
+        return self._collect(minutes, inputs)
 
-    def _group(self, inputs: pl.LazyFrame) -> Rolled:
+    def _collect(self, minutes: pl.LazyFrame, inputs: pl.LazyFrame) -> Rolled:
         counted = inputs.filter(COUNTED)
         tops = {
             top.name: counted.drop_nulls(f"top_{top.name}")
@@ -100,14 +116,13 @@ class RollupPlan:
             .sort(MINUTE, PARTITION)
             for top in self._contract.rollup.top
         }
-        minutes = inputs.group_by(self._keys).agg(self._aggregates).sort(self._keys)
         # the streaming engine is for what doesn't fit in memory, and costs more than a batch's grouping
         done = pl.collect_all([minutes, *tops.values()], engine="in-memory")
         return Rolled(done[0], dict(zip(tops, done[1:], strict=True)))
 
 
-def _if_counted(value: pl.Expr) -> pl.Expr:
-    return pl.when(COUNTED).then(value)
+def _if_counted(value: pl.Expr, otherwise: int | None = None) -> pl.Expr:
+    return pl.when(COUNTED).then(value).otherwise(otherwise)
 
 
 def text_of(source: Source, *, flat: bool = False) -> pl.Expr:

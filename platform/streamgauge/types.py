@@ -6,5 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Int64s: TypeAlias = NDArray[np.int64]
+UInt32s: TypeAlias = NDArray[np.uint32]
 UInt64s: TypeAlias = NDArray[np.uint64]
+Float64s: TypeAlias = NDArray[np.float64]
 Bools: TypeAlias = NDArray[np.bool_]

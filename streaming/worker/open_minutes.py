@@ -1,42 +1,27 @@
-"""The sketches of the minutes that can still change, as one partition has added them up.
+"""What one partition has added up of the minutes that can still change.
 
-Sketches can't be merged in SQL, so each partition's are kept here and written whole. They start from what
-Postgres holds when the partition is taken over, and go when the watermark leaves no way to change them.
+Sketches can't be merged in SQL, so each partition's are kept here, as the bytes that Postgres has, and written whole.
+They go when the watermark leaves no way to change them.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-S = TypeVar("S")
+Held = TypeVar("Held")
 
 
-class OpenMinutes(Generic[S]):
-    """Sketches of one kind, by partition, minute (epoch ms) and dimensions."""
+class OpenMinutes(Generic[Held]):
+    """Sketches by partition, minute (epoch ms) and what else names their row."""
 
-    def __init__(self, new: Callable[[], S]) -> None:
-        self._new = new
-        self._by_partition: dict[int, dict[int, dict[tuple[Any, ...], S]]] = {}
+    def __init__(self) -> None:
+        self._by_partition: dict[int, dict[int, dict[tuple[Any, ...], Held]]] = {}
 
-    def get(self, partition: int, minute: int, rest: tuple[Any, ...]) -> S:
-        sketches = self._minute(partition, minute)
-        sketch = sketches.get(rest)
-        if sketch is None:
-            sketch = sketches[rest] = self._new()
-        return sketch
+    def get(self, partition: int, minute: int, rest: tuple[Any, ...]) -> Held | None:
+        return self._by_partition.get(partition, {}).get(minute, {}).get(rest)
 
-    def put(self, partition: int, minute: int, rest: tuple[Any, ...], sketch: S) -> None:
-        self._minute(partition, minute)[rest] = sketch
-
-    def _minute(self, partition: int, minute: int) -> dict[tuple[Any, ...], S]:
-        return self._by_partition.setdefault(partition, {}).setdefault(minute, {})
+    def put(self, partition: int, minute: int, rest: tuple[Any, ...], held: Held) -> None:
+        self._by_partition.setdefault(partition, {}).setdefault(minute, {})[rest] = held
 
     def close_before(self, partition: int, minute: int) -> None:
         opened = self._by_partition.get(partition, {})
         for closed in [m for m in opened if m < minute]:
             del opened[closed]
-
-
-def feed(update: Callable[..., Any], *columns: Iterable[Any]) -> None:
-    """Calls `update` for each row of the columns at C speed: these sketches take one string at a time."""
-    deque(map(update, *columns), maxlen=0)

@@ -6,28 +6,40 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from streamgauge import sketches
+from streamgauge.accumulate import Add, add_distinct, add_frequent, add_quantiles, coupons
 from streamgauge.contracts import Contract
 from streamgauge.decode import ROW, Decoder, Rejected, SchemaOf
 from streamgauge.enrich import Reference
 from streamgauge.fetcher import RawRecord
-from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, MINUTE_MS, PARTITION, VALUES, RollupPlan, picked
+from streamgauge.rollup_plan import (
+    COUNTED,
+    DUPLICATE,
+    KEYS,
+    LATE,
+    MINUTE,
+    MINUTE_MS,
+    PARTITION,
+    VALUES,
+    WEIGHTS,
+    RollupPlan,
+    picked,
+)
 from streamgauge.rules import violations
 from streamgauge.runs import first_rows
 from streamgauge.types import Bools, Int64s
-from streaming.worker.open_minutes import OpenMinutes, feed
+from streaming.worker.open_minutes import OpenMinutes
 from streaming.worker.partition import PartitionState, Progress, judge
 from streaming.worker.records import Positions, Records
 from streaming.worker.seen import GENERATIONS
 
 _HASH, _TIME = "__hash", "__time"
-_Key = tuple[int, int, tuple[Any, ...]]
-"""Partition, minute in epoch ms, dimensions."""
+_Sketches = tuple[bytes | None, ...]
 
 
 @dataclass(frozen=True)
@@ -132,9 +144,20 @@ class Pipeline:
         self._rules = violations(contract)
         self._plan = RollupPlan(contract, flat=True)
         rollup = contract.rollup
-        self.distinct = {d.name: OpenMinutes(sketches.new_hll) for d in rollup.distinct}
-        self.quantiles = {m.name: OpenMinutes(sketches.new_kll) for m in rollup.measures if m.quantiles}
-        self.top = {t.name: OpenMinutes(lambda t=t: sketches.new_frequent(t.exactKeys)) for t in rollup.top}
+        quantiles = [m.name for m in rollup.measures if m.quantiles]
+        self._sketched: dict[str, tuple[str, Add]] = {
+            **{f"{d.name}_hll": (d.name, add_distinct) for d in rollup.distinct},
+            **{f"{name}_kll": (name, add_quantiles) for name in quantiles},
+        }
+        self._tops = {t.name: partial(add_frequent, exact_keys=t.exactKeys) for t in rollup.top}
+        self.minutes = OpenMinutes[_Sketches]()
+        """By dimensions, a sketch for each of `sketch_columns`."""
+        self.tops = OpenMinutes[bytes]()
+        """By the top-N's name."""
+
+    @property
+    def sketch_columns(self) -> list[str]:
+        return list(self._sketched)
 
     def take_over(self, progress: Progress, *, paused: bool = False) -> None:
         horizon_ms = self.contract.time.duplicateHorizonSeconds * 1000
@@ -160,6 +183,8 @@ class Pipeline:
             pl.col(self.contract.event_time).to_physical().alias(_TIME),
             *self._plan.values,
         )
+        distinct = [pl.Series(d.name, coupons(values[d.name])) for d in self.contract.rollup.distinct]
+        values = values.with_columns(distinct)
         return Checked(records.positions, values, rejected, {r.row: records.raw(r.row) for r in rejected})
 
     def judge(self, checked: Checked) -> Delta:
@@ -289,50 +314,35 @@ class Pipeline:
         minutes = rolled.minutes
         dimensions = minutes.select(self.contract.dimension_names).rows()
         keys = list(zip(minutes[PARTITION].to_list(), minutes[MINUTE].to_list(), dimensions, strict=True))
-        columns = [
-            *(_distinct(f"{n}_hll", o, keys, minutes[VALUES + n]) for n, o in self.distinct.items()),
-            *(_quantiles(f"{n}_kll", o, keys, minutes[VALUES + n]) for n, o in self.quantiles.items()),
+        nothing: _Sketches = (None,) * len(self._sketched)
+        held = [self.minutes.get(*key) or nothing for key in keys]
+        new = [
+            add([row[i] for row in held], minutes[VALUES + name])
+            for i, (name, add) in enumerate(self._sketched.values())
         ]
-        tops: list[tuple[int, int, str, bytes]] = []
-        for name, table in rolled.tops.items():
-            for minute, partition, top_keys, weights in table.iter_rows():
-                sketch = self.top[name].get(partition, minute, ())
-                feed(sketch.update, top_keys, weights)
-                tops.append((minute, partition, name, sketches.dump_frequent(sketch)))
+        for key, before, after in zip(keys, held, zip(*new, strict=True), strict=bool(new)):
+            self.minutes.put(*key, tuple(b if a is None else a for a, b in zip(after, before, strict=True)))
+        columns = [pl.Series(n, data, dtype=pl.Binary) for n, data in zip(self._sketched, new, strict=True)]
         wanted = [c for c in minutes.columns if not c.startswith(VALUES)]
-        return minutes.select(wanted).with_columns(columns), tops
+        made = minutes.select(wanted).with_columns(columns)
+        return made.sort(MINUTE, *self.contract.dimension_names, PARTITION), self._roll_up_tops(rolled.tops)
+
+    def _roll_up_tops(self, rolled: dict[str, pl.DataFrame]) -> list[tuple[int, int, str, bytes]]:
+        tops: list[tuple[int, int, str, bytes]] = []
+        for name, table in rolled.items():
+            keys = list(zip(table[PARTITION].to_list(), table[MINUTE].to_list(), strict=True))
+            held = [self.tops.get(*key, (name,)) for key in keys]
+            for (partition, minute), data in zip(
+                keys, self._tops[name](held, table[KEYS], table[WEIGHTS]), strict=True
+            ):
+                if data is not None:
+                    self.tops.put(partition, minute, (name,), data)
+                    tops.append((minute, partition, name, data))
+        return tops
 
     def _close_minutes(self) -> None:
         for partition, state in self.states.items():
             first = self.open_from(state.progress)
             if first is not None:
-                for open_minutes in (*self.distinct.values(), *self.quantiles.values(), *self.top.values()):
-                    open_minutes.close_before(partition, first)
-
-
-def _distinct(column: str, opened: OpenMinutes[sketches.Hll], keys: Sequence[_Key], taken: pl.Series) -> pl.Series:
-    """Each row's sketch after taking in the row's values; null where the row has none."""
-    dumped: list[bytes | None] = []
-    for key, values in zip(keys, taken.to_list(), strict=True):
-        if not values:
-            dumped.append(None)
-            continue
-        sketch = opened.get(*key)
-        feed(sketch.update, values)
-        dumped.append(sketches.dump_hll(sketch))
-    return pl.Series(column, dumped, dtype=pl.Binary)
-
-
-def _quantiles(column: str, opened: OpenMinutes[sketches.Kll], keys: Sequence[_Key], taken: pl.Series) -> pl.Series:
-    """Like `_distinct`."""
-    dumped: list[bytes | None] = []
-    values = taken.explode(empty_as_null=False).to_numpy(writable=True)
-    ends = np.cumsum(taken.list.len().to_numpy().astype(np.int64)).tolist()
-    for key, start, end in zip(keys, [0, *ends], ends, strict=False):
-        if start == end:
-            dumped.append(None)
-            continue
-        sketch = opened.get(*key)
-        sketch.update(values[start:end])
-        dumped.append(sketches.dump_kll(sketch))
-    return pl.Series(column, dumped, dtype=pl.Binary)
+                self.minutes.close_before(partition, first)
+                self.tops.close_before(partition, first)

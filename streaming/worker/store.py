@@ -15,7 +15,6 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from streamgauge import sketches
 from streamgauge.contracts import Contract
 from streamgauge.delays import bound_ms
 from streamgauge.enrich import Reference
@@ -109,31 +108,25 @@ class Store:
         if first is None:
             return
         dimensions = self._contract.dimension_names
-        sources: list[tuple[str, Any, Any]] = [
-            *((f"{n}_hll", o, sketches.load_hll) for n, o in pipeline.distinct.items()),
-            *((f"{n}_kll", o, sketches.load_kll) for n, o in pipeline.quantiles.items()),
-        ]
-        if sources:
+        columns = pipeline.sketch_columns
+        if columns:
             query = sql.SQL(
                 "select extract(epoch from minute)::bigint * 1000, {} from {} where partition = %s and minute >= "
                 + _AT.format("%s")
             ).format(
-                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *(s[0] for s in sources)])),
+                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *columns])),
                 sql.Identifier(self._contract.minutes_table),
             )
             for minute, *rest in connection.execute(query, (progress.partition, first), binary=True):
-                key, dumped = tuple(rest[: len(dimensions)]), rest[len(dimensions) :]
-                for (_, opened, load), data in zip(sources, dumped, strict=True):
-                    if data is not None:
-                        opened.put(progress.partition, int(minute), key, load(data))
-        if pipeline.top:
+                key, held = tuple(rest[: len(dimensions)]), tuple(rest[len(dimensions) :])
+                pipeline.minutes.put(progress.partition, int(minute), key, held)
+        if self._contract.rollup.top:
             query = sql.SQL(
                 "select extract(epoch from minute)::bigint * 1000, top, sketch from {}"
                 " where partition = %s and minute >= " + _AT.format("%s")
             ).format(sql.Identifier(self._contract.top_table))
             for minute, top, data in connection.execute(query, (progress.partition, first), binary=True):
-                if top in pipeline.top:
-                    pipeline.top[top].put(progress.partition, int(minute), (), sketches.load_frequent(data))
+                pipeline.tops.put(progress.partition, int(minute), (top,), data)
 
     def commit(self, connection: Connection, delta: Delta) -> None:
         """Writes a delta. Raises Fenced, and changes nothing, where a partition is not as the delta left it."""

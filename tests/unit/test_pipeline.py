@@ -166,15 +166,11 @@ class Postgres:
         for (minute, dimensions, partition), row in self.minutes.items():
             if partition != progress.partition or minute < first:
                 continue
-            for name, opened in pipeline.distinct.items():
-                if row[f"{name}_hll"] is not None:
-                    opened.put(partition, minute, dimensions, sketches.load_hll(row[f"{name}_hll"]))
-            for name, opened in pipeline.quantiles.items():
-                if row[f"{name}_kll"] is not None:
-                    opened.put(partition, minute, dimensions, sketches.load_kll(row[f"{name}_kll"]))
+            held = tuple(row[column] for column in pipeline.sketch_columns)
+            pipeline.minutes.put(partition, minute, dimensions, held)
         for (minute, top, partition), data in self.tops.items():
             if partition == progress.partition and minute >= first:
-                pipeline.top[top].put(partition, minute, (), sketches.load_frequent(data))
+                pipeline.tops.put(partition, minute, (top,), data)
 
 
 class Workers:

@@ -6,10 +6,11 @@
  * A record is taken whole or not at all: what it had already written is taken back. Whoever calls brings all memory,
  * sees to it that the buffers fit the columns' kinds, and calls again with larger ones where they ran full.
  */
-#include <stdint.h>
 #include <string.h>
 
-enum { HEADER_BYTES = 5, INLINE_BYTES = 12, MOST_NESTED = 64 };
+#include "views.h"
+
+enum { HEADER_BYTES = 5, MOST_NESTED = 64 };
 
 /* Verdicts on a record: 0 is good, and a positive number counts the bytes behind the record. */
 enum { GOOD = 0, ENDS_EARLY = -1, NOT_UTF8 = -2, NO_FIT = -3, MALFORMED = -4, FULL = -5 };
@@ -24,18 +25,6 @@ enum { NUL, BOOLEAN, INT, LONG, FLOAT, DOUBLE, STRING, BYTES, FIXED, ENUM, ARRAY
 typedef struct {
   int32_t kind, size, first;
 } Type;
-
-/* https://arrow.apache.org/docs/format/Columnar.html#variable-size-binary-view-layout */
-typedef struct {
-  int32_t size;
-  union {
-    uint8_t inlined[INLINE_BYTES];
-    struct {
-      uint8_t prefix[4];
-      int32_t buffer, offset;
-    };
-  };
-} View;
 
 /* A key of a map, and the column that takes its value. */
 typedef struct {

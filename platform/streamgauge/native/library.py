@@ -35,6 +35,17 @@ class Column(ctypes.Structure):
     )
 
 
+class Texts(ctypes.Structure):
+    """As views.h describes it."""
+
+    _fields_ = (
+        ("views", ctypes.c_void_p),
+        ("buffers", ctypes.c_void_p),
+        ("validity", ctypes.c_void_p),
+        ("first_bit", ctypes.c_int64),
+    )
+
+
 def _load() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(_PATH))
@@ -54,6 +65,13 @@ def _declare(library: ctypes.CDLL) -> None:
         "streamgauge_seen_copy": (count, [pointer, pointer, count, byte, byte, pointer, pointer, hash64]),
         "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),
         "streamgauge_timestamps": (None, [pointer, count, pointer, pointer]),
+        "streamgauge_coupons": (None, [pointer, count, pointer]),
+        "streamgauge_add_coupons": (None, [pointer] * 4 + [count] + [pointer] * 3),
+        "streamgauge_add_values": (None, [pointer] * 4 + [count] + [pointer] * 3),
+        "streamgauge_add_keys": (
+            None,
+            [pointer] * 5 + [count, byte, pointer, count] + [pointer] * 4,
+        ),
         "streamgauge_destroy": (None, [pointer, count, pointer]),
     }
     for name, (result, arguments) in signatures.items():

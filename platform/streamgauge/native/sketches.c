@@ -1,0 +1,283 @@
+/* Values into Apache DataSketches' stored bytes, for as long as a sketch holds every value: an HLL its list of coupons, a
+ * KLL its values, a frequent-items sketch its whole map. What is beyond that is left to the library.
+ *
+ * https://github.com/apache/datasketches-cpp: hll/include/CouponList-internal.hpp and HllSketchImpl-internal.hpp,
+ * kll/include/kll_sketch_impl.hpp, fi/include/frequent_items_sketch_impl.hpp. Little-endian, as its machines are.
+ *
+ * Each function takes many sketches: of row i, `stored[i]` of `stored_sizes[i]` bytes (0 where there is none yet) and the
+ * values from `ends[i - 1]` to `ends[i]`. It writes the new bytes at out + starts[i], where there must be room for all,
+ * and says in `sizes` how many they are: none where nothing changes.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "views.h"
+
+/* Instead of a size: only the library can do it. */
+enum { BEYOND = -1 };
+
+enum { EXACT_COUPONS = 384, COUPON_SLOTS = 1024, LIST_COUPONS = 8, HLL_LG_K = 12, HLL_FAMILY = 7 };
+enum { LIST, SET };
+enum { KLL_VALUES = 200, KLL_M = 8, KLL_FAMILY = 15 };
+enum { FREQUENT_FAMILY = 10, FREQUENT_LG_LEAST = 3, FREQUENT_EMPTY = 5 };
+
+static uint16_t u16_at(const uint8_t *at) {
+  uint16_t v;
+  memcpy(&v, at, sizeof v);
+  return v;
+}
+
+static uint32_t u32_at(const uint8_t *at) {
+  uint32_t v;
+  memcpy(&v, at, sizeof v);
+  return v;
+}
+
+static uint64_t u64_at(const uint8_t *at) {
+  uint64_t v;
+  memcpy(&v, at, sizeof v);
+  return v;
+}
+
+static double double_at(const uint8_t *at) {
+  double v;
+  memcpy(&v, at, sizeof v);
+  return v;
+}
+
+static uint8_t *put(uint8_t *to, const void *value, size_t size) {
+  memcpy(to, value, size);
+  return to + size;
+}
+
+static uint64_t rotated(uint64_t x, int by) { return x << by | x >> (64 - by); }
+
+static uint64_t mixed(uint64_t h) {
+  h = (h ^ h >> 33) * 0xff51afd7ed558ccdu;
+  h = (h ^ h >> 33) * 0xc4ceb9fe1a85ec53u;
+  return h ^ h >> 33;
+}
+
+/* MurmurHash3_x64_128: https://github.com/aappleby/smhasher/wiki/MurmurHash3 */
+static void hash_of(const uint8_t *bytes, int64_t size, uint64_t h[2]) {
+  const uint64_t c1 = 0x87c37b91114253d5u, c2 = 0x4cf5ad432745937fu, seed = 9001;
+  uint64_t h1 = seed, h2 = seed, k1, k2, tail[2] = {0, 0};
+  int64_t left = size;
+  for (; left >= 16; left -= 16, bytes += 16) {
+    k1 = u64_at(bytes), k2 = u64_at(bytes + 8);
+    h1 ^= rotated(k1 * c1, 31) * c2;
+    h1 = (rotated(h1, 27) + h2) * 5 + 0x52dce729;
+    h2 ^= rotated(k2 * c2, 33) * c1;
+    h2 = (rotated(h2, 31) + h1) * 5 + 0x38495ab5;
+  }
+  memcpy(tail, bytes, (size_t)left);
+  h2 ^= rotated(tail[1] * c2, 33) * c1;
+  h1 ^= rotated(tail[0] * c1, 31) * c2;
+  h1 ^= (uint64_t)size, h2 ^= (uint64_t)size;
+  h1 += h2, h2 += h1;
+  h1 = mixed(h1), h2 = mixed(h2);
+  h[0] = h1 + h2, h[1] = h1 + h2 + h2;
+}
+
+/* What an HLL keeps of each text; 0, which no text has, for null and for the empty text, which it doesn't count. */
+void streamgauge_coupons(const Texts *texts, int64_t n, uint32_t *coupons) {
+  for (int64_t i = 0; i < n; i++) {
+    uint64_t h[2];
+    coupons[i] = 0;
+    if (is_null(texts, i) || !texts->views[i].size) continue;
+    hash_of(bytes_of(texts, i), texts->views[i].size, h);
+    uint32_t zeros = h[1] ? (uint32_t)__builtin_clzll(h[1]) : 64;
+    coupons[i] = ((zeros > 62 ? 62 : zeros) + 1) << 26 | (uint32_t)(h[0] & 0x3ffffff);
+  }
+}
+
+/* The coupons of a stored sketch and where they begin, or BEYOND. */
+static int64_t stored_coupons(const uint8_t *s, int64_t size, const uint8_t **first) {
+  if (!size) return 0;
+  if (size < 8 || s[2] != HLL_FAMILY || s[3] != HLL_LG_K || s[7] > SET) return BEYOND;
+  int64_t at = s[7] == LIST ? 8 : 12;
+  if (size < at) return BEYOND;
+  int64_t count = s[7] == LIST ? s[6] : u32_at(s + 8);
+  if (count > EXACT_COUPONS || size != at + 4 * count) return BEYOND;
+  *first = s + at;
+  return count;
+}
+
+static int insert(uint32_t *slots, uint32_t coupon) {
+  uint32_t at = coupon % COUPON_SLOTS;
+  while (slots[at] && slots[at] != coupon) at = (at + 1) % COUPON_SLOTS;
+  if (slots[at]) return 0;
+  slots[at] = coupon;
+  return 1;
+}
+
+static int64_t add_coupons(const uint8_t *stored, int64_t size, const uint32_t *coupons, int64_t n, uint8_t *out) {
+  const uint8_t *first = NULL;
+  int64_t had = stored_coupons(stored, size, &first), count = had;
+  if (had == BEYOND) return BEYOND;
+  uint32_t slots[COUPON_SLOTS] = {0}, held[EXACT_COUPONS];
+  for (int64_t i = 0; i < had; i++) {
+    held[i] = u32_at(first + 4 * i);
+    if (!held[i] || !insert(slots, held[i])) return BEYOND;
+  }
+  for (int64_t i = 0; i < n; i++) {
+    if (!coupons[i] || !insert(slots, coupons[i])) continue;
+    if (count == EXACT_COUPONS) return BEYOND;
+    held[count++] = coupons[i];
+  }
+  if (count == had) return 0;
+  uint8_t lg = 5;
+  while (4 * count > 3 * (1 << lg)) lg++;
+  int set = count >= LIST_COUPONS;
+  uint8_t head[8] = {set ? 3 : 2, 1, HLL_FAMILY, HLL_LG_K, set ? lg : 3, 8, set ? 0 : (uint8_t)count, set ? SET : LIST};
+  uint32_t told = (uint32_t)count;
+  uint8_t *to = put(out, head, sizeof head);
+  if (set) to = put(to, &told, sizeof told);
+  return put(to, held, (size_t)count * sizeof *held) - out;
+}
+
+void streamgauge_add_coupons(const uint8_t *const *stored, const int64_t *stored_sizes, const uint32_t *coupons,
+                             const int64_t *ends, int64_t n, uint8_t *out, const int64_t *starts, int64_t *sizes) {
+  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++])
+    sizes[i] = add_coupons(stored[i], stored_sizes[i], coupons + begin, ends[i] - begin, out + starts[i]);
+}
+
+/* How many values a stored sketch has, and where they begin, or BEYOND. */
+static int64_t stored_values(const uint8_t *s, int64_t size, const uint8_t **first) {
+  if (!size) return 0;
+  if (size < 8 || s[2] != KLL_FAMILY || u16_at(s + 4) != KLL_VALUES || s[6] != KLL_M) return BEYOND;
+  if (s[0] == 2) {
+    *first = s + 8;
+    return s[1] == 1 && size == 8 ? 0 : s[1] == 2 && size == 16 ? 1 : BEYOND;
+  }
+  if (size < 40 || u64_at(s + 8) > KLL_VALUES || u16_at(s + 16) != KLL_VALUES || s[18] != 1) return BEYOND;
+  int64_t count = (int64_t)u64_at(s + 8);
+  *first = s + 40;
+  return size == 40 + 8 * count && u32_at(s + 20) == KLL_VALUES - count ? count : BEYOND;
+}
+
+static int64_t add_values(const uint8_t *stored, int64_t size, const double *values, int64_t n, uint8_t *out) {
+  const uint8_t *first = NULL;
+  int64_t had = stored_values(stored, size, &first), count = had;
+  if (had == BEYOND) return BEYOND;
+  double held[KLL_VALUES], least, most;
+  for (int64_t i = 0; i < had; i++) held[i] = double_at(first + 8 * i);
+  for (int64_t i = 0; i < n; i++) {
+    if (isnan(values[i])) continue;
+    if (count == KLL_VALUES) return BEYOND;
+    held[count++] = values[i];
+  }
+  if (count == had) return 0;
+  least = most = held[0];
+  for (int64_t i = 1; i < count; i++) {
+    if (held[i] < least) least = held[i];
+    if (held[i] > most) most = held[i];
+  }
+  int one = count == 1;
+  uint8_t head[8] = {one ? 2 : 5, one ? 2 : 1, KLL_FAMILY, one ? 4 : 0, KLL_VALUES, 0, KLL_M, 0};
+  uint8_t *to = put(out, head, sizeof head);
+  if (!one) {
+    uint64_t n_all = (uint64_t)count;
+    uint8_t levels[4] = {KLL_VALUES, 0, 1, 0};
+    uint32_t begin = (uint32_t)(KLL_VALUES - count);
+    to = put(to, &n_all, sizeof n_all);
+    to = put(to, levels, sizeof levels);
+    to = put(to, &begin, sizeof begin);
+    to = put(to, &least, sizeof least);
+    to = put(to, &most, sizeof most);
+  }
+  return put(to, held, (size_t)count * sizeof *held) - out;
+}
+
+/* NaN stands for no value. */
+void streamgauge_add_values(const uint8_t *const *stored, const int64_t *stored_sizes, const double *values,
+                            const int64_t *ends, int64_t n, uint8_t *out, const int64_t *starts, int64_t *sizes) {
+  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++])
+    sizes[i] = add_values(stored[i], stored_sizes[i], values + begin, ends[i] - begin, out + starts[i]);
+}
+
+typedef struct {
+  const uint8_t *key;
+  uint64_t weight, hash;
+  int64_t size;
+} Item;
+
+typedef struct {
+  Item *items;
+  uint32_t *slots;
+  uint64_t mask;
+  int64_t count;
+} Items;
+
+/* A slot holds an item's number, counted from 1. */
+static void add_item(Items *all, const uint8_t *key, int64_t size, uint64_t weight) {
+  uint64_t h[2];
+  hash_of(key, size, h);
+  uint64_t at = h[0] & all->mask;
+  for (; all->slots[at]; at = (at + 1) & all->mask) {
+    Item *item = &all->items[all->slots[at] - 1];
+    if (item->hash == h[0] && item->size == size && !memcmp(item->key, key, (size_t)size)) {
+      item->weight += weight;
+      return;
+    }
+  }
+  all->items[all->count++] = (Item){key, weight, h[0], size};
+  all->slots[at] = (uint32_t)all->count;
+}
+
+/* How many keys a stored sketch has, or BEYOND. Puts them in. */
+static int64_t add_stored(const uint8_t *s, int64_t size, Items *all, int64_t room) {
+  if (size < 8 || s[2] != FREQUENT_FAMILY) return BEYOND;
+  if (s[5] == FREQUENT_EMPTY) return size == 8 ? 0 : BEYOND;
+  if (size < 32 || s[0] != 4 || s[1] != 1 || u64_at(s + 24)) return BEYOND;
+  int64_t count = u32_at(s + 8);
+  if (count > room || size < 32 + 8 * count) return BEYOND;
+  const uint8_t *at = s + 32 + 8 * count, *end = s + size;
+  for (int64_t i = 0; i < count; i++) {
+    if (end - at < 4 || u32_at(at) > end - at - 4) return BEYOND;
+    add_item(all, at + 4, u32_at(at), u64_at(s + 32 + 8 * i));
+    at += 4 + u32_at(at);
+  }
+  return all->count == count && at == end ? count : BEYOND;
+}
+
+/* Smallest map of which `count` keys fill three quarters at most. */
+static uint8_t lg_for(int64_t count) {
+  uint8_t lg = FREQUENT_LG_LEAST;
+  while (4 * count > 3 * ((int64_t)1 << lg)) lg++;
+  return lg;
+}
+
+/* `keys` and `weights` are of all rows. A sketch that is new may grow to 2 ^ lg_max keys. There must be room for `room`
+ * items, those stored and those that come, and for four times as many slots. */
+void streamgauge_add_keys(const uint8_t *const *stored, const int64_t *stored_sizes, const Texts *keys,
+                          const uint32_t *weights, const int64_t *ends, int64_t n, uint8_t lg_max, Item *items,
+                          int64_t room, uint32_t *slots, uint8_t *out, const int64_t *starts, int64_t *sizes) {
+  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++]) {
+    const uint8_t *had = stored[i];
+    int64_t size = stored_sizes[i], stored_count = size >= 32 ? u32_at(had + 8) : 0, most = ends[i] - begin + stored_count;
+    uint64_t total = size >= 32 ? u64_at(had + 16) : 0, width = 8;
+    sizes[i] = ends[i] == begin ? 0 : BEYOND;
+    if (ends[i] == begin || most > room) continue;
+    while (width < 2 * (uint64_t)most) width *= 2;
+    Items all = {items, slots, width - 1, 0};
+    memset(slots, 0, width * sizeof *slots);
+    if (size && add_stored(had, size, &all, room) == BEYOND) continue;
+    for (int64_t k = begin; k < ends[i]; k++) {
+      add_item(&all, bytes_of(keys, k), keys->views[k].size, weights[k]);
+      total += weights[k];
+    }
+    uint8_t lg = lg_for(all.count), lg_most = size ? had[3] : lg_max;
+    if (lg > lg_most) continue;
+    uint8_t head[8] = {4, 1, FREQUENT_FAMILY, lg_most, lg, 0, 0, 0};
+    uint32_t told[2] = {(uint32_t)all.count, 0};
+    uint64_t sums[2] = {total, 0};
+    uint8_t *to = put(put(put(out + starts[i], head, sizeof head), told, sizeof told), sums, sizeof sums);
+    for (int64_t k = 0; k < all.count; k++) to = put(to, &items[k].weight, sizeof items[k].weight);
+    for (int64_t k = 0; k < all.count; k++) {
+      uint32_t length = (uint32_t)items[k].size;
+      to = put(put(to, &length, sizeof length), items[k].key, length);
+    }
+    sizes[i] = to - (out + starts[i]);
+  }
+}
