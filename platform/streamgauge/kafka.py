@@ -48,7 +48,7 @@ def consumer_config(settings: Settings, group: str) -> dict[str, Any]:
         "fetch.queue.backoff.ms": 5,
         "fetch.max.bytes": 50 * 1024 * 1024,
         # What is queued takes several times its size: it is held decompressed, and each record has a struct around it.
-        "max.partition.fetch.bytes": 512 * 1024,
+        "max.partition.fetch.bytes": 256 * 1024,
         "queued.max.messages.kbytes": 6 * 1024,
     }
 

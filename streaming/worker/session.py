@@ -1,5 +1,5 @@
-"""One stream's worker, from joining the group to the first failure: reader, decoder, pipeline and
-committer, a thread each.
+"""One stream's worker, from joining the group to the first failure: reader, checkers, pipeline and committer, in
+threads of their own.
 
 A session that fails is thrown away whole and a new one begins from what Postgres and the log hold: there is one
 way to start, and it is the way to recover. What passes by itself (Postgres or the registry away) is waited for
@@ -12,6 +12,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
@@ -37,7 +38,11 @@ _UPKEEP_SECONDS = 5.0
 """How often the reference table, the pauses, the group's offsets and the ends of the log are looked after."""
 _STAY_SECONDS = 2.0
 """How long the reader waits for the pipeline before it polls, to stay in the group."""
-_DRAIN_SECONDS = 3.0
+_DRAIN_SECONDS = 2.5
+_CHECKERS = 2
+"""How many batches are decoded and validated at once. Verdicts are given in the order of reading all the same."""
+_CHECKED_AHEAD = 3
+"""How many batches may wait to be judged: with those at both ends it bounds the memory."""
 _TICK = 0.1
 _TOGETHER_RECORDS = 100_000
 """How many records share a transaction while batches come full. Each transaction writes the rows of the minutes it
@@ -57,16 +62,11 @@ class _Resumed(Exception):
 
 
 @dataclass(frozen=True)
-class _Work:
-    assignment: Assignment
-    records: Records
-    span: Span
-
-
-@dataclass(frozen=True)
 class _Read:
+    """A batch on its way. `checked` gives None where its assignment was revoked before."""
+
     assignment: Assignment
-    checked: Checked
+    checked: Future[Checked | None]
     span: Span
 
 
@@ -95,8 +95,8 @@ class Session:
         self._committed = committed
         self._failure: BaseException | None = None
         self._ended = threading.Event()
-        self._inbox: queue.Queue[_Work | None] = queue.Queue(maxsize=1)
-        self._decoded: queue.Queue[_Read | None] = queue.Queue(maxsize=1)
+        self._checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix=f"{contract.stream}_check")
+        self._inbox: queue.Queue[_Read | None] = queue.Queue(maxsize=_CHECKED_AHEAD)
         self._outbox: queue.Queue[_Write | None] = queue.Queue(maxsize=1)
         self._offsets: dict[int, int] = {}
         self._ends: dict[int, int] = {}
@@ -109,7 +109,7 @@ class Session:
             threading.Thread(
                 target=self._guard, args=(work,), name=f"{self._contract.stream}{work.__name__}", daemon=True
             )
-            for work in (self._decode, self._process, self._commit)
+            for work in (self._process, self._commit)
         ]
         reader = Reader(self._settings, self._contract, self._claim)
         for thread in threads:
@@ -121,6 +121,7 @@ class Session:
             self._fail(e)
         finally:
             self._ended.set()
+            self._checkers.shutdown(wait=False, cancel_futures=True)
             reader.close()
             for thread in threads:
                 # one that hangs in a server's answer is left to its fate: whatever it still sends meets the fence
@@ -133,7 +134,7 @@ class Session:
         while not self._stop.is_set() and self._failure is None:
             records = reader.read()
             if records is not None and reader.assignment is not None:
-                self._hand_over(reader, _Work(reader.assignment, records, self._span(records)))
+                self._hand_over(reader, self._begin(reader.assignment, records))
             del records
             reader.pause(self._paused)
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
@@ -141,10 +142,22 @@ class Session:
                 reader.tell_group(dict(self._offsets))
                 self._ends = reader.ends()
 
-    def _hand_over(self, reader: Reader, work: _Work) -> None:
+    def _begin(self, assignment: Assignment, records: Records) -> _Read:
+        span = self._span(records)
+        return _Read(assignment, self._checkers.submit(self._check, assignment, records, span), span)
+
+    def _check(self, assignment: Assignment, records: Records, span: Span) -> Checked | None:
+        if assignment.revoked.is_set():
+            return None
+        with use_span(span):
+            check = partial(assignment.pipeline.check, records)
+            return self._patiently(RegistryUnavailable, "the schema registry", check)
+
+    def _hand_over(self, reader: Reader, read: _Read) -> None:
         since = time.monotonic()
-        while not self._put(self._inbox, work):
-            if work.assignment.revoked.is_set() or self._stop.is_set():
+        while not self._put(self._inbox, read):
+            if read.assignment.revoked.is_set() or self._stop.is_set():
+                read.checked.cancel()
                 return
             if time.monotonic() - since > _STAY_SECONDS:
                 reader.stay(_TICK)
@@ -181,42 +194,42 @@ class Session:
         sampled = (records.raw(row).headers for row in firsts)
         return batch_span(self._contract.topic, self._contract.group, len(records.positions), sampled)
 
-    def _decode(self) -> None:
-        while (work := self._take(self._inbox, _nothing)) is not None:
-            if not work.assignment.revoked.is_set():
-                check = partial(work.assignment.pipeline.check, work.records)
-                with use_span(work.span):
-                    checked = self._patiently(RegistryUnavailable, "the schema registry", check)
-                read = _Read(work.assignment, checked, work.span)
-                # while this thread waits, the batch's memory is free
-                del work, check, checked
-                self._hand_on(self._decoded, read)
-                del read
-        self._hand_on(self._decoded, None)
-
     def _process(self) -> None:
-        gathered: list[_Read] = []
+        gathered: list[Checked] = []
+        spans: list[Span] = []
+        assignment: Assignment | None = None
 
         def judge() -> None:
-            self._judge(gathered)
+            if gathered and assignment is not None and not assignment.revoked.is_set():
+                delta = assignment.pipeline.judge(together(gathered))
+                if delta.partitions:
+                    self._hand_on(self._outbox, _Write(assignment, delta, [*spans]))
             gathered.clear()
+            spans.clear()
 
-        while (read := self._take(self._decoded, judge)) is not None:
-            if gathered and gathered[0].assignment is not read.assignment:
+        while (read := self._take(self._inbox, judge)) is not None:
+            if read.assignment is not assignment:
                 judge()
-            gathered.append(read)
-            if len(read.checked.positions) < BATCH_RECORDS or _records(gathered) >= _TOGETHER_RECORDS:
-                judge()
-            del read
+                assignment = read.assignment
+            checked = self._checked(read, judge)
+            if checked is not None:
+                gathered.append(checked)
+                spans.append(read.span)
+                if len(checked.positions) < BATCH_RECORDS or _records(gathered) >= _TOGETHER_RECORDS:
+                    judge()
+            # while this thread waits, the batch's memory is free
+            del read, checked
         judge()
         self._hand_on(self._outbox, None)
 
-    def _judge(self, gathered: Sequence[_Read]) -> None:
-        if gathered and not gathered[0].assignment.revoked.is_set():
-            assignment = gathered[0].assignment
-            delta = assignment.pipeline.judge(together([r.checked for r in gathered]))
-            if delta.partitions:
-                self._hand_on(self._outbox, _Write(assignment, delta, [r.span for r in gathered]))
+    def _checked(self, read: _Read, meanwhile: Callable[[], None]) -> Checked | None:
+        while not wait([read.checked], _TICK).done:
+            if self._ended.is_set() or self._failure is not None:
+                raise _Ended
+            meanwhile()
+        if read.checked.cancelled():
+            raise _Ended
+        return read.checked.result()
 
     def _commit(self) -> None:
         connection = self._patiently(psycopg.OperationalError, "Postgres", self._connect)
@@ -353,9 +366,5 @@ class Session:
             self._failure = e
 
 
-def _records(gathered: Sequence[_Read]) -> int:
-    return sum(len(r.checked.positions) for r in gathered)
-
-
-def _nothing() -> None:
-    """What a thread has to do while it waits."""
+def _records(gathered: Sequence[Checked]) -> int:
+    return sum(len(c.positions) for c in gathered)

@@ -84,20 +84,21 @@ class AvroReader:
         flat.add(parsed)
         self._types = np.array(flat.types, np.int32)
         self._children = np.array([*flat.children, 0], np.int32)
-        self._fillings = [_Filling(name, _PICKED if name in picked else kind) for name, kind in wanted.items()]
+        self._columns = [_Target(name, _PICKED if name in picked else kind) for name, kind in wanted.items()]
         names = list(wanted)
         for name, keys in picked.items():
-            self._fillings[names.index(name)].pick(keys, len(self._fillings))
-            self._fillings += [_Filling(picked_name(name, key), "string") for key in keys]
+            self._columns[names.index(name)].pick(keys, len(self._columns))
+            self._columns += [_Target(picked_name(name, key), "string") for key in keys]
         written = [f["name"] for f in parsed["fields"]]
         self._targets = np.array([names.index(n) if n in wanted else -1 for n in written] or [0], np.int32)
 
     def read(self, payloads: Payloads, rows: Int64s) -> Read:
-        """The records `rows`, which must all be framed, and MOST_BYTES together at most."""
+        """The records `rows`, which must all be framed, and MOST_BYTES together at most. May run in several threads."""
         count = len(rows)
         kept, verdicts = np.empty(max(count, 1), np.uint32), np.empty(count, np.int32)
         while True:
-            columns = (Column * len(self._fillings))(*(f.begin(count) for f in self._fillings))
+            fillings = [_Filling(target, count) for target in self._columns]
+            columns = (Column * len(fillings))(*(f.column for f in fillings))
             good = native.streamgauge_decode(
                 payloads.addresses.ctypes.data,
                 payloads.sizes.ctypes.data,
@@ -113,9 +114,9 @@ class AvroReader:
             )
             if good != _FULL:
                 break
-            for filling in self._fillings:
-                filling.grow()
-        made = [f.end(column, good) for f, column in zip(self._fillings, columns, strict=True)]
+            for target in self._columns:
+                target.grow()
+        made = [f.end(column, good) for f, column in zip(fillings, columns, strict=True)]
         return Read(pl.DataFrame(made), kept[:good], verdicts)
 
 
@@ -155,58 +156,68 @@ class _Flat:
         return number
 
 
-class _Filling:
-    """One column's memory. How much a record takes is learnt from those before."""
+class _Target:
+    """A column that is wanted. How much memory a record takes in it is learnt from those before."""
 
     def __init__(self, name: str, kind: str) -> None:
-        self._name = name
-        self._kind = kind
-        self._bytes_each, self._entries_each = 32.0, 2.0
-        self._picks = (Pick * 0)()
+        self.name = name
+        self.kind = kind
+        self.picks = (Pick * 0)()
+        self.bytes_each, self.entries_each = 32.0, 2.0
 
     def pick(self, keys: Sequence[str], first: int) -> None:
         encoded = [key.encode() for key in keys]
-        self._picks = (Pick * len(keys))(*(Pick(key, len(key), first + i) for i, key in enumerate(encoded)))
+        self.picks = (Pick * len(keys))(*(Pick(key, len(key), first + i) for i, key in enumerate(encoded)))
 
     def grow(self) -> None:
-        self._bytes_each *= 2
-        self._entries_each *= 2
+        self.bytes_each *= 2
+        self.entries_each *= 2
 
-    def begin(self, rows: int) -> Column:
-        spare = rows * _ROOM_TO_SPARE
+    def learn(self, column: Column, rows: int) -> None:
+        self.bytes_each = max(column.data_size / rows, self.bytes_each * 0.9)
+        self.entries_each = max(column.entries / rows, self.entries_each * 0.9)
+
+
+class _Filling:
+    """The memory of one column while so many rows are read into it."""
+
+    def __init__(self, target: _Target, rows: int) -> None:
+        self._target = target
+        kind, spare = target.kind, rows * _ROOM_TO_SPARE
         self._validity = np.zeros(rows // 8 + 1, np.uint8)
-        text, is_map = self._kind == "string", self._kind.startswith("map")
+        text, is_map = kind == "string", kind.startswith("map")
         if is_map:
             self._values = np.zeros((rows + 1) * 8, np.uint8)
-        elif self._kind == _PICKED:
+        elif kind == _PICKED:
             self._values = self._validity
-        elif self._kind == "boolean":
+        elif kind == "boolean":
             self._values = np.zeros(rows // 8 + 1, np.uint8)
         else:
-            self._values = np.empty(rows * _WIDTHS[self._kind], np.uint8)
-        self._data = np.empty(min(int(spare * self._bytes_each) + 64, MOST_BYTES) if text or is_map else 0, np.uint8)
-        entries = int(spare * self._entries_each) + 8 if is_map else 0
+            self._values = np.empty(rows * _WIDTHS[kind], np.uint8)
+        room = min(int(spare * target.bytes_each) + 64, MOST_BYTES) if text or is_map else 0
+        entries = int(spare * target.entries_each) + 8 if is_map else 0
+        self._data = np.empty(room, np.uint8)
         self._keys, self._texts = (np.empty(entries * _VIEW_BYTES, np.uint8) for _ in range(2))
-        return Column(
-            kind=_KINDS[_COLUMN_KINDS.get(self._kind, self._kind)],
+        self.column = Column(
+            kind=_KINDS[_COLUMN_KINDS.get(kind, kind)],
             validity=self._validity.ctypes.data,
             values=self._values.ctypes.data,
             data=self._data.ctypes.data,
-            data_capacity=len(self._data),
+            data_capacity=room,
             keys=self._keys.ctypes.data,
             texts=self._texts.ctypes.data,
             entries_capacity=entries,
-            picks=ctypes.addressof(self._picks),
-            picks_size=len(self._picks),
+            picks=ctypes.addressof(target.picks),
+            picks_size=len(target.picks),
         )
 
     def end(self, column: Column, rows: int) -> pl.Series:
+        kind = self._target.kind
         if rows:
-            self._bytes_each = max(column.data_size / rows, self._bytes_each * 0.9)
-            self._entries_each = max(column.entries / rows, self._entries_each * 0.9)
+            self._target.learn(column, rows)
         validity = _buffer(self._validity) if column.nulls else None
         data = [_buffer(self._data[: column.data_size])] if column.data_size else []
-        if self._kind.startswith("map"):
+        if kind.startswith("map"):
             within = [
                 _arrow.Array.from_buffers(_TEXT, column.entries, [None, _buffer(views), *data])
                 for views in (self._keys, self._texts)
@@ -215,8 +226,8 @@ class _Filling:
             buffers, children = [validity, _buffer(self._values)], [entries]
         else:
             buffers, children = [validity, _buffer(self._values), *data], None
-        made = _arrow.Array.from_buffers(_ARROW_TYPES[self._kind], rows, buffers, children=children)
-        return pl.Series(self._name, made)
+        made = _arrow.Array.from_buffers(_ARROW_TYPES[kind], rows, buffers, children=children)
+        return pl.Series(self._target.name, made)
 
 
 def _buffer(memory: NDArray[np.uint8]) -> Any:
