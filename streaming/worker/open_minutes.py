@@ -4,24 +4,29 @@ Sketches can't be merged in SQL, so each partition's are kept here, as the bytes
 They go when the watermark leaves no way to change them.
 """
 
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import TypeAlias
 
-Held = TypeVar("Held")
+Key: TypeAlias = tuple[int | str, ...]
+"""Partition, minute (epoch ms), and what else names the row."""
 
 
-class OpenMinutes(Generic[Held]):
-    """Sketches by partition, minute (epoch ms) and what else names their row."""
+class OpenMinutes:
+    """The sketches of one kind."""
 
     def __init__(self) -> None:
-        self._by_partition: dict[int, dict[int, dict[tuple[Any, ...], Held]]] = {}
+        self._held: dict[Key, bytes] = {}
+        self._closed: dict[int, int] = {}
 
-    def get(self, partition: int, minute: int, rest: tuple[Any, ...]) -> Held | None:
-        return self._by_partition.get(partition, {}).get(minute, {}).get(rest)
+    def get(self, keys: Sequence[Key]) -> list[bytes | None]:
+        return list(map(self._held.get, keys))
 
-    def put(self, partition: int, minute: int, rest: tuple[Any, ...], held: Held) -> None:
-        self._by_partition.setdefault(partition, {}).setdefault(minute, {})[rest] = held
+    def put(self, keys: Sequence[Key], sketches: Sequence[bytes | None]) -> None:
+        """Where there is no sketch, what was held stays."""
+        self._held.update((key, data) for key, data in zip(keys, sketches, strict=True) if data is not None)
 
     def close_before(self, partition: int, minute: int) -> None:
-        opened = self._by_partition.get(partition, {})
-        for closed in [m for m in opened if m < minute]:
-            del opened[closed]
+        if self._closed.get(partition) != minute:
+            self._closed[partition] = minute
+            for key in [k for k in self._held if k[0] == partition and int(k[1]) < minute]:
+                del self._held[key]

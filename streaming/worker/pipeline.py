@@ -39,7 +39,6 @@ from streaming.worker.records import Positions, Records
 from streaming.worker.seen import GENERATIONS
 
 _HASH, _TIME = "__hash", "__time"
-_Sketches = tuple[bytes | None, ...]
 
 
 @dataclass(frozen=True)
@@ -150,14 +149,10 @@ class Pipeline:
             **{f"{name}_kll": (name, add_quantiles) for name in quantiles},
         }
         self._tops = {t.name: partial(add_frequent, exact_keys=t.exactKeys) for t in rollup.top}
-        self.minutes = OpenMinutes[_Sketches]()
-        """By dimensions, a sketch for each of `sketch_columns`."""
-        self.tops = OpenMinutes[bytes]()
+        self.sketches = {column: OpenMinutes() for column in self._sketched}
+        """By column of the minutes table; rows are named by their dimensions."""
+        self.tops = {name: OpenMinutes() for name in self._tops}
         """By the top-N's name."""
-
-    @property
-    def sketch_columns(self) -> list[str]:
-        return list(self._sketched)
 
     def take_over(self, progress: Progress, *, paused: bool = False) -> None:
         horizon_ms = self.contract.time.duplicateHorizonSeconds * 1000
@@ -312,17 +307,13 @@ class Pipeline:
             judged = judged.filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
         rolled = self._plan.roll_up_values(judged)
         minutes = rolled.minutes
-        dimensions = minutes.select(self.contract.dimension_names).rows()
-        keys = list(zip(minutes[PARTITION].to_list(), minutes[MINUTE].to_list(), dimensions, strict=True))
-        nothing: _Sketches = (None,) * len(self._sketched)
-        held = [self.minutes.get(*key) or nothing for key in keys]
-        new = [
-            add([row[i] for row in held], minutes[VALUES + name])
-            for i, (name, add) in enumerate(self._sketched.values())
-        ]
-        for key, before, after in zip(keys, held, zip(*new, strict=True), strict=bool(new)):
-            self.minutes.put(*key, tuple(b if a is None else a for a, b in zip(after, before, strict=True)))
-        columns = [pl.Series(n, data, dtype=pl.Binary) for n, data in zip(self._sketched, new, strict=True)]
+        keys = minutes.select(PARTITION, MINUTE, *self.contract.dimension_names).rows()
+        columns: list[pl.Series] = []
+        for column, (name, add) in self._sketched.items():
+            opened = self.sketches[column]
+            new = add(opened.get(keys), minutes[VALUES + name])
+            opened.put(keys, new)
+            columns.append(pl.Series(column, new, dtype=pl.Binary))
         wanted = [c for c in minutes.columns if not c.startswith(VALUES)]
         made = minutes.select(wanted).with_columns(columns)
         return made.sort(MINUTE, *self.contract.dimension_names, PARTITION), self._roll_up_tops(rolled.tops)
@@ -330,19 +321,19 @@ class Pipeline:
     def _roll_up_tops(self, rolled: dict[str, pl.DataFrame]) -> list[tuple[int, int, str, bytes]]:
         tops: list[tuple[int, int, str, bytes]] = []
         for name, table in rolled.items():
-            keys = list(zip(table[PARTITION].to_list(), table[MINUTE].to_list(), strict=True))
-            held = [self.tops.get(*key, (name,)) for key in keys]
-            for (partition, minute), data in zip(
-                keys, self._tops[name](held, table[KEYS], table[WEIGHTS]), strict=True
-            ):
-                if data is not None:
-                    self.tops.put(partition, minute, (name,), data)
-                    tops.append((minute, partition, name, data))
+            keys, opened = table.select(PARTITION, MINUTE).rows(), self.tops[name]
+            new = self._tops[name](opened.get(keys), table[KEYS], table[WEIGHTS])
+            opened.put(keys, new)
+            tops += [
+                (minute, partition, name, data)
+                for (partition, minute), data in zip(keys, new, strict=True)
+                if data is not None
+            ]
         return tops
 
     def _close_minutes(self) -> None:
         for partition, state in self.states.items():
             first = self.open_from(state.progress)
             if first is not None:
-                self.minutes.close_before(partition, first)
-                self.tops.close_before(partition, first)
+                for opened in (*self.sketches.values(), *self.tops.values()):
+                    opened.close_before(partition, first)

@@ -38,7 +38,7 @@ between two publications, because merging an hour costs more than it changes in 
 """
 TOP_ITEMS = 100
 _TICK_SECONDS = 0.5
-_SHARE = 0.1
+_SHARE = 0.05
 _LONGEST_REST = 5.0
 """While a worker catches up, each tick has many minutes: ticks may take this share of the time, but come this often."""
 _REPEAT_SECONDS = 10.0

@@ -108,25 +108,25 @@ class Store:
         if first is None:
             return
         dimensions = self._contract.dimension_names
-        columns = pipeline.sketch_columns
-        if columns:
+        if pipeline.sketches:
             query = sql.SQL(
                 "select extract(epoch from minute)::bigint * 1000, {} from {} where partition = %s and minute >= "
                 + _AT.format("%s")
             ).format(
-                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *columns])),
+                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *pipeline.sketches])),
                 sql.Identifier(self._contract.minutes_table),
             )
-            for minute, *rest in connection.execute(query, (progress.partition, first), binary=True):
-                key, held = tuple(rest[: len(dimensions)]), tuple(rest[len(dimensions) :])
-                pipeline.minutes.put(progress.partition, int(minute), key, held)
-        if self._contract.rollup.top:
+            rows = connection.execute(query, (progress.partition, first), binary=True).fetchall()
+            keys = [(progress.partition, int(row[0]), *row[1 : len(dimensions) + 1]) for row in rows]
+            for i, opened in enumerate(pipeline.sketches.values(), len(dimensions) + 1):
+                opened.put(keys, [row[i] for row in rows])
+        for name, opened in pipeline.tops.items():
             query = sql.SQL(
-                "select extract(epoch from minute)::bigint * 1000, top, sketch from {}"
-                " where partition = %s and minute >= " + _AT.format("%s")
+                "select extract(epoch from minute)::bigint * 1000, sketch from {}"
+                " where top = %s and partition = %s and minute >= " + _AT.format("%s")
             ).format(sql.Identifier(self._contract.top_table))
-            for minute, top, data in connection.execute(query, (progress.partition, first), binary=True):
-                pipeline.tops.put(progress.partition, int(minute), (top,), data)
+            rows = connection.execute(query, (name, progress.partition, first), binary=True).fetchall()
+            opened.put([(progress.partition, int(minute)) for minute, _ in rows], [data for _, data in rows])
 
     def commit(self, connection: Connection, delta: Delta) -> None:
         """Writes a delta. Raises Fenced, and changes nothing, where a partition is not as the delta left it."""

@@ -166,11 +166,11 @@ class Postgres:
         for (minute, dimensions, partition), row in self.minutes.items():
             if partition != progress.partition or minute < first:
                 continue
-            held = tuple(row[column] for column in pipeline.sketch_columns)
-            pipeline.minutes.put(partition, minute, dimensions, held)
+            for column, opened in pipeline.sketches.items():
+                opened.put([(partition, minute, *dimensions)], [row[column]])
         for (minute, top, partition), data in self.tops.items():
             if partition == progress.partition and minute >= first:
-                pipeline.tops.put(partition, minute, (top,), data)
+                pipeline.tops[top].put([(partition, minute)], [data])
 
 
 class Workers:

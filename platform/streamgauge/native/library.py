@@ -65,6 +65,8 @@ def _declare(library: ctypes.CDLL) -> None:
         "streamgauge_seen_copy": (count, [pointer, pointer, count, byte, byte, pointer, pointer, hash64]),
         "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),
         "streamgauge_timestamps": (None, [pointer, count, pointer, pointer]),
+        "streamgauge_pg_elements_size": (count, [pointer, count]),
+        "streamgauge_pg_elements": (None, [pointer, count, pointer]),
         "streamgauge_coupons": (None, [pointer, count, pointer]),
         "streamgauge_add_coupons": (None, [pointer] * 4 + [count] + [pointer] * 3),
         "streamgauge_add_values": (None, [pointer] * 4 + [count] + [pointer] * 3),

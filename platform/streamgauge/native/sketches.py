@@ -92,8 +92,6 @@ def _each(
         starts.ctypes.data,
         made.ctypes.data,
     )
-    view = out.data
-    found = [
-        bytes(view[a : a + size]) if size > 0 else None for a, size in zip(starts.tolist(), made.tolist(), strict=True)
-    ]
+    data, ends_at = out.tobytes(), (starts + made).tolist()
+    found = [data[a:b] if a < b else None for a, b in zip(starts.tolist(), ends_at, strict=True)]
     return Accumulated(found, np.flatnonzero(made < 0).tolist())

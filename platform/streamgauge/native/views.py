@@ -1,4 +1,4 @@
-"""A polars text column where it lies in memory, for the compiled functions."""
+"""A polars column of texts or bytes where it lies in memory, for the compiled functions."""
 
 import ctypes
 from typing import Any, cast
