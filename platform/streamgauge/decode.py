@@ -4,7 +4,7 @@ What becomes of a record never depends on its neighbours: each is read on its ow
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -14,6 +14,7 @@ from streamgauge.avro import parse
 from streamgauge.contracts import Contract, FieldSpec
 from streamgauge.native import avro
 from streamgauge.payloads import Payloads
+from streamgauge.text_bounds import Bounds, TextBounds, together
 from streamgauge.types import Int64s
 
 ROW = "__row"
@@ -58,10 +59,11 @@ Picked = Mapping[str, Sequence[str]]
 
 @dataclass
 class Decoded:
-    """`frame` has the contract's fields and the row number `__row`, ascending."""
+    """`frame` has the contract's fields and the row number `__row`, ascending. `bounds` are of its text columns."""
 
     frame: pl.DataFrame
     rejected: list[Rejected] = field(default_factory=list[Rejected])
+    bounds: Bounds = field(default_factory=dict[str, TextBounds])
 
 
 class Decoder:
@@ -80,18 +82,21 @@ class Decoder:
         ids = avro.schema_ids(payloads)
         rejected: list[Rejected] = []
         frames: list[pl.DataFrame] = []
+        bounds: list[Bounds] = []
         for schema_id, rows in _by_id(ids):
             writer = self._writer(schema_id)
             if isinstance(writer, _Refusal):
                 rejected += [Rejected(row, writer.reason, writer.detail) for row in rows.tolist()]
                 continue
             for some in _pieces(rows, payloads.sizes[rows]):
-                frame, bad = writer.read(payloads, some)
-                frames.append(frame)
+                read, bad = writer.read(payloads, some)
+                frames.append(read.frame)
+                bounds.append(read.bounds)
                 rejected += bad
         if not frames:
             return Decoded(self._empty(), rejected)
-        return Decoded(frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW), rejected)
+        frame = frames[0] if len(frames) == 1 else pl.concat(frames).sort(ROW)
+        return Decoded(frame, rejected, together(bounds))
 
     def _empty(self) -> pl.DataFrame:
         types = {f.name: pl.Boolean if f.name in self._picked else POLARS_TYPES[f.type] for f in self._fields}
@@ -167,14 +172,14 @@ class _Writer:
             names = [f.name, *(avro.picked_name(f.name, key) for key in picked.get(f.name, ()))]
             self._select += [pl.col(n) for n in names] if f.name in written else _defaults(f, picked)
 
-    def read(self, payloads: Payloads, rows: Int64s) -> tuple[pl.DataFrame, list[Rejected]]:
+    def read(self, payloads: Payloads, rows: Int64s) -> tuple[avro.Read, list[Rejected]]:
         read = self._reader.read(payloads, rows)
         bad = np.flatnonzero(read.verdicts)
         rejected = [
             Rejected(row, "undecodable", _WRONG.get(verdict, f"{verdict} bytes behind the record"))
             for row, verdict in zip(rows[bad].tolist(), read.verdicts[bad].tolist(), strict=True)
         ]
-        return read.frame.select(pl.Series(ROW, read.kept), *self._select), rejected
+        return replace(read, frame=read.frame.select(pl.Series(ROW, read.kept), *self._select)), rejected
 
 
 def _defaults(f: FieldSpec, picked: Picked) -> list[pl.Expr]:

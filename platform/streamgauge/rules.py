@@ -2,20 +2,25 @@
 these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
 from streamgauge.contracts import Contract, FieldSpec, Together
+from streamgauge.text_bounds import LONGEST_CHARACTER, Bounds
 
 
 @dataclass(frozen=True)
 class Rule:
-    """`expr` is true where the rule is broken, and never null. `name` holds no value of a record."""
+    """`expr` is true where the rule is broken, and never null; `anywhere` whether it is broken at all. `kept_by` says
+    what bounds leave no need to ask. `name` holds no value of a record.
+    """
 
     name: str
     expr: pl.Expr
+    anywhere: pl.Expr
+    kept_by: Callable[[Bounds], bool]
 
 
 def violations(contract: Contract) -> list[Rule]:
@@ -23,14 +28,24 @@ def violations(contract: Contract) -> list[Rule]:
 
     The frame has the contract's fields: a timestamp as Datetime, a map as a list of structs of key and value.
     """
-    of_fields = [
-        Rule(f"{f.name}: {name}", broken.fill_null(False)) for f in contract.fields for name, broken in _rules(f)
-    ]
-    return of_fields + [Rule(together_name(t), _apart(t)) for t in contract.together]
+    of_fields = [rule for f in contract.fields for rule in _rules(f)]
+    return of_fields + [_rule(together_name(t), _apart(t)) for t in contract.together]
 
 
 def together_name(rule: Together) -> str:
     return f"{rule.name}: {', '.join(rule.fields)} not together"
+
+
+def _rule(
+    name: str, broken: pl.Expr, kept_by: Callable[[Bounds], bool] | None = None, anywhere: pl.Expr | None = None
+) -> Rule:
+    expr = broken.fill_null(False)
+    return Rule(name, expr, expr.any() if anywhere is None else anywhere, kept_by or _unknown)
+
+
+def _unknown(bounds: Bounds) -> bool:
+    del bounds
+    return False
 
 
 def _apart(rule: Together) -> pl.Expr:
@@ -38,26 +53,42 @@ def _apart(rule: Together) -> pl.Expr:
     return pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls)
 
 
-def _rules(f: FieldSpec) -> Iterator[tuple[str, pl.Expr]]:
+def _rules(f: FieldSpec) -> Iterator[Rule]:
     value = pl.col(f.name)
     if f.required:
-        yield "missing", value.is_null()
+        yield _rule(f"{f.name}: missing", value.is_null())
     if f.finite:
-        yield "not a finite number", ~value.is_finite()
+        yield _rule(f"{f.name}: not a finite number", ~value.is_finite())
     if f.type == "timestamp-millis":
         value = value.to_physical()
     if f.type == "string":
-        yield "holds a NUL character", value.str.contains("\0", literal=True)
-    length = value.str.len_chars()
-    if f.min_length is not None:
-        yield f"shorter than {f.min_length}", length < f.min_length
-    if f.max_length is not None:
-        yield f"longer than {f.max_length}", length > f.max_length
+        yield _rule(
+            f"{f.name}: holds a NUL character",
+            value.str.contains("\0", literal=True),
+            lambda bounds: f.name in bounds and not bounds[f.name].nul,
+        )
+    length, least, most = value.str.len_chars(), f.min_length, f.max_length
+    if least is not None:
+        yield _rule(
+            f"{f.name}: shorter than {least}",
+            length < least,
+            lambda bounds: f.name in bounds and bounds[f.name].shortest > (least - 1) * LONGEST_CHARACTER,
+        )
+    if most is not None:
+        yield _rule(
+            f"{f.name}: longer than {most}",
+            length > most,
+            lambda bounds: f.name in bounds and bounds[f.name].longest <= most,
+        )
     if f.pattern is not None:
-        yield f"doesn't match {f.pattern}", ~value.str.contains(f.pattern)
+        yield _rule(
+            f"{f.name}: doesn't match {f.pattern}",
+            ~value.str.contains(f.pattern),
+            anywhere=(~value.unique().str.contains(f.pattern)).any(),
+        )
     if f.minimum is not None:
-        yield f"below {f.minimum:g}", value < f.minimum
+        yield _rule(f"{f.name}: below {f.minimum:g}", value < f.minimum)
     if f.maximum is not None:
-        yield f"above {f.maximum:g}", value > f.maximum
+        yield _rule(f"{f.name}: above {f.maximum:g}", value > f.maximum)
     if f.allowed:
-        yield "not an allowed value", ~value.is_in(f.allowed)
+        yield _rule(f"{f.name}: not an allowed value", ~value.is_in(f.allowed))

@@ -32,6 +32,7 @@ from streamgauge.rollup_plan import (
 )
 from streamgauge.rules import violations
 from streamgauge.runs import first_rows
+from streamgauge.text_bounds import Bounds
 from streamgauge.types import Bools, Int64s
 from streaming.worker.open_minutes import OpenMinutes
 from streaming.worker.partition import PartitionState, Progress, judge
@@ -169,7 +170,7 @@ class Pipeline:
     def check(self, records: Records) -> Checked:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""
         decoded = self._decoder.decode(records.payloads)
-        events, broken = self._validate(decoded.frame, records)
+        events, broken = self._validate(decoded.frame, decoded.bounds, records)
         rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
         reference = self.reference
         values = (reference.enrich(events) if reference else events).select(
@@ -238,15 +239,12 @@ class Pipeline:
             earliest,
         )
 
-    def _validate(self, frame: pl.DataFrame, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
+    def _validate(self, frame: pl.DataFrame, known: Bounds, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
         """Splits off the rows that break a rule of the contract or come from the future."""
         event_time = pl.col(self.contract.event_time).to_physical()
         tolerated = self.contract.time.futureToleranceSeconds * 1000
-        bounds = frame.select(
-            pl.any_horizontal([r.expr for r in self._rules]).any().alias("broken"),
-            event_time.max().alias("latest"),
-        )
-        broken, latest = bounds.row(0)
+        asked = [r.anywhere for r in self._rules if not r.kept_by(known)]
+        broken, latest = frame.select(pl.any_horizontal(False, *asked).alias("broken"), event_time.max()).row(0)
         rejected: list[Rejected] = []
         if broken:
             flags = frame.select(ROW, *(r.expr.alias(str(i)) for i, r in enumerate(self._rules)))
@@ -255,8 +253,8 @@ class Pipeline:
                 rejected.append(Rejected(row, "contract", self._rules[broke.index(True)].name))
         earliest = records.positions.earliest_ingest_ms
         if latest is not None and latest > earliest + tolerated:
-            known = [r.row for r in rejected]
-            ahead = frame.filter(event_time > earliest + tolerated, ~pl.col(ROW).is_in(known))
+            wrong = [r.row for r in rejected]
+            ahead = frame.filter(event_time > earliest + tolerated, ~pl.col(ROW).is_in(wrong))
             rows = ahead[ROW].to_numpy().astype(np.int64)
             excess = ahead.select(event_time).to_series().to_numpy() - records.ingest_ms(rows) - tolerated
             for row, ms in zip(rows[excess > 0].tolist(), excess[excess > 0].tolist(), strict=True):

@@ -34,7 +34,8 @@ typedef struct {
 
 /* A column being filled. `validity` is a bitmap that begins as zeros. A map's `values` are n + 1 int64 offsets of its
  * entries, whose keys and texts are views; a boolean's a bitmap of zeros. A map of which only `picks` are wanted is
- * itself nothing but validity. */
+ * itself nothing but validity. `shortest` and `longest` bound the bytes of the texts that a text column was given, and
+ * `nul` says whether one of them held a zero byte; those of records that were taken back count too. */
 typedef struct {
   int32_t kind, nulls;
   uint8_t *validity;
@@ -44,7 +45,7 @@ typedef struct {
   View *keys, *texts;
   int64_t entries, entries_capacity;
   const Pick *picks;
-  int32_t picks_size;
+  int32_t picks_size, shortest, longest, nul;
 } Column;
 
 typedef struct {
@@ -190,6 +191,16 @@ static int read_view(Cursor *c, Column *column, View *view) {
   return GOOD;
 }
 
+static int read_text(Cursor *c, Column *column, int64_t row) {
+  View *view = (View *)column->values + row;
+  int verdict = read_view(c, column, view);
+  if (verdict) return verdict;
+  if (view->size < column->shortest) column->shortest = view->size;
+  if (view->size > column->longest) column->longest = view->size;
+  if (!column->nul) column->nul = memchr(c->at - view->size, 0, (size_t)view->size) != NULL;
+  return GOOD;
+}
+
 static int read_map(Cursor *c, Column *column) {
   int64_t n;
   int verdict;
@@ -227,7 +238,7 @@ static int read_value(Cursor *c, int32_t written, Column *column, int64_t row) {
   int64_t n = 0;
   int verdict, truth;
   switch (column->kind) {
-    case STRING: return read_view(c, column, (View *)column->values + row);
+    case STRING: return read_text(c, column, row);
     case LONG: return read_long(c, (int64_t *)column->values + row);
     case INT:
       verdict = read_long(c, &n);
@@ -277,7 +288,7 @@ static int read_picked(Cursor *c, const Column *map, Column *columns, int64_t ro
         continue;
       }
       Column *to = &columns[pick->target];
-      if ((verdict = read_view(c, to, (View *)to->values + row))) return verdict;
+      if ((verdict = read_text(c, to, row))) return verdict;
       put_value(to, row);
     }
   } while (n);

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from streamgauge.native.library import Column, Pick, native
 from streamgauge.payloads import Payloads
+from streamgauge.text_bounds import Bounds, TextBounds
 from streamgauge.types import Int64s
 
 _arrow: Any = pyarrow
@@ -59,10 +60,11 @@ def schema_ids(payloads: Payloads) -> Int64s:
 @dataclass(frozen=True)
 class Read:
     """`frame` has the good records, which are the rows `kept`. `verdicts` has a number for each record: 0 if it is
-    good, how many bytes stand behind it, or what is wrong with it.
+    good, how many bytes stand behind it, or what is wrong with it. `bounds` are of the text columns.
     """
 
     frame: pl.DataFrame
+    bounds: Bounds
     kept: NDArray[np.uint32]
     verdicts: NDArray[np.int32]
 
@@ -117,7 +119,12 @@ class AvroReader:
             for target in self._columns:
                 target.grow()
         made = [f.end(column, good) for f, column in zip(fillings, columns, strict=True)]
-        return Read(pl.DataFrame(made), kept[:good], verdicts)
+        bounds = {
+            target.name: TextBounds(column.shortest, column.longest, bool(column.nul))
+            for target, column in zip(self._columns, columns, strict=True)
+            if target.kind == "string"
+        }
+        return Read(pl.DataFrame(made), bounds, kept[:good], verdicts)
 
 
 class _Flat:
@@ -209,6 +216,7 @@ class _Filling:
             entries_capacity=entries,
             picks=ctypes.addressof(target.picks),
             picks_size=len(target.picks),
+            shortest=MOST_BYTES,
         )
 
     def end(self, column: Column, rows: int) -> pl.Series:

@@ -32,6 +32,9 @@ class Column(ctypes.Structure):
         ("entries_capacity", ctypes.c_int64),
         ("picks", ctypes.c_void_p),
         ("picks_size", ctypes.c_int32),
+        ("shortest", ctypes.c_int32),
+        ("longest", ctypes.c_int32),
+        ("nul", ctypes.c_int32),
     )
 
 
