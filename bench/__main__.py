@@ -34,7 +34,7 @@ def bench(
     events: Annotated[int, typer.Option(min=100_000, help="Records in the topic.")] = 10_000_000,
     horizon: Annotated[int, typer.Option(min=1, help="How many of them fall into the duplicate horizon.")] = 1_000_000,
     plain: Annotated[int, typer.Option(help="Records for the plain loop; 0 leaves it out.")] = 300_000,
-    quix: Annotated[int, typer.Option(help="Records for Quix Streams; 0 leaves it out.")] = 100_000,
+    quix: Annotated[int, typer.Option(help="Records for Quix Streams; 0 leaves it out.")] = 300_000,
     rate: Annotated[float, typer.Option(help="Events a second for the latencies.")] = 20_000,
     seconds: Annotated[float, typer.Option(help="How long at that rate; 0 leaves it out.")] = 60,
     facts: Annotated[int, typer.Option(help="Events for facts beside DuckDB; 0 leaves it out.")] = 20_000_000,

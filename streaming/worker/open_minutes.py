@@ -4,11 +4,13 @@ Sketches can't be merged in SQL, so each partition's are kept here, as the bytes
 They go when the watermark leaves no way to change them.
 """
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
-Key: TypeAlias = tuple[int | str, ...]
+Key: TypeAlias = tuple[Any, ...]
 """Partition, minute (epoch ms), and what else names the row."""
+
+_EVER = -(2**63)
 
 
 class OpenMinutes:
@@ -16,7 +18,7 @@ class OpenMinutes:
 
     def __init__(self) -> None:
         self._held: dict[Key, bytes] = {}
-        self._closed: dict[int, int] = {}
+        self._firsts: Mapping[int, int] = {}
 
     def get(self, keys: Sequence[Key]) -> list[bytes | None]:
         return list(map(self._held.get, keys))
@@ -25,8 +27,9 @@ class OpenMinutes:
         """Where there is no sketch, what was held stays."""
         self._held.update((key, data) for key, data in zip(keys, sketches, strict=True) if data is not None)
 
-    def close_before(self, partition: int, minute: int) -> None:
-        if self._closed.get(partition) != minute:
-            self._closed[partition] = minute
-            for key in [k for k in self._held if k[0] == partition and int(k[1]) < minute]:
+    def close_before(self, firsts: Mapping[int, int]) -> None:
+        """Forgets what is older than its partition's first open minute."""
+        if firsts != self._firsts:
+            self._firsts = firsts
+            for key in [k for k in self._held if k[1] < firsts.get(k[0], _EVER)]:
                 del self._held[key]

@@ -330,8 +330,7 @@ class Pipeline:
         return tops
 
     def _close_minutes(self) -> None:
-        for partition, state in self.states.items():
-            first = self.open_from(state.progress)
-            if first is not None:
-                for opened in (*self.sketches.values(), *self.tops.values()):
-                    opened.close_before(partition, first)
+        opened_from = {partition: self.open_from(state.progress) for partition, state in self.states.items()}
+        firsts = {partition: first for partition, first in opened_from.items() if first is not None}
+        for opened in (*self.sketches.values(), *self.tops.values()):
+            opened.close_before(firsts)
