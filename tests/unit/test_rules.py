@@ -1,11 +1,17 @@
 """The contracts' rules, as the producer and the worker apply them."""
 
+from io import BytesIO
 from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from streamgauge.avro import avro_schema, frame, parse, write_record
 from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.decode import Decoder
+from streamgauge.payloads import Payloads
 from streamgauge.rules import violations
 from streamgauge.settings import CHECKOUT
 from streaming.load.values import breakers
@@ -125,3 +131,32 @@ def test_the_oracle_judges_the_same(stream: str) -> None:
     for breaker in breakers(contract):
         assert not keeps(contract.field[breaker.field], breaker.value), breaker
         assert broken_rules(contract, {**GOOD[stream], breaker.field: breaker.value}), breaker
+
+
+ids = st.sampled_from(["a", "é" * 64, "x" * 64, "x" * 65, "🙂" * 64, "🙂" * 65, "", "n\0l"])
+types = st.sampled_from(["PushEvent", "pushEvent", "", "Push\0", "É"])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(ids, types), min_size=1, max_size=5), st.integers(1, 3))
+def test_a_rule_that_is_spared_is_kept(texts: list[tuple[str, str]], writers: int) -> None:
+    """And asking for a whole batch at once finds what asking row by row finds."""
+    contract = CONTRACTS["user_events"]
+    schema = avro_schema(contract)
+    values: list[bytes] = []
+    for row, (event_id, event_type) in enumerate(texts):
+        stream = BytesIO()
+        event = {**GOOD["user_events"], "event_id": event_id, "event_type": event_type, "schema_version": 1}
+        write_record(stream, parse(schema), event)
+        values.append(frame(1 + row % writers) + stream.getvalue())
+    decoded = Decoder(contract, lambda _: schema).decode(Payloads.of(values))
+    spared = 0
+    for rule in violations(contract):
+        broken = decoded.frame.select(rule.expr.any()).item()
+        assert decoded.frame.select(rule.anywhere).item() == broken, rule.name
+        if rule.kept_by(decoded.bounds):
+            spared += 1
+            assert not broken, rule.name
+    if all(event_id == "a" and event_type == "PushEvent" for event_id, event_type in texts):
+        of_texts = [r for r in violations(contract) if any(w in r.name for w in ("NUL", "shorter", "longer"))]
+        assert spared == len(of_texts)

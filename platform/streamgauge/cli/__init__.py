@@ -1,7 +1,8 @@
 """The `streamgauge` command. Its sub-commands are the entry points of the group `streamgauge.commands`."""
 
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, version
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -21,8 +22,13 @@ def build(only: str | None = None) -> typer.Typer:
     )
 
     @app.callback()
-    def _root() -> None:  # pyright: ignore[reportUnusedFunction]
+    def _root(  # pyright: ignore[reportUnusedFunction]
+        shown: Annotated[
+            bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and end.")
+        ] = False,
+    ) -> None:
         """Streamgauge: publishes at once, publishes again when checked, and always says which."""
+        del shown
 
     found = {e.name: e for e in entry_points(group=GROUP)}
     # To load them all takes a second, which only the list of commands is worth.
@@ -34,6 +40,12 @@ def build(only: str | None = None) -> typer.Typer:
         else:
             app.command(name)(command)
     return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(version("streamgauge"))
+        raise typer.Exit
 
 
 def main() -> None:
