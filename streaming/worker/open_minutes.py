@@ -4,11 +4,14 @@ Sketches can't be merged in SQL, so each partition's are kept here, as the bytes
 They go when the watermark leaves no way to change them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-Key: TypeAlias = tuple[Any, ...]
-"""Partition, minute (epoch ms), and what else names the row."""
+Cell: TypeAlias = tuple[int, int]
+"""Partition and minute (epoch ms)."""
+
+Name: TypeAlias = tuple[Any, ...]
+"""What else names a row: its dimensions."""
 
 _EVER = -(2**63)
 
@@ -17,19 +20,24 @@ class OpenMinutes:
     """The sketches of one kind."""
 
     def __init__(self) -> None:
-        self._held: dict[Key, bytes] = {}
+        self._held: dict[Cell, dict[Name, bytes]] = {}
         self._firsts: Mapping[int, int] = {}
 
-    def get(self, keys: Sequence[Key]) -> list[bytes | None]:
-        return list(map(self._held.get, keys))
+    def get(self, cell: Cell, names: Sequence[Name]) -> Iterable[bytes | None]:
+        held = self._held.get(cell)
+        return [None] * len(names) if held is None else map(held.get, names)
 
-    def put(self, keys: Sequence[Key], sketches: Sequence[bytes | None]) -> None:
+    def is_open(self, cell: Cell) -> bool:
+        partition, minute = cell
+        return minute >= self._firsts.get(partition, _EVER)
+
+    def put(self, cell: Cell, names: Iterable[Name], sketches: Iterable[bytes | None]) -> None:
         """Where there is no sketch, what was held stays."""
-        self._held.update((key, data) for key, data in zip(keys, sketches, strict=True) if data is not None)
+        held = self._held.setdefault(cell, {})
+        held.update((name, data) for name, data in zip(names, sketches, strict=True) if data is not None)
 
     def close_before(self, firsts: Mapping[int, int]) -> None:
         """Forgets what is older than its partition's first open minute."""
-        if firsts != self._firsts:
-            self._firsts = firsts
-            for key in [k for k in self._held if k[1] < firsts.get(k[0], _EVER)]:
-                del self._held[key]
+        self._firsts = firsts
+        for cell in [c for c in self._held if not self.is_open(c)]:
+            del self._held[cell]

@@ -4,42 +4,25 @@ cache.
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
-from streamgauge.accumulate import Add, add_distinct, add_frequent, add_quantiles, coupons
 from streamgauge.contracts import Contract
 from streamgauge.decode import ROW, Decoder, Rejected, SchemaOf
 from streamgauge.enrich import Reference
 from streamgauge.fetcher import RawRecord
-from streamgauge.rollup_plan import (
-    COUNTED,
-    DUPLICATE,
-    KEYS,
-    LATE,
-    MINUTE,
-    MINUTE_MS,
-    PARTITION,
-    VALUES,
-    WEIGHTS,
-    RollupPlan,
-    picked,
-)
+from streamgauge.rollup_plan import MINUTE_MS, picked
 from streamgauge.rules import violations
-from streamgauge.runs import first_rows
 from streamgauge.text_bounds import Bounds
-from streamgauge.types import Bools, Int64s
-from streaming.worker.open_minutes import OpenMinutes
+from streamgauge.types import Int64s, UInt8s, UInt64s
+from streaming.worker.lookup import Lookup
 from streaming.worker.partition import PartitionState, Progress, judge
 from streaming.worker.records import Positions, Records
+from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, SKIPPED, Rollup, Taken, TopRow
 from streaming.worker.seen import GENERATIONS
-
-_HASH, _TIME = "__hash", "__time"
 
 
 @dataclass(frozen=True)
@@ -65,18 +48,31 @@ class PartitionDelta:
     skipped: int = 0
     pause: str | None = None
 
+    def then(self, next_: "PartitionDelta") -> "PartitionDelta":
+        """Both steps as one."""
+        return PartitionDelta(
+            self.before,
+            next_.after,
+            self.counted + next_.counted,
+            self.late + next_.late,
+            self.duplicates + next_.duplicates,
+            self.dead_letters + next_.dead_letters,
+            self.skipped + next_.skipped,
+            next_.pause,
+        )
+
 
 @dataclass(frozen=True)
 class Delta:
     """What one transaction adds.
 
     `minutes` has a column for each of the minutes table but `upto`; `minute` in epoch ms, sketches as bytes or
-    null. `tops` are rows (minute, partition, top, sketch).
+    null.
     """
 
     partitions: list[PartitionDelta]
     minutes: pl.DataFrame
-    tops: list[tuple[int, int, str, bytes]]
+    tops: list[TopRow]
     dead_letters: list[DeadLetter]
     earliest_ingest_ms: int | None
     """None where no record was new."""
@@ -86,35 +82,24 @@ class Delta:
 class Checked:
     """What is left of a batch when its bytes are no longer needed.
 
-    `values` has a row for each valid event: its row in the batch, its id's hash, its time, and what the rollup takes
-    from it.
+    Of each valid event: its row in the batch, its id's hash, its time (epoch ms), and what the rollup takes from it.
     """
 
     positions: Positions
-    values: pl.DataFrame
+    rows: Int64s
+    hashes: UInt64s
+    times: Int64s
+    taken: Taken
     rejected: list[Rejected]
     raw: dict[int, RawRecord]
 
 
-def together(parts: Sequence[Checked]) -> Checked:
-    """Batches that were read one after the other, as one."""
-    if len(parts) == 1:
-        return parts[0]
-    positions = [p.positions for p in parts]
-    firsts = np.cumsum([0, *(len(p) for p in positions)]).tolist()
-    joined = Positions(
-        np.concatenate([p.partitions for p in positions]),
-        np.concatenate([p.offsets for p in positions]),
-        min(p.earliest_ingest_ms for p in positions),
-        {partition: complete_to for p in positions for partition, complete_to in p.idle.items()},
-    )
-    counted = list(zip(parts, firsts, strict=False))
-    return Checked(
-        joined,
-        pl.concat(p.values.with_columns(pl.col(ROW) + first) for p, first in counted),
-        [replace(r, row=r.row + first) for p, first in counted for r in p.rejected],
-        {row + first: record for p, first in counted for row, record in p.raw.items()},
-    )
+@dataclass(frozen=True)
+class _Pause:
+    """`row` is the first that is no longer taken."""
+
+    row: int
+    reason: str
 
 
 @dataclass
@@ -137,23 +122,16 @@ class Pipeline:
     def __init__(self, contract: Contract, schema_of: SchemaOf, clock: Callable[[], float] = time.monotonic) -> None:
         self.contract = contract
         self.states: dict[int, PartitionState] = {}
-        self.reference = Reference.empty(contract.reference) if contract.reference else None
+        self.rollup = Rollup(contract)
         self._clock = clock
         self._limits: dict[int, _Limit] = {}
         self._decoder = Decoder(contract, schema_of, picked(contract))
         self._rules = violations(contract)
-        self._plan = RollupPlan(contract, flat=True)
-        rollup = contract.rollup
-        quantiles = [m.name for m in rollup.measures if m.quantiles]
-        self._sketched: dict[str, tuple[str, Add]] = {
-            **{f"{d.name}_hll": (d.name, add_distinct) for d in rollup.distinct},
-            **{f"{name}_kll": (name, add_quantiles) for name in quantiles},
-        }
-        self._tops = {t.name: partial(add_frequent, exact_keys=t.exactKeys) for t in rollup.top}
-        self.sketches = {column: OpenMinutes() for column in self._sketched}
-        """By column of the minutes table; rows are named by their dimensions."""
-        self.tops = {name: OpenMinutes() for name in self._tops}
-        """By the top-N's name."""
+        self._lookup = Lookup(Reference.empty(contract.reference)) if contract.reference else None
+
+    def enrich_by(self, reference: Reference | None) -> None:
+        """From the next batch on."""
+        self._lookup = None if reference is None else Lookup(reference)
 
     def take_over(self, progress: Progress, *, paused: bool = False) -> None:
         horizon_ms = self.contract.time.duplicateHorizonSeconds * 1000
@@ -172,72 +150,73 @@ class Pipeline:
         decoded = self._decoder.decode(records.payloads)
         events, broken = self._validate(decoded.frame, decoded.bounds, records)
         rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
-        reference = self.reference
-        values = (reference.enrich(events) if reference else events).select(
-            ROW,
-            pl.col(self.contract.event_id).hash().alias(_HASH),
-            pl.col(self.contract.event_time).to_physical().alias(_TIME),
-            *self._plan.values,
+        rows = events[ROW].to_numpy().astype(np.int64)
+        times = events[self.contract.event_time].to_physical().to_numpy()
+        return Checked(
+            records.positions,
+            rows,
+            events[self.contract.event_id].hash().to_numpy(),
+            times,
+            self.rollup.take(events, times, records.positions.partitions[rows], self._lookup),
+            rejected,
+            {r.row: records.raw(r.row) for r in rejected},
         )
-        distinct = [pl.Series(d.name, coupons(values[d.name])) for d in self.contract.rollup.distinct]
-        values = values.with_columns(distinct)
-        return Checked(records.positions, values, rejected, {r.row: records.raw(r.row) for r in rejected})
 
-    def judge(self, checked: Checked) -> Delta:
-        """What becomes of each record. Batches must be given in the order in which they were read."""
-        values, rejected, records = checked.values, checked.rejected, checked.positions
-        rejected_rows = np.array([r.row for r in rejected], np.int64)
-        rows = values[ROW].to_numpy().astype(np.int64)
-        hashes, times = values[_HASH].to_numpy(), values[_TIME].to_numpy()
-        verdicts = np.zeros((3, len(rows)), np.bool_)
-        partitions: list[PartitionDelta] = []
-        kept_rejected: list[int] = []
-        earliest: int | None = None
-        for partition in sorted(first_rows(records.partitions)):
-            state = self.states.get(partition)
-            if state is None or state.paused:
-                continue
-            mine = records.partitions == partition
-            new = mine & (records.offsets >= state.progress.next_offset)
-            dead = np.flatnonzero(new[rejected_rows]) if len(rejected_rows) else rejected_rows
-            pause, dead = self._apply_limit(state, dead, rejected_rows, new)
-            kept_rejected += dead.tolist()
-            valid = np.flatnonzero(mine[rows])
-            replayed = valid[records.offsets[rows[valid]] < state.progress.next_offset]
-            state.remember(hashes[replayed], records.offsets[rows[replayed]])
-            valid = valid[new[rows[valid]]]
-            if not new.any() and pause is None:
-                continue
-            earliest = records.earliest_ingest_ms
-            verdict = judge(state, hashes[valid], times[valid], self.contract.lateness_ms)
-            verdicts[0, valid] = ~(verdict.duplicate | verdict.late)
-            verdicts[1, valid] = verdict.late
-            verdicts[2, valid] = verdict.duplicate
-            before, seen = state.progress, int(new.sum())
-            end = int(records.offsets[new][-1]) + 1 if seen else before.next_offset
-            after = state.advance(end, verdict.watermark, records.offsets[rows[valid]], verdict.generations)
-            partitions.append(
-                PartitionDelta(
-                    before,
-                    after,
-                    counted=int(verdicts[0, valid].sum()),
-                    late=int(verdict.late.sum()),
-                    duplicates=int(verdict.duplicate.sum()),
-                    dead_letters=len(dead),
-                    skipped=after.next_offset - before.next_offset - seen,
-                    pause=pause,
-                )
-            )
-        partitions += self._advance_idle(records.idle, {p.after.partition for p in partitions})
-        minutes, tops = self._roll_up(values, records.partitions[rows], verdicts)
-        self._close_minutes()
-        return Delta(
-            partitions,
-            minutes,
-            tops,
-            [DeadLetter(checked.raw[r.row], r.reason, r.detail) for r in (rejected[i] for i in sorted(kept_rejected))],
-            earliest,
+    def judge(self, parts: Sequence[Checked]) -> Delta:
+        """What becomes of the records of batches that follow each other. They must be given in the order in which they
+        were read.
+        """
+        deltas: dict[int, PartitionDelta] = {}
+        letters: list[DeadLetter] = []
+        verdicts: list[UInt8s] = []
+        earliest: list[int] = []
+        for part in parts:
+            verdict = np.full(len(part.rows), SKIPPED, np.uint8)
+            verdicts.append(verdict)
+            for partition, rows in part.positions.slices():
+                delta, dead = self._judge_partition(part, partition, rows, verdict)
+                letters += dead
+                if delta is not None:
+                    deltas[partition] = delta if partition not in deltas else deltas[partition].then(delta)
+                    earliest.append(part.positions.earliest_ingest_ms)
+        idle = {partition: at for part in parts for partition, at in part.positions.idle.items()}
+        moved = [*deltas.values(), *self._advance_idle(idle, deltas)]
+        minutes, tops = self.rollup.add([part.taken for part in parts], verdicts, self._open_from())
+        return Delta(moved, minutes, tops, letters, min(earliest, default=None))
+
+    def _judge_partition(
+        self, part: Checked, partition: int, rows: slice, verdict: UInt8s
+    ) -> tuple[PartitionDelta | None, list[DeadLetter]]:
+        """One partition's records of a batch. Fills its part of `verdict`; None where nothing is new."""
+        state = self.states.get(partition)
+        if state is None or state.paused:
+            return None, []
+        offsets, before = part.positions.offsets, state.progress
+        first = rows.start + int(np.searchsorted(offsets[rows], before.next_offset))
+        dead = [r for r in part.rejected if first <= r.row < rows.stop]
+        dead, pause = self._apply_limit(state, dead)
+        stop = rows.stop if pause is None else pause.row
+        begin, middle, end = np.searchsorted(part.rows, (rows.start, first, stop)).tolist()
+        state.remember(part.hashes[begin:middle], offsets[part.rows[begin:middle]])
+        if first == stop and pause is None:
+            return None, []
+        judged = slice(middle, end)
+        found = judge(state, part.hashes[judged], part.times[judged], self.contract.lateness_ms)
+        verdict[judged] = np.where(found.duplicate, DUPLICATE, np.where(found.late, LATE, COUNTED))
+        next_offset = int(offsets[stop - 1]) + 1 if stop > first else before.next_offset
+        after = state.advance(next_offset, found.watermark, offsets[part.rows[judged]], found.generations)
+        late, duplicates = int(found.late.sum()), int(found.duplicate.sum())
+        delta = PartitionDelta(
+            before,
+            after,
+            counted=end - middle - late - duplicates,
+            late=late,
+            duplicates=duplicates,
+            dead_letters=len(dead),
+            skipped=after.next_offset - before.next_offset - (stop - first),
+            pause=None if pause is None else pause.reason,
         )
+        return delta, [DeadLetter(part.raw[r.row], r.reason, r.detail) for r in dead]
 
     def _validate(self, frame: pl.DataFrame, known: Bounds, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
         """Splits off the rows that break a rule of the contract or come from the future."""
@@ -264,25 +243,20 @@ class Pipeline:
             frame = frame.filter(~pl.col(ROW).is_in([r.row for r in rejected]))
         return frame, rejected
 
-    def _apply_limit(
-        self, state: PartitionState, dead: Int64s, rejected_rows: Int64s, new: Bools
-    ) -> tuple[str | None, Int64s]:
-        """Pauses the partition before the first dead letter over the limit: the rows from there on are no longer
-        new.
-        """
+    def _apply_limit(self, state: PartitionState, dead: list[Rejected]) -> tuple[list[Rejected], "_Pause | None"]:
+        """Pauses the partition before the first dead letter over the limit."""
         limit, now = self._limits[state.progress.partition], self._clock()
         left = limit.left(now)
         pause = None
         if len(dead) > left:
-            new[rejected_rows[dead[left]] :] = False
-            dead = dead[:left]
             state.paused = True
-            pause = f"more than {limit.limit} dead letters in {limit.seconds} s"
-        if len(dead):
+            pause = _Pause(dead[left].row, f"more than {limit.limit} dead letters in {limit.seconds} s")
+            dead = dead[:left]
+        if dead:
             limit.noted.append((now, len(dead)))
-        return pause, dead
+        return dead, pause
 
-    def _advance_idle(self, idle: dict[int, int], done: set[int]) -> list[PartitionDelta]:
+    def _advance_idle(self, idle: Mapping[int, int], done: Mapping[int, PartitionDelta]) -> list[PartitionDelta]:
         deltas: list[PartitionDelta] = []
         nothing = np.array([], np.int64)
         for partition, complete_to in idle.items():
@@ -294,43 +268,6 @@ class Pipeline:
                 deltas.append(PartitionDelta(before, state.advance(before.next_offset, complete_to, nothing, nothing)))
         return deltas
 
-    def _roll_up(
-        self, values: pl.DataFrame, partitions: Int64s, verdicts: Any
-    ) -> tuple[pl.DataFrame, list[tuple[int, int, str, bytes]]]:
-        judged = values.with_columns(
-            pl.Series(PARTITION, partitions),
-            *(pl.Series(name, verdicts[i]) for i, name in enumerate((COUNTED, LATE, DUPLICATE))),
-        )
-        if not verdicts.any(axis=0).all():
-            judged = judged.filter(pl.any_horizontal(COUNTED, LATE, DUPLICATE))
-        rolled = self._plan.roll_up_values(judged)
-        minutes = rolled.minutes
-        keys = minutes.select(PARTITION, MINUTE, *self.contract.dimension_names).rows()
-        columns: list[pl.Series] = []
-        for column, (name, add) in self._sketched.items():
-            opened = self.sketches[column]
-            new = add(opened.get(keys), minutes[VALUES + name])
-            opened.put(keys, new)
-            columns.append(pl.Series(column, new, dtype=pl.Binary))
-        wanted = [c for c in minutes.columns if not c.startswith(VALUES)]
-        made = minutes.select(wanted).with_columns(columns)
-        return made.sort(MINUTE, *self.contract.dimension_names, PARTITION), self._roll_up_tops(rolled.tops)
-
-    def _roll_up_tops(self, rolled: dict[str, pl.DataFrame]) -> list[tuple[int, int, str, bytes]]:
-        tops: list[tuple[int, int, str, bytes]] = []
-        for name, table in rolled.items():
-            keys, opened = table.select(PARTITION, MINUTE).rows(), self.tops[name]
-            new = self._tops[name](opened.get(keys), table[KEYS], table[WEIGHTS])
-            opened.put(keys, new)
-            tops += [
-                (minute, partition, name, data)
-                for (partition, minute), data in zip(keys, new, strict=True)
-                if data is not None
-            ]
-        return tops
-
-    def _close_minutes(self) -> None:
+    def _open_from(self) -> dict[int, int]:
         opened_from = {partition: self.open_from(state.progress) for partition, state in self.states.items()}
-        firsts = {partition: first for partition, first in opened_from.items() if first is not None}
-        for opened in (*self.sketches.values(), *self.tops.values()):
-            opened.close_before(firsts)
+        return {partition: first for partition, first in opened_from.items() if first is not None}

@@ -1,6 +1,8 @@
-"""A batch of Kafka records as columns: row i of every column is the same record, in consumption order."""
+"""A batch of Kafka records as columns: row i of every column is the same record. Records are sorted by partition, and
+within it by offset.
+"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -27,6 +29,12 @@ class Positions:
     def __len__(self) -> int:
         return len(self.offsets)
 
+    def slices(self) -> Iterator[tuple[int, slice]]:
+        """Each partition with its rows."""
+        names, starts = np.unique(self.partitions, return_index=True)
+        stops = [*starts[1:].tolist(), len(self)]
+        return zip(names.tolist(), map(slice, starts.tolist(), stops), strict=False)
+
 
 @dataclass(frozen=True)
 class Records:
@@ -42,6 +50,7 @@ class Records:
 
 def from_fetched(fetched: Fetched, idle: dict[int, int]) -> Records:
     """Log-append time never falls within a partition, so its first row is its earliest."""
+    fetched = fetched.take(np.argsort(fetched.partitions, kind="stable"))
     firsts = np.array(list(first_rows(fetched.partitions).values()), np.int64)
     earliest = int(fetched.ingest_ms(firsts).min(initial=2**62))
     positions = Positions(fetched.partitions, fetched.offsets, earliest, idle)

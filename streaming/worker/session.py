@@ -27,7 +27,7 @@ from streamgauge.runs import first_rows
 from streamgauge.settings import Settings
 from streamgauge.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
-from streaming.worker.pipeline import Checked, Delta, Pipeline, together
+from streaming.worker.pipeline import Checked, Delta, Pipeline
 from streaming.worker.reader import BATCH_RECORDS, Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Connection, Fenced, Store, connect_worker
@@ -176,7 +176,7 @@ class Session:
         paused: set[int] = set()
         with self._connect() as connection:
             self._reference_version = self._store.reference_version(connection)
-            pipeline.reference = self._store.reference(connection)
+            pipeline.enrich_by(self._store.reference(connection))
             for partition, (low, high) in ends.items():
                 progress, reason = self._store.claim(connection, partition, low, high)
                 pipeline.take_over(progress, paused=reason is not None)
@@ -201,7 +201,7 @@ class Session:
 
         def judge() -> None:
             if gathered and assignment is not None and not assignment.revoked.is_set():
-                delta = assignment.pipeline.judge(together(gathered))
+                delta = assignment.pipeline.judge(gathered)
                 if delta.partitions:
                     self._hand_on(self._outbox, _Write(assignment, delta, [*spans]))
             gathered.clear()
@@ -306,7 +306,7 @@ class Session:
             self._store.note_ends(connection, self._ends)
             version = self._store.reference_version(connection)
             if pipeline is not None and version != self._reference_version:
-                pipeline.reference = self._store.reference(connection)
+                pipeline.enrich_by(self._store.reference(connection))
                 self._reference_version = version
         except psycopg.OperationalError as e:
             log.warning("%s: can't look after pauses and reference: %s", self._contract.stream, e)

@@ -108,25 +108,28 @@ class Store:
         if first is None:
             return
         dimensions = self._contract.dimension_names
-        if pipeline.sketches:
+        kept = pipeline.rollup.sketches
+        if kept:
             query = sql.SQL(
                 "select extract(epoch from minute)::bigint * 1000, {} from {} where partition = %s and minute >= "
                 + _AT.format("%s")
             ).format(
-                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *pipeline.sketches])),
+                sql.SQL(", ").join(map(sql.Identifier, [*dimensions, *kept])),
                 sql.Identifier(self._contract.minutes_table),
             )
             rows = connection.execute(query, (progress.partition, first), binary=True).fetchall()
-            keys = [(progress.partition, int(row[0]), *row[1 : len(dimensions) + 1]) for row in rows]
-            for i, opened in enumerate(pipeline.sketches.values(), len(dimensions) + 1):
-                opened.put(keys, [row[i] for row in rows])
-        for name, opened in pipeline.tops.items():
+            for minute, *row in rows:
+                cell, names = (progress.partition, int(minute)), [tuple(row[: len(dimensions)])]
+                for opened, data in zip(kept.values(), row[len(dimensions) :], strict=True):
+                    opened.put(cell, names, [data])
+        for name, opened in pipeline.rollup.tops.items():
             query = sql.SQL(
                 "select extract(epoch from minute)::bigint * 1000, sketch from {}"
                 " where top = %s and partition = %s and minute >= " + _AT.format("%s")
             ).format(sql.Identifier(self._contract.top_table))
             rows = connection.execute(query, (name, progress.partition, first), binary=True).fetchall()
-            opened.put([(progress.partition, int(minute)) for minute, _ in rows], [data for _, data in rows])
+            for minute, data in rows:
+                opened.put((progress.partition, int(minute)), [()], [data])
 
     def commit(self, connection: Connection, delta: Delta) -> None:
         """Writes a delta. Raises Fenced, and changes nothing, where a partition is not as the delta left it."""
@@ -187,9 +190,7 @@ class Store:
         if delta.minutes.is_empty():
             return
         upto = {p.after.partition: p.after.next_offset for p in delta.partitions}
-        rows = delta.minutes.with_columns(
-            pl.Series("upto", [upto[p] for p in delta.minutes[PARTITION]], dtype=pl.Int64)
-        )
+        rows = delta.minutes.with_columns(pl.col(PARTITION).replace_strict(upto, return_dtype=pl.Int64).alias("upto"))
         connection.execute(self._upsert_minutes, [pg_array(rows[c], kind) for c, kind in self.columns.items()])
 
     def _minutes_statement(self) -> tuple[dict[str, LiteralString], sql.Composed]:

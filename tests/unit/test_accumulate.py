@@ -1,6 +1,8 @@
 """Values in any parts, compiled or by the library, give the sketch that the library makes of all of them at once."""
 
+import math
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,8 @@ from hypothesis import strategies as st
 from streamgauge import sketches
 from streamgauge.accumulate import add_distinct, add_frequent, add_quantiles, coupons
 from streamgauge.native import sketches as native
+from streamgauge.native.groups import Grouped, code_texts, group_rows
+from streamgauge.native.sketches import Made
 
 EXACT_KEYS = 40
 texts = st.one_of(st.integers(0, 900).map("user-{}".format), st.text(max_size=40))
@@ -19,22 +23,28 @@ parts_of_texts = st.lists(st.lists(texts, max_size=300), min_size=1, max_size=5)
 parts_of_numbers = st.lists(st.lists(numbers, max_size=120), min_size=1, max_size=4)
 
 
+def in_rows(parts: list[list[Any]]) -> Grouped:
+    """Each part's values belong to a row, and stand among those of the others as they were dealt."""
+    rows = np.array([row for row, part in enumerate(parts) for _ in part], np.int32)
+    return group_rows(rows, len(parts), np.ones(len(rows), np.uint8), 1)
+
+
+def only(made: Made) -> bytes | None:
+    (data,) = made.parts(slice(0, len(made.ends)))
+    return data
+
+
 def distinct(stored: bytes | None, part: list[str]) -> bytes | None:
-    taken = coupons(pl.Series(part, dtype=pl.String)).tolist()
-    (made,) = add_distinct([stored], pl.Series([taken], dtype=pl.List(pl.UInt32)))
-    return made or stored
+    return only(add_distinct([stored], coupons(pl.Series(part, dtype=pl.String)), in_rows([part]))) or stored
 
 
 def quantiles(stored: bytes | None, part: list[float]) -> bytes | None:
-    (made,) = add_quantiles([stored], pl.Series([part], dtype=pl.List(pl.Float64)))
-    return made or stored
+    return only(add_quantiles([stored], np.array(part, np.float64), in_rows([part]))) or stored
 
 
 def frequent(stored: bytes | None, part: list[str]) -> bytes | None:
-    counts = Counter(part)
-    keys = pl.Series([list(counts)], dtype=pl.List(pl.String))
-    (made,) = add_frequent([stored], keys, pl.Series([list(counts.values())], dtype=pl.List(pl.UInt32)), EXACT_KEYS)
-    return made or stored
+    keys = code_texts(pl.Series(part, dtype=pl.String))
+    return only(add_frequent([stored], keys, in_rows([part]), EXACT_KEYS)) or stored
 
 
 def hll_of(values: list[str]) -> sketches.Hll:
@@ -121,27 +131,33 @@ def test_frequent_keys(parts: list[list[str]], begun_by_library: bool) -> None:
 
 def test_rows_do_not_mix() -> None:
     users = [[f"a{i}" for i in range(n)] for n in (0, 1, 500, 3, 0, 20)]
-    taken = [coupons(pl.Series(u, dtype=pl.String)).tolist() for u in users]
-    made = add_distinct([None] * len(users), pl.Series(taken, dtype=pl.List(pl.UInt32)))
-    found = [0 if data is None else sketches.load_hll(data).get_estimate() for data in made]
+    flat = pl.Series([u for part in users for u in part], dtype=pl.String)
+    made = add_distinct([None] * len(users), coupons(flat), in_rows(users))
+    found = [0 if data is None else sketches.load_hll(data).get_estimate() for data in made.parts(slice(0, 6))]
     assert found == pytest.approx([0, 1, 500, 3, 0, 20], rel=0.05)
+    assert made.series("users").to_list() == made.parts(slice(0, 6))
+    assert made.parts(slice(2, 4)) == made.parts(slice(0, 6))[2:4]
 
     values = [[float(i) for i in range(n)] for n in (3, 0, 900, 1)]
-    klls = add_quantiles([None] * len(values), pl.Series(values, dtype=pl.List(pl.Float64)))
+    klls = add_quantiles([None] * len(values), np.concatenate(values), in_rows(values)).parts(slice(0, 4))
     assert [None if data is None else sketches.load_kll(data).n for data in klls] == [3, None, 900, 1]
 
-    weights = pl.Series([[2] * len(u) for u in users], dtype=pl.List(pl.UInt32))
-    tops = add_frequent([None] * len(users), pl.Series(users, dtype=pl.List(pl.String)), weights, EXACT_KEYS)
+    twice = [[*part, *part] for part in users]
+    keys = code_texts(pl.Series([u for part in twice for u in part], dtype=pl.String))
+    tops = add_frequent([None] * len(users), keys, in_rows(twice), EXACT_KEYS).parts(slice(0, 6))
     loaded = [None if data is None else sketches.load_frequent(data).total_weight for data in tops]
     assert loaded == [None, 2, 1000, 6, None, 40]
 
 
 def test_nothing_new_changes_nothing() -> None:
     stored = distinct(None, ["ann", "bob"])
-    again = coupons(pl.Series(["bob", "", None, "ann"], dtype=pl.String)).tolist()
-    assert add_distinct([stored], pl.Series([again], dtype=pl.List(pl.UInt32))) == [None]
+    again = coupons(pl.Series(["bob", "", None, "ann"], dtype=pl.String))
+    assert only(add_distinct([stored], again, in_rows([[*again]]))) is None
     stored = quantiles(None, [1.0])
-    assert add_quantiles([stored], pl.Series([[float("nan")]], dtype=pl.List(pl.Float64))) == [None]
+    assert only(add_quantiles([stored], np.array([math.nan]), in_rows([[math.nan]]))) is None
+    stored = frequent(None, ["ann"])
+    nulls = code_texts(pl.Series([None, None], dtype=pl.String))
+    assert only(add_frequent([stored], nulls, in_rows([[None, None]]), EXACT_KEYS)) is None
 
 
 def test_texts_are_found_wherever_polars_keeps_them() -> None:
@@ -170,13 +186,13 @@ def test_damaged_bytes_are_left_to_the_library(data: st.DataObject) -> None:
         st.dictionaries(st.integers(0, len(damaged) - 1), st.integers(0, 255), max_size=4)
     ).items():
         damaged[at] = byte
-    stored, ends = [bytes(damaged)], np.array([1])
+    stored, one = [bytes(damaged)], in_rows([[1]])
     if kind == 0:
-        found = native.add_coupons(stored, np.array([1 << 26], np.uint32), ends)
+        found = native.add_coupons(stored, np.array([1 << 26], np.uint32), one)
     elif kind == 1:
-        found = native.add_values(stored, np.array([1.0]), ends)
+        found = native.add_values(stored, np.array([1.0]), one)
     else:
-        found = native.add_keys(stored, pl.Series(["x"]), np.array([1], np.uint32), ends, 6)
-    (sketch,) = found.sketches
+        found = native.add_keys(stored, code_texts(pl.Series(["x"])), one, 6)
+    sketch = found.made.data
     assert found.beyond == [0] if len(damaged) != len(whole) else found.beyond in ([], [0])
-    assert sketch is None or len(sketch) <= len(damaged) + 52
+    assert len(sketch) <= len(damaged) + 52

@@ -7,6 +7,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +21,7 @@ from streamgauge.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
 from streaming.worker.partition import Progress
-from streaming.worker.pipeline import Delta, Pipeline, together
+from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import Positions, Records
 from streaming.worker.store import Store
 from tests.oracle import Idle, LogRecord, play
@@ -166,11 +167,11 @@ class Postgres:
         for (minute, dimensions, partition), row in self.minutes.items():
             if partition != progress.partition or minute < first:
                 continue
-            for column, opened in pipeline.sketches.items():
-                opened.put([(partition, minute, *dimensions)], [row[column]])
+            for column, opened in pipeline.rollup.sketches.items():
+                opened.put((partition, minute), [dimensions], [row[column]])
         for (minute, top, partition), data in self.tops.items():
             if partition == progress.partition and minute >= first:
-                pipeline.tops[top].put([(partition, minute)], [data])
+                pipeline.rollup.tops[top].put((partition, minute), [()], [data])
 
 
 class Workers:
@@ -187,9 +188,9 @@ class Workers:
         self.pipelines = [Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None) for _ in range(2)]
         self.position: dict[int, int] = {}
         for pipeline in self.pipelines:
-            assert pipeline.reference is not None
+            assert CONTRACT.reference is not None
             rows = [{"key": key, **columns} for key, columns in REFERENCE.items()]
-            pipeline.reference = Reference(pipeline.reference.spec, pipeline.reference.table.__class__(rows))
+            pipeline.enrich_by(Reference(CONTRACT.reference, pl.DataFrame(rows)))
         for partition, owner in enumerate(self.owners):
             progress = replace(self.postgres.progress[partition], epoch=self.postgres.progress[partition].epoch + 1)
             self.postgres.progress[partition] = progress
@@ -211,7 +212,7 @@ class Workers:
             told = {p: t for p, t in (idle or {}).items() if p in mine}
             size = max(1, -(-len(taken) // parts))
             cut = [records(taken[i : i + size], told) for i in range(0, max(1, len(taken)), size)]
-            delta = pipeline.judge(together([pipeline.check(part) for part in cut]))
+            delta = pipeline.judge([pipeline.check(part) for part in cut])
             if not lost:
                 self.postgres.commit(delta)
         if lost:
@@ -225,7 +226,7 @@ class Workers:
 
 
 def process(pipeline: Pipeline, taken: Records) -> Delta:
-    return pipeline.judge(pipeline.check(taken))
+    return pipeline.judge([pipeline.check(taken)])
 
 
 def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:

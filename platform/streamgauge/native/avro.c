@@ -3,7 +3,7 @@
  * https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
  * https://arrow.apache.org/docs/format/Columnar.html
  *
- * A record is taken whole or not at all: what it had already written is taken back. Whoever calls brings all memory,
+ * A record is taken whole or not at all: the next one goes over what a bad one had already written. Whoever calls brings all memory,
  * sees to it that the buffers fit the columns' kinds, and calls again with larger ones where they ran full.
  */
 #include <string.h>
@@ -11,6 +11,9 @@
 #include "views.h"
 
 enum { HEADER_BYTES = 5, MOST_NESTED = 64 };
+
+/* How many records ahead memory is fetched. */
+enum { AHEAD = 4 };
 
 /* Verdicts on a record: 0 is good, and a positive number counts the bytes behind the record. */
 enum { GOOD = 0, ENDS_EARLY = -1, NOT_UTF8 = -2, NO_FIT = -3, MALFORMED = -4, FULL = -5 };
@@ -80,15 +83,39 @@ static int read_bytes(Cursor *c, int64_t size, const uint8_t **out) {
   return GOOD;
 }
 
+enum { HIGH_BIT = 1, ZERO_BYTE = 2 };
+
+/* Whether any of eight bytes is beyond ASCII, and whether one is zero. */
+static int kinds_of_word(uint64_t word) {
+  const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+  return (word & highs ? HIGH_BIT : 0) | ((word - ones) & ~word & highs ? ZERO_BYTE : 0);
+}
+
+/* The same of a whole text: nearly all are short and ASCII, and need no closer look. What is behind a text's end is
+ * filled with a byte of neither kind. */
+static int kinds_of_bytes(const uint8_t *s, int64_t size) {
+  int kinds = 0;
+  uint64_t word;
+  for (; size >= 8; s += 8, size -= 8) {
+    memcpy(&word, s, 8);
+    kinds |= kinds_of_word(word);
+  }
+  word = 0x2020202020202020u;
+  if (size >= 4) {
+    uint32_t first, last;
+    memcpy(&first, s, 4);
+    memcpy(&last, s + size - 4, 4);
+    word = (uint64_t)first << 32 | last;
+  } else if (size) {
+    word = (word << 24) | (uint64_t)s[0] << 16 | (uint64_t)s[size / 2] << 8 | s[size - 1];
+  }
+  return kinds | kinds_of_word(word);
+}
+
 /* https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf, table 3-7 */
 static int is_utf8(const uint8_t *s, int64_t size) {
   const uint8_t *end = s + size;
   while (s < end) {
-    uint64_t word;
-    if (end - s >= 8 && (memcpy(&word, s, 8), !(word & 0x8080808080808080u))) {
-      s += 8;
-      continue;
-    }
     uint8_t lead = *s++;
     if (lead < 0x80) continue;
     int more = lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2 : lead >= 0xf0 && lead < 0xf5 ? 3 : 0;
@@ -103,10 +130,13 @@ static int is_utf8(const uint8_t *s, int64_t size) {
   return 1;
 }
 
-static int read_string(Cursor *c, const uint8_t **text, int64_t *size) {
+/* `zeros` says, if it is asked, whether the text holds a zero byte. */
+static int read_string(Cursor *c, const uint8_t **text, int64_t *size, int32_t *zeros) {
   int verdict;
   if ((verdict = read_long(c, size)) || (verdict = read_bytes(c, *size, text))) return verdict;
-  return is_utf8(*text, *size) ? GOOD : NOT_UTF8;
+  int kinds = kinds_of_bytes(*text, *size);
+  if (zeros) *zeros |= kinds & ZERO_BYTE;
+  return !(kinds & HIGH_BIT) || is_utf8(*text, *size) ? GOOD : NOT_UTF8;
 }
 
 static int read_boolean(Cursor *c, int *out) {
@@ -150,7 +180,7 @@ static int skip(const Schema *s, int32_t t, Cursor *c, int nested) {
     case LONG: return read_long(c, &n);
     case FLOAT: return read_bytes(c, 4, &bytes);
     case DOUBLE: return read_bytes(c, 8, &bytes);
-    case STRING: return read_string(c, &bytes, &n);
+    case STRING: return read_string(c, &bytes, &n, NULL);
     case BYTES: return (verdict = read_long(c, &n)) ? verdict : read_bytes(c, n, &bytes);
     case FIXED: return read_bytes(c, type->size, &bytes);
     case ENUM: return read_branch(c, type, &n);
@@ -163,7 +193,7 @@ static int skip(const Schema *s, int32_t t, Cursor *c, int nested) {
       do {
         if ((verdict = read_block(c, &n))) return verdict;
         for (int64_t i = 0; i < n; i++) {
-          if (type->kind == MAP && (verdict = read_string(c, &bytes, &size))) return verdict;
+          if (type->kind == MAP && (verdict = read_string(c, &bytes, &size, NULL))) return verdict;
           if ((verdict = skip(s, within[0], c, nested + 1))) return verdict;
         }
       } while (n);
@@ -174,7 +204,7 @@ static int skip(const Schema *s, int32_t t, Cursor *c, int nested) {
 static int read_view(Cursor *c, Column *column, View *view) {
   const uint8_t *text;
   int64_t size;
-  int verdict = read_string(c, &text, &size);
+  int verdict = read_string(c, &text, &size, &column->nul);
   if (verdict) return verdict;
   view->size = (int32_t)size;
   if (size <= INLINE_BYTES) {
@@ -197,7 +227,6 @@ static int read_text(Cursor *c, Column *column, int64_t row) {
   if (verdict) return verdict;
   if (view->size < column->shortest) column->shortest = view->size;
   if (view->size > column->longest) column->longest = view->size;
-  if (!column->nul) column->nul = memchr(c->at - view->size, 0, (size_t)view->size) != NULL;
   return GOOD;
 }
 
@@ -254,7 +283,6 @@ static int read_value(Cursor *c, int32_t written, Column *column, int64_t row) {
 }
 
 static void put_null(Column *column, int64_t row) {
-  column->nulls++;
   clear_bit(column->validity, row);
   switch (column->kind) {
     case STRING: memset((View *)column->values + row, 0, sizeof(View)); break;
@@ -266,12 +294,6 @@ static void put_null(Column *column, int64_t row) {
   }
 }
 
-static void put_value(Column *column, int64_t row) {
-  uint8_t bit = (uint8_t)(1u << (row & 7));
-  column->nulls -= !(column->validity[row >> 3] & bit);
-  column->validity[row >> 3] |= bit;
-}
-
 /* Of a key that comes twice the last value counts, as in any reader that makes a map of it. */
 static int read_picked(Cursor *c, const Column *map, Column *columns, int64_t row) {
   const uint8_t *text;
@@ -281,15 +303,15 @@ static int read_picked(Cursor *c, const Column *map, Column *columns, int64_t ro
     if ((verdict = read_block(c, &n))) return verdict;
     for (int64_t i = 0; i < n; i++) {
       const Pick *pick = map->picks, *end = map->picks + map->picks_size;
-      if ((verdict = read_string(c, &text, &size))) return verdict;
+      if ((verdict = read_string(c, &text, &size, NULL))) return verdict;
       while (pick < end && (pick->size != size || memcmp(pick->key, text, (size_t)size))) pick++;
       if (pick == end) {
-        if ((verdict = read_string(c, &text, &size))) return verdict;
+        if ((verdict = read_string(c, &text, &size, NULL))) return verdict;
         continue;
       }
       Column *to = &columns[pick->target];
       if ((verdict = read_text(c, to, row))) return verdict;
-      put_value(to, row);
+      set_bit(to->validity, row);
     }
   } while (n);
   return GOOD;
@@ -339,6 +361,18 @@ void streamgauge_schema_ids(const uint8_t *const *records, const int64_t *sizes,
   }
 }
 
+/* What a bad record left behind: the next one goes over it, but for a map's entries, which follow each other. */
+static void take_back(Column *columns, int32_t width, int64_t row) {
+  for (int32_t k = 0; k < width; k++)
+    if (columns[k].kind == MAP) columns[k].entries = ((int64_t *)columns[k].values)[row];
+}
+
+static void count_nulls(Column *column, int64_t rows) {
+  column->nulls = (int32_t)rows;
+  for (int64_t i = 0; i < rows / 8; i++) column->nulls -= __builtin_popcount(column->validity[i]);
+  for (int64_t i = rows / 8 * 8; i < rows; i++) column->nulls -= column->validity[i >> 3] >> (i & 7) & 1;
+}
+
 /* Reads the records `rows`, all framed, which type 0 wrote; its field i goes into the column targets[i], or nowhere
  * if that is negative. `verdicts` has one for each of `rows`. Returns how many were good, and `kept` says which;
  * or FULL, where the buffers of a column did not suffice. */
@@ -349,27 +383,15 @@ int64_t streamgauge_decode(const uint8_t *const *records, const int64_t *sizes, 
   int64_t good = 0;
   for (int64_t i = 0; i < n; i++) {
     const uint8_t *record = records[rows[i]];
+    if (i + AHEAD < n) __builtin_prefetch(records[rows[i + AHEAD]]);
     Cursor cursor = {record + HEADER_BYTES, record + sizes[rows[i]]};
-    struct {
-      int64_t data_size, entries;
-      int32_t nulls;
-    } before[width > 0 ? width : 1];
-    for (int32_t k = 0; k < width; k++) {
-      before[k].data_size = columns[k].data_size;
-      before[k].entries = columns[k].entries;
-      before[k].nulls = columns[k].nulls;
-    }
     verdicts[i] = read_record(&schema, &types[0], targets, &cursor, columns, good);
     if (verdicts[i] == FULL) return FULL;
-    if (verdicts[i] == GOOD) {
+    if (verdicts[i] == GOOD)
       kept[good++] = (uint32_t)rows[i];
-      continue;
-    }
-    for (int32_t k = 0; k < width; k++) {
-      columns[k].data_size = before[k].data_size;
-      columns[k].entries = before[k].entries;
-      columns[k].nulls = before[k].nulls;
-    }
+    else
+      take_back(columns, width, good);
   }
+  for (int32_t k = 0; k < width; k++) count_nulls(&columns[k], good);
   return good;
 }

@@ -71,12 +71,17 @@ def _declare(library: ctypes.CDLL) -> None:
         "streamgauge_pg_elements_size": (count, [pointer, count]),
         "streamgauge_pg_elements": (None, [pointer, count, pointer]),
         "streamgauge_coupons": (None, [pointer, count, pointer]),
-        "streamgauge_add_coupons": (None, [pointer] * 4 + [count] + [pointer] * 3),
-        "streamgauge_add_values": (None, [pointer] * 4 + [count] + [pointer] * 3),
+        "streamgauge_add_coupons": (None, [pointer] * 5 + [count] + [pointer] * 2),
+        "streamgauge_add_values": (None, [pointer] * 5 + [count] + [pointer] * 2),
         "streamgauge_add_keys": (
             None,
-            [pointer] * 5 + [count, byte, pointer, count] + [pointer] * 4,
+            [pointer] * 6 + [count, byte] + [pointer] * 3 + [count] + [pointer] * 3,
         ),
+        "streamgauge_text_codes": (count, [pointer, count, pointer, hash64] + [pointer] * 2),
+        "streamgauge_find_texts": (None, [pointer, pointer, hash64, pointer, count, ctypes.c_int32, pointer]),
+        "streamgauge_number_codes": (count, [pointer, count, pointer, hash64] + [pointer] * 2),
+        "streamgauge_order": (None, [pointer, pointer, byte, count, count] + [pointer] * 2),
+        "streamgauge_measure": (None, [pointer] * 3 + [count] + [pointer] * 4),
         "streamgauge_destroy": (None, [pointer, count, pointer]),
     }
     for name, (result, arguments) in signatures.items():

@@ -6,6 +6,9 @@
  */
 #include <stdint.h>
 
+/* How many rows ahead slots are fetched: the set is larger than the processor's caches. */
+enum { AHEAD = 12 };
+
 static uint64_t kept_as(uint64_t hash) { return hash ? hash : 1; }
 
 static uint64_t find(const uint64_t *slots, uint64_t mask, uint64_t hash) {
@@ -20,6 +23,11 @@ int64_t streamgauge_seen(uint64_t *slots, uint8_t *generations, uint64_t mask, u
                          const uint64_t *hashes, int64_t n, uint8_t *known) {
   int64_t taken = 0;
   for (int64_t i = 0; i < n; i++) {
+    if (i + AHEAD < n) {
+      uint64_t soon = kept_as(hashes[i + AHEAD]) & mask;
+      __builtin_prefetch(&slots[soon]);
+      __builtin_prefetch(&generations[soon]);
+    }
     uint64_t hash = kept_as(hashes[i]), at = find(slots, mask, hash);
     known[i] = slots[at] && (uint8_t)(generation - generations[at]) <= remembered;
     if (known[i]) continue;

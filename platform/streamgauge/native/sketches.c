@@ -5,8 +5,8 @@
  * kll/include/kll_sketch_impl.hpp, fi/include/frequent_items_sketch_impl.hpp. Little-endian, as its machines are.
  *
  * Each function takes many sketches: of row i, `stored[i]` of `stored_sizes[i]` bytes (0 where there is none yet) and the
- * values from `ends[i - 1]` to `ends[i]`. It writes the new bytes at out + starts[i], where there must be room for all,
- * and says in `sizes` how many they are: none where nothing changes.
+ * values at the places order[ends[i - 1]] to order[ends[i]]. It writes the new bytes one behind the other into `out`, where
+ * there must be room for all, and says in `sizes` how many they are: none where nothing changes.
  */
 #include <math.h>
 #include <string.h>
@@ -111,7 +111,8 @@ static int insert(uint32_t *slots, uint32_t coupon) {
   return 1;
 }
 
-static int64_t add_coupons(const uint8_t *stored, int64_t size, const uint32_t *coupons, int64_t n, uint8_t *out) {
+static int64_t add_coupons(const uint8_t *stored, int64_t size, const uint32_t *coupons, const uint32_t *order, int64_t n,
+                           uint8_t *out) {
   const uint8_t *first = NULL;
   int64_t had = stored_coupons(stored, size, &first), count = had;
   if (had == BEYOND) return BEYOND;
@@ -121,9 +122,10 @@ static int64_t add_coupons(const uint8_t *stored, int64_t size, const uint32_t *
     if (!held[i] || !insert(slots, held[i])) return BEYOND;
   }
   for (int64_t i = 0; i < n; i++) {
-    if (!coupons[i] || !insert(slots, coupons[i])) continue;
+    uint32_t coupon = coupons[order[i]];
+    if (!coupon || !insert(slots, coupon)) continue;
     if (count == EXACT_COUPONS) return BEYOND;
-    held[count++] = coupons[i];
+    held[count++] = coupon;
   }
   if (count == had) return 0;
   uint8_t lg = 5;
@@ -137,9 +139,11 @@ static int64_t add_coupons(const uint8_t *stored, int64_t size, const uint32_t *
 }
 
 void streamgauge_add_coupons(const uint8_t *const *stored, const int64_t *stored_sizes, const uint32_t *coupons,
-                             const int64_t *ends, int64_t n, uint8_t *out, const int64_t *starts, int64_t *sizes) {
-  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++])
-    sizes[i] = add_coupons(stored[i], stored_sizes[i], coupons + begin, ends[i] - begin, out + starts[i]);
+                             const uint32_t *order, const int64_t *ends, int64_t n, uint8_t *out, int64_t *sizes) {
+  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++]) {
+    sizes[i] = add_coupons(stored[i], stored_sizes[i], coupons, order + begin, ends[i] - begin, out);
+    if (sizes[i] > 0) out += sizes[i];
+  }
 }
 
 /* How many values a stored sketch has, and where they begin, or BEYOND. */
@@ -156,16 +160,18 @@ static int64_t stored_values(const uint8_t *s, int64_t size, const uint8_t **fir
   return size == 40 + 8 * count && u32_at(s + 20) == KLL_VALUES - count ? count : BEYOND;
 }
 
-static int64_t add_values(const uint8_t *stored, int64_t size, const double *values, int64_t n, uint8_t *out) {
+static int64_t add_values(const uint8_t *stored, int64_t size, const double *values, const uint32_t *order, int64_t n,
+                          uint8_t *out) {
   const uint8_t *first = NULL;
   int64_t had = stored_values(stored, size, &first), count = had;
   if (had == BEYOND) return BEYOND;
   double held[KLL_VALUES], least, most;
   for (int64_t i = 0; i < had; i++) held[i] = double_at(first + 8 * i);
   for (int64_t i = 0; i < n; i++) {
-    if (isnan(values[i])) continue;
+    double value = values[order[i]];
+    if (isnan(value)) continue;
     if (count == KLL_VALUES) return BEYOND;
-    held[count++] = values[i];
+    held[count++] = value;
   }
   if (count == had) return 0;
   least = most = held[0];
@@ -191,9 +197,11 @@ static int64_t add_values(const uint8_t *stored, int64_t size, const double *val
 
 /* NaN stands for no value. */
 void streamgauge_add_values(const uint8_t *const *stored, const int64_t *stored_sizes, const double *values,
-                            const int64_t *ends, int64_t n, uint8_t *out, const int64_t *starts, int64_t *sizes) {
-  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++])
-    sizes[i] = add_values(stored[i], stored_sizes[i], values + begin, ends[i] - begin, out + starts[i]);
+                            const uint32_t *order, const int64_t *ends, int64_t n, uint8_t *out, int64_t *sizes) {
+  for (int64_t i = 0, begin = 0; i < n; begin = ends[i++]) {
+    sizes[i] = add_values(stored[i], stored_sizes[i], values, order + begin, ends[i] - begin, out);
+    if (sizes[i] > 0) out += sizes[i];
+  }
 }
 
 typedef struct {
@@ -248,36 +256,56 @@ static uint8_t lg_for(int64_t count) {
   return lg;
 }
 
-/* `keys` and `weights` are of all rows. A sketch that is new may grow to 2 ^ lg_max keys. There must be room for `room`
- * items, those stored and those that come, and for four times as many slots. */
+/* How often each key comes among n ordered places; puts the keys that come in `met`. Null is no key. */
+static int64_t count_codes(const Texts *keys, const int32_t *codes, const uint32_t *order, int64_t n, uint32_t *counts,
+                           int32_t *met) {
+  int64_t different = 0;
+  for (int64_t i = 0; i < n; i++) {
+    int32_t code = codes[order[i]];
+    if (is_null(keys, code)) continue;
+    if (!counts[code]++) met[different++] = code;
+  }
+  return different;
+}
+
+static int64_t add_keys(const uint8_t *stored, int64_t size, const Texts *keys, const int32_t *met, int64_t come,
+                        const uint32_t *counts, uint8_t lg_max, Item *items, int64_t room, uint32_t *slots, uint8_t *out) {
+  int64_t most = come + (size >= 32 ? u32_at(stored + 8) : 0);
+  uint64_t total = size >= 32 ? u64_at(stored + 16) : 0, width = 8;
+  if (most > room) return BEYOND;
+  while (width < 2 * (uint64_t)most) width *= 2;
+  Items all = {items, slots, width - 1, 0};
+  memset(slots, 0, width * sizeof *slots);
+  if (size && add_stored(stored, size, &all, room) == BEYOND) return BEYOND;
+  for (int64_t k = 0; k < come; k++) {
+    add_item(&all, bytes_of(keys, met[k]), keys->views[met[k]].size, counts[met[k]]);
+    total += counts[met[k]];
+  }
+  uint8_t lg = lg_for(all.count), lg_most = size ? stored[3] : lg_max;
+  if (lg > lg_most) return BEYOND;
+  uint8_t head[8] = {4, 1, FREQUENT_FAMILY, lg_most, lg, 0, 0, 0};
+  uint32_t told[2] = {(uint32_t)all.count, 0};
+  uint64_t sums[2] = {total, 0};
+  uint8_t *to = put(put(put(out, head, sizeof head), told, sizeof told), sums, sizeof sums);
+  for (int64_t k = 0; k < all.count; k++) to = put(to, &items[k].weight, sizeof items[k].weight);
+  for (int64_t k = 0; k < all.count; k++) {
+    uint32_t length = (uint32_t)items[k].size;
+    to = put(put(to, &length, sizeof length), items[k].key, length);
+  }
+  return to - out;
+}
+
+/* `codes` are places among `keys`; `counts` are zeros, and `met` has room, for each of those. A sketch that is new may grow
+ * to 2 ^ lg_max keys. There must be room for `room` items, those stored and those that come, and for four times as many
+ * slots. */
 void streamgauge_add_keys(const uint8_t *const *stored, const int64_t *stored_sizes, const Texts *keys,
-                          const uint32_t *weights, const int64_t *ends, int64_t n, uint8_t lg_max, Item *items,
-                          int64_t room, uint32_t *slots, uint8_t *out, const int64_t *starts, int64_t *sizes) {
+                          const int32_t *codes, const uint32_t *order, const int64_t *ends, int64_t n, uint8_t lg_max,
+                          uint32_t *counts, int32_t *met, Item *items, int64_t room, uint32_t *slots, uint8_t *out,
+                          int64_t *sizes) {
   for (int64_t i = 0, begin = 0; i < n; begin = ends[i++]) {
-    const uint8_t *had = stored[i];
-    int64_t size = stored_sizes[i], stored_count = size >= 32 ? u32_at(had + 8) : 0, most = ends[i] - begin + stored_count;
-    uint64_t total = size >= 32 ? u64_at(had + 16) : 0, width = 8;
-    sizes[i] = ends[i] == begin ? 0 : BEYOND;
-    if (ends[i] == begin || most > room) continue;
-    while (width < 2 * (uint64_t)most) width *= 2;
-    Items all = {items, slots, width - 1, 0};
-    memset(slots, 0, width * sizeof *slots);
-    if (size && add_stored(had, size, &all, room) == BEYOND) continue;
-    for (int64_t k = begin; k < ends[i]; k++) {
-      add_item(&all, bytes_of(keys, k), keys->views[k].size, weights[k]);
-      total += weights[k];
-    }
-    uint8_t lg = lg_for(all.count), lg_most = size ? had[3] : lg_max;
-    if (lg > lg_most) continue;
-    uint8_t head[8] = {4, 1, FREQUENT_FAMILY, lg_most, lg, 0, 0, 0};
-    uint32_t told[2] = {(uint32_t)all.count, 0};
-    uint64_t sums[2] = {total, 0};
-    uint8_t *to = put(put(put(out + starts[i], head, sizeof head), told, sizeof told), sums, sizeof sums);
-    for (int64_t k = 0; k < all.count; k++) to = put(to, &items[k].weight, sizeof items[k].weight);
-    for (int64_t k = 0; k < all.count; k++) {
-      uint32_t length = (uint32_t)items[k].size;
-      to = put(put(to, &length, sizeof length), items[k].key, length);
-    }
-    sizes[i] = to - (out + starts[i]);
+    int64_t come = count_codes(keys, codes, order + begin, ends[i] - begin, counts, met);
+    sizes[i] = come ? add_keys(stored[i], stored_sizes[i], keys, met, come, counts, lg_max, items, room, slots, out) : 0;
+    for (int64_t k = 0; k < come; k++) counts[met[k]] = 0;
+    if (sizes[i] > 0) out += sizes[i];
   }
 }

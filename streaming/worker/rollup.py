@@ -1,0 +1,228 @@
+"""From checked events to the rows that a transaction writes: by number, so that texts are looked at once a value."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from streamgauge.accumulate import add_distinct, add_frequent, add_quantiles, coupons
+from streamgauge.contracts import NO_VALUE, Contract
+from streamgauge.native.avro import picked_name
+from streamgauge.native.groups import Coded, Grouped, code_texts, group_rows, measure
+from streamgauge.native.sketches import Made, Stored
+from streamgauge.rollup_plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
+from streamgauge.types import Float64s, Int32s, Int64s, UInt8s, UInt32s
+from streaming.worker.groups import Groups, group_events, merge
+from streaming.worker.lookup import Lookup
+from streaming.worker.open_minutes import Cell, Name, OpenMinutes
+
+SKIPPED, COUNTED, LATE, DUPLICATE = range(4)
+"""Verdicts on an event. One that is skipped is no longer, or not yet, to be judged."""
+
+_VERDICTS = 4
+_VALUE = "value"
+
+TopRow = tuple[int, int, str, bytes]
+"""Minute (epoch ms), partition, top-N, sketch."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What the rollup takes from a batch, a row for each event: its group; by the name of each distinct count coupons,
+    of each measure numbers (NaN for none), of each top-N keys (null for none).
+    """
+
+    group: Int32s
+    groups: Groups
+    coupons: dict[str, UInt32s]
+    numbers: dict[str, Float64s]
+    keys: dict[str, Coded]
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The groups by minute and partition: where each of those begins and ends, and what names the rows within."""
+
+    cells: list[tuple[Cell, slice]]
+    names: list[Name]
+
+
+class Rollup:
+    def __init__(self, contract: Contract) -> None:
+        rollup = contract.rollup
+        self._rollup = rollup
+        self._quantiles = [m.name for m in rollup.measures if m.quantiles]
+        columns = [f"{d.name}_hll" for d in rollup.distinct] + [f"{name}_kll" for name in self._quantiles]
+        self.sketches = {column: OpenMinutes() for column in columns}
+        """By column of the minutes table; rows are named by their dimensions."""
+        self.tops = {top.name: OpenMinutes() for top in rollup.top}
+        """By the top-N's name; one row, without a name."""
+
+    def take(self, events: pl.DataFrame, times: Int64s, partitions: Int64s, lookup: Lookup | None) -> Taken:
+        """The part that needs no state. `events` has the contract's fields, of maps the values that are picked."""
+        columns = _Columns(events, lookup)
+        dimensions = [_named(columns.texts(d.source)) for d in self._rollup.dimensions]
+        group, groups = group_events(times // MINUTE_MS * MINUTE_MS, partitions, dimensions)
+        return Taken(
+            group,
+            groups,
+            {d.name: _coupons(columns.texts(d.source)) for d in self._rollup.distinct},
+            {m.name: columns.numbers(m.source) for m in self._rollup.measures},
+            {t.name: columns.texts(t.source) for t in self._rollup.top},
+        )
+
+    def add(
+        self, taken: Sequence[Taken], verdicts: Sequence[UInt8s], firsts: Mapping[int, int]
+    ) -> tuple[pl.DataFrame, list[TopRow]]:
+        """Rows of the minutes table, but for `upto`, and of the top-N table. Both sorted by minute and partition.
+
+        `firsts` has the first minute (epoch ms) of each partition that is still open after these events.
+        """
+        places, groups = merge([t.groups for t in taken])
+        group = np.concatenate([place[t.group] for place, t in zip(places, taken, strict=True)])
+        verdict = np.concatenate(verdicts)
+        tally = np.bincount(group * _VERDICTS + verdict, minlength=len(groups) * _VERDICTS).reshape(-1, _VERDICTS)
+        touched = tally[:, COUNTED:].sum(axis=1) > 0
+        if not touched.all():
+            groups, tally, group = groups.take(touched), tally[touched], (np.cumsum(touched) - 1)[group]
+        counted = group_rows(group.astype(np.int32), len(groups), verdict, COUNTED)
+        dimensions = [d.values.gather(d.codes) for d in groups.dimensions]
+        cells = _cells(groups, dimensions)
+        minutes = [
+            pl.Series(MINUTE, groups.minutes),
+            pl.Series(PARTITION, groups.partitions),
+            *(column.alias(d.name) for d, column in zip(self._rollup.dimensions, dimensions, strict=True)),
+            *(pl.Series(name, tally[:, verdict]) for name, verdict in _COUNTS.items()),
+            *self._measures(taken, counted),
+            *self._sketches(taken, counted, cells, firsts),
+        ]
+        return pl.DataFrame(minutes), self._tops(taken, groups, counted, firsts)
+
+    def _measures(self, taken: Sequence[Taken], counted: Grouped) -> list[pl.Series]:
+        columns: list[pl.Series] = []
+        for m in self._rollup.measures:
+            made = measure(_numbers(taken, m.name), counted)
+            columns += [
+                pl.Series(f"{m.name}_n", made.sizes),
+                pl.Series(f"{m.name}_sum", made.sums),
+                pl.Series(f"{m.name}_min", made.least, nan_to_null=True),
+                pl.Series(f"{m.name}_max", made.most, nan_to_null=True),
+            ]
+        return columns
+
+    def _sketches(
+        self, taken: Sequence[Taken], counted: Grouped, cells: _Cells, firsts: Mapping[int, int]
+    ) -> list[pl.Series]:
+        made: list[pl.Series] = []
+        for d in self._rollup.distinct:
+            new = np.concatenate([t.coupons[d.name] for t in taken])
+            column = f"{d.name}_hll"
+            add = partial(add_distinct, taken=new, grouped=counted)
+            made.append(_update(self.sketches[column], cells, firsts, add).series(column))
+        for name in self._quantiles:
+            column = f"{name}_kll"
+            add = partial(add_quantiles, taken=_numbers(taken, name), grouped=counted)
+            made.append(_update(self.sketches[column], cells, firsts, add).series(column))
+        return made
+
+    def _tops(
+        self, taken: Sequence[Taken], groups: Groups, counted: Grouped, firsts: Mapping[int, int]
+    ) -> list[TopRow]:
+        ends = groups.cell_ends
+        by_cell = Grouped(counted.order, counted.ends[ends - 1])
+        cells = _cells(groups.take(ends - 1), [])
+        rows: list[TopRow] = []
+        for top in self._rollup.top:
+            keys = _below([t.keys[top.name] for t in taken])
+            add = partial(add_frequent, keys=keys, grouped=by_cell, exact_keys=top.exactKeys)
+            made = _update(self.tops[top.name], cells, firsts, add)
+            rows += [
+                (minute, partition, top.name, data)
+                for ((partition, minute), _), data in zip(cells.cells, made.parts(slice(0, len(ends))), strict=True)
+                if data is not None
+            ]
+        return rows
+
+
+_COUNTS = {"count": COUNTED, "late": LATE, "duplicates": DUPLICATE}
+
+
+class _Columns:
+    """A batch's columns as the rollup's sources name them, each coded once."""
+
+    def __init__(self, events: pl.DataFrame, lookup: Lookup | None) -> None:
+        self._events = events
+        self._coded: dict[str, Coded] = {}
+        if lookup is not None:
+            found = lookup.find(self._code(lookup.key))
+            self._coded |= {f"reference.{name}": column for name, column in found.items()}
+
+    def texts(self, source: str) -> Coded:
+        coded = self._code(source)
+        # a map's value is changed on its way to a text
+        return Coded(coded.codes, _each(coded.values, as_text, source)) if is_map_value(source) else coded
+
+    def numbers(self, source: str) -> Float64s:
+        """NaN where there is none."""
+        if source in self._coded or self._column(source).dtype == pl.String:
+            coded = self._code(source)
+            return _each(coded.values, as_number, source).fill_null(math.nan).to_numpy()[coded.codes]
+        return _each(self._column(source), as_number, source).fill_null(math.nan).to_numpy()
+
+    def _code(self, source: str) -> Coded:
+        if source not in self._coded:
+            column = self._column(source)
+            self._coded[source] = code_texts(column if column.dtype == pl.String else _each(column, as_text, source))
+        return self._coded[source]
+
+    def _column(self, source: str) -> pl.Series:
+        head, _, tail = source.partition(".")
+        return self._events[picked_name(head, tail) if tail else head]
+
+
+def _each(values: pl.Series, change: Callable[[pl.Expr, str], pl.Expr], source: str) -> pl.Series:
+    return values.to_frame(_VALUE).select(change(pl.col(_VALUE), source)).to_series()
+
+
+def _coupons(texts: Coded) -> UInt32s:
+    return coupons(texts.values)[texts.codes]
+
+
+def _named(dimension: Coded) -> Coded:
+    return Coded(dimension.codes, dimension.values.fill_null(NO_VALUE))
+
+
+def _numbers(taken: Sequence[Taken], name: str) -> Float64s:
+    return np.concatenate([t.numbers[name] for t in taken])
+
+
+def _below(columns: Sequence[Coded]) -> Coded:
+    """The columns below each other; a value may come twice."""
+    firsts = np.cumsum([0, *(len(c.values) for c in columns)]).tolist()
+    codes = np.concatenate([c.codes + first for c, first in zip(columns, firsts, strict=False)])
+    return Coded(codes, pl.concat([c.values for c in columns]))
+
+
+def _cells(groups: Groups, dimensions: Sequence[pl.Series]) -> _Cells:
+    ends = groups.cell_ends
+    starts = ends - np.diff(ends, prepend=0)
+    at = zip(groups.partitions[starts].tolist(), groups.minutes[starts].tolist(), strict=True)
+    slices = map(slice, starts.tolist(), ends.tolist())
+    names: list[Name] = list(zip(*(d.to_list() for d in dimensions), strict=True)) if dimensions else [()] * len(groups)
+    return _Cells(list(zip(at, slices, strict=True)), names)
+
+
+def _update(opened: OpenMinutes, cells: _Cells, firsts: Mapping[int, int], add: Callable[[Stored], Made]) -> Made:
+    """Adds to what is held of the cells, and holds what can still change."""
+    stored: list[bytes | None] = []
+    for cell, rows in cells.cells:
+        stored += opened.get(cell, cells.names[rows])
+    made = add(stored)
+    opened.close_before(firsts)
+    for cell, rows in cells.cells:
+        if opened.is_open(cell):
+            opened.put(cell, cells.names[rows], made.parts(rows))
+    return made
