@@ -57,7 +57,7 @@ def add_frequent(stored: Stored, keys: Coded, grouped: Grouped, exact_keys: int)
 def _complete(
     accumulated: Accumulated, stored: Stored, grouped: Grouped, beyond: Callable[[bytes | None, UInt32s], bytes]
 ) -> Made:
-    return accumulated.made.replaced({row: beyond(stored[row], grouped.rows(row)) for row in accumulated.beyond})
+    return accumulated.made.replaced({row: beyond(stored.get(row), grouped.rows(row)) for row in accumulated.beyond})
 
 
 def _exact_hlls(taken: Any) -> Sequence[bytes]:
@@ -65,7 +65,7 @@ def _exact_hlls(taken: Any) -> Sequence[bytes]:
     taken = taken[taken != 0]
     parts = np.split(taken, range(native.EXACT_COUPONS, len(taken), native.EXACT_COUPONS))
     made = [
-        native.add_coupons([None], part, Grouped(np.arange(len(part), dtype=np.uint32), np.array([len(part)])))
+        native.add_coupons({}, part, Grouped(np.arange(len(part), dtype=np.uint32), np.array([len(part)])))
         for part in parts
     ]
     return [m.made.data for m in made if m.made.data]

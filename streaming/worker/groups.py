@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from streamgauge.native.groups import Coded, code_numbers
-from streamgauge.types import Bools, Int32s, Int64s
+from streamgauge.types import Bools, Int32s, Int64s, UInt32s
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,15 @@ class Groups:
         dimensions = [Coded(d.codes[rows], d.values) for d in self.dimensions]
         return Groups(self.minutes[rows], self.partitions[rows], dimensions)
 
+    def names(self) -> list[tuple[str, ...]]:
+        """The dimensions of each."""
+        if not self.dimensions:
+            return [()] * len(self)
+        codes, firsts = _code_rows([(d.codes, len(d.values)) for d in self.dimensions])
+        columns = [d.values.gather(d.codes[firsts]).to_list() for d in self.dimensions]
+        different: list[tuple[str, ...]] = list(zip(*columns, strict=True))
+        return [different[code] for code in codes.tolist()]
+
     @property
     def cell_ends(self) -> Int64s:
         """Where the groups of one minute and partition end, if they stand in that order."""
@@ -34,12 +43,21 @@ class Groups:
 
 def group_events(minutes: Int64s, partitions: Int64s, dimensions: Sequence[Coded]) -> tuple[Int32s, Groups]:
     """The group of each event, and the groups in the order in which they first come."""
-    codes, firsts = code_numbers(minutes)
-    others = [(partitions, int(partitions.max(initial=0)) + 1), *((d.codes, len(d.values)) for d in dimensions)]
-    for other, count in others:
-        codes, firsts = code_numbers(codes.astype(np.int64) * count + other)
+    places = [(minutes, 0), (partitions, int(partitions.max(initial=0)) + 1)]
+    codes, firsts = _code_rows([*places, *((d.codes, len(d.values)) for d in dimensions)])
     columns = [Coded(d.codes[firsts], d.values) for d in dimensions]
     return codes, Groups(minutes[firsts], partitions[firsts], columns)
+
+
+def _code_rows(columns: Sequence[tuple[Int32s | Int64s, int]]) -> tuple[Int32s, UInt32s]:
+    """One code for what each row holds in all columns, and the row in which each stands first. In all columns but the
+    first, numbers are from 0 to below the one that stands beside them.
+    """
+    (first, _), *others = columns
+    codes, firsts = code_numbers(first.astype(np.int64))
+    for column, count in others:
+        codes, firsts = code_numbers(codes.astype(np.int64) * count + column)
+    return codes, firsts
 
 
 def merge(parts: Sequence[Groups]) -> tuple[list[Int32s], Groups]:

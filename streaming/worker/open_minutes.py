@@ -23,9 +23,10 @@ class OpenMinutes:
         self._held: dict[Cell, dict[Name, bytes]] = {}
         self._firsts: Mapping[int, int] = {}
 
-    def get(self, cell: Cell, names: Sequence[Name]) -> Iterable[bytes | None]:
-        held = self._held.get(cell)
-        return [None] * len(names) if held is None else map(held.get, names)
+    def get(self, cell: Cell, names: Sequence[Name]) -> Iterable[tuple[int, bytes]]:
+        """What is held, each with its name's place among `names`."""
+        held = self._held.get(cell, {})
+        return ((i, held[name]) for i, name in enumerate(names) if name in held) if held else ()
 
     def is_open(self, cell: Cell) -> bool:
         partition, minute = cell
@@ -34,7 +35,7 @@ class OpenMinutes:
     def put(self, cell: Cell, names: Iterable[Name], sketches: Iterable[bytes | None]) -> None:
         """Where there is no sketch, what was held stays."""
         held = self._held.setdefault(cell, {})
-        held.update((name, data) for name, data in zip(names, sketches, strict=True) if data is not None)
+        held.update({name: data for name, data in zip(names, sketches, strict=True) if data is not None})
 
     def close_before(self, firsts: Mapping[int, int]) -> None:
         """Forgets what is older than its partition's first open minute."""

@@ -90,7 +90,7 @@ class Rollup:
             groups, tally, group = groups.take(touched), tally[touched], (np.cumsum(touched) - 1)[group]
         counted = group_rows(group.astype(np.int32), len(groups), verdict, COUNTED)
         dimensions = [d.values.gather(d.codes) for d in groups.dimensions]
-        cells = _cells(groups, dimensions)
+        cells = _cells(groups)
         minutes = [
             pl.Series(MINUTE, groups.minutes),
             pl.Series(PARTITION, groups.partitions),
@@ -133,7 +133,7 @@ class Rollup:
     ) -> list[TopRow]:
         ends = groups.cell_ends
         by_cell = Grouped(counted.order, counted.ends[ends - 1])
-        cells = _cells(groups.take(ends - 1), [])
+        cells = _cells(Groups(groups.minutes[ends - 1], groups.partitions[ends - 1], []))
         rows: list[TopRow] = []
         for top in self._rollup.top:
             keys = _below([t.keys[top.name] for t in taken])
@@ -206,20 +206,18 @@ def _below(columns: Sequence[Coded]) -> Coded:
     return Coded(codes, pl.concat([c.values for c in columns]))
 
 
-def _cells(groups: Groups, dimensions: Sequence[pl.Series]) -> _Cells:
+def _cells(groups: Groups) -> _Cells:
     ends = groups.cell_ends
     starts = ends - np.diff(ends, prepend=0)
     at = zip(groups.partitions[starts].tolist(), groups.minutes[starts].tolist(), strict=True)
-    slices = map(slice, starts.tolist(), ends.tolist())
-    names: list[Name] = list(zip(*(d.to_list() for d in dimensions), strict=True)) if dimensions else [()] * len(groups)
-    return _Cells(list(zip(at, slices, strict=True)), names)
+    return _Cells(list(zip(at, map(slice, starts.tolist(), ends.tolist()), strict=True)), groups.names())
 
 
 def _update(opened: OpenMinutes, cells: _Cells, firsts: Mapping[int, int], add: Callable[[Stored], Made]) -> Made:
     """Adds to what is held of the cells, and holds what can still change."""
-    stored: list[bytes | None] = []
+    stored: dict[int, bytes] = {}
     for cell, rows in cells.cells:
-        stored += opened.get(cell, cells.names[rows])
+        stored.update((rows.start + i, data) for i, data in opened.get(cell, cells.names[rows]))
     made = add(stored)
     opened.close_before(firsts)
     for cell, rows in cells.cells:

@@ -18,8 +18,9 @@ from psycopg.rows import TupleRow
 from streamgauge.contracts import Contract
 from streamgauge.delays import bound_ms
 from streamgauge.enrich import Reference
+from streamgauge.errors import UserError
 from streamgauge.fetcher import RawRecord
-from streamgauge.pg_arrays import pg_array
+from streamgauge.pg_binary import copy_rows, pg_array
 from streamgauge.postgres import connect
 from streamgauge.reference import read_reference
 from streamgauge.rollup_plan import MINUTE, PARTITION
@@ -37,6 +38,9 @@ _AT = "timestamptz 'epoch' + {} * interval '1 millisecond'"
 _STANDSTILL = "5s"
 """How long Postgres waits inside a transaction for a worker: one that is frozen there holds the rows that its successor
 takes over."""
+
+
+_BEFORE = -(2**63)
 
 
 class Fenced(Exception):
@@ -187,11 +191,32 @@ class Store:
         )
 
     def _write_minutes(self, connection: Connection, delta: Delta) -> None:
+        """A partition has no row beyond its watermark: those rows are new, and need no look for what is there."""
         if delta.minutes.is_empty():
             return
         upto = {p.after.partition: p.after.next_offset for p in delta.partitions}
-        rows = delta.minutes.with_columns(pl.col(PARTITION).replace_strict(upto, return_dtype=pl.Int64).alias("upto"))
-        connection.execute(self._upsert_minutes, [pg_array(rows[c], kind) for c, kind in self.columns.items()])
+        known = {
+            p.after.partition: _BEFORE if p.before.watermark is None else p.before.watermark for p in delta.partitions
+        }
+        at = pl.col(PARTITION)
+        rows = delta.minutes.with_columns(at.replace_strict(upto, return_dtype=pl.Int64).alias("upto"))
+        new = rows.select(pl.col(MINUTE) > at.replace_strict(known, return_dtype=pl.Int64)).to_series()
+        if new.any():
+            self._insert_minutes(connection, rows.filter(new))
+        if not new.all():
+            touched = rows.filter(~new)
+            arrays = [pg_array(touched[column], kind) for column, kind in self.columns.items()]
+            connection.execute(self._upsert_minutes, arrays)
+
+    def _insert_minutes(self, connection: Connection, rows: pl.DataFrame) -> None:
+        table = self._contract.minutes_table
+        try:
+            copy_rows(connection, sql.Identifier(table), {**self.columns, MINUTE: "timestamptz"}, rows)
+        except psycopg.errors.UniqueViolation as e:
+            raise UserError(
+                f"{table} has rows beyond the watermark in stream_offsets: both must come from the same backup",
+                f"streamgauge rebuild {self._contract.stream} makes minutes again from the lake",
+            ) from e
 
     def _minutes_statement(self) -> tuple[dict[str, LiteralString], sql.Composed]:
         """The columns with their types, and the upsert that takes an array of each.

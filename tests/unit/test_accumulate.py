@@ -29,22 +29,26 @@ def in_rows(parts: list[list[Any]]) -> Grouped:
     return group_rows(rows, len(parts), np.ones(len(rows), np.uint8), 1)
 
 
+def held(stored: bytes | None) -> dict[int, bytes]:
+    return {} if stored is None else {0: stored}
+
+
 def only(made: Made) -> bytes | None:
     (data,) = made.parts(slice(0, len(made.ends)))
     return data
 
 
 def distinct(stored: bytes | None, part: list[str]) -> bytes | None:
-    return only(add_distinct([stored], coupons(pl.Series(part, dtype=pl.String)), in_rows([part]))) or stored
+    return only(add_distinct(held(stored), coupons(pl.Series(part, dtype=pl.String)), in_rows([part]))) or stored
 
 
 def quantiles(stored: bytes | None, part: list[float]) -> bytes | None:
-    return only(add_quantiles([stored], np.array(part, np.float64), in_rows([part]))) or stored
+    return only(add_quantiles(held(stored), np.array(part, np.float64), in_rows([part]))) or stored
 
 
 def frequent(stored: bytes | None, part: list[str]) -> bytes | None:
     keys = code_texts(pl.Series(part, dtype=pl.String))
-    return only(add_frequent([stored], keys, in_rows([part]), EXACT_KEYS)) or stored
+    return only(add_frequent(held(stored), keys, in_rows([part]), EXACT_KEYS)) or stored
 
 
 def hll_of(values: list[str]) -> sketches.Hll:
@@ -132,19 +136,19 @@ def test_frequent_keys(parts: list[list[str]], begun_by_library: bool) -> None:
 def test_rows_do_not_mix() -> None:
     users = [[f"a{i}" for i in range(n)] for n in (0, 1, 500, 3, 0, 20)]
     flat = pl.Series([u for part in users for u in part], dtype=pl.String)
-    made = add_distinct([None] * len(users), coupons(flat), in_rows(users))
+    made = add_distinct({}, coupons(flat), in_rows(users))
     found = [0 if data is None else sketches.load_hll(data).get_estimate() for data in made.parts(slice(0, 6))]
     assert found == pytest.approx([0, 1, 500, 3, 0, 20], rel=0.05)
     assert made.series("users").to_list() == made.parts(slice(0, 6))
     assert made.parts(slice(2, 4)) == made.parts(slice(0, 6))[2:4]
 
     values = [[float(i) for i in range(n)] for n in (3, 0, 900, 1)]
-    klls = add_quantiles([None] * len(values), np.concatenate(values), in_rows(values)).parts(slice(0, 4))
+    klls = add_quantiles({}, np.concatenate(values), in_rows(values)).parts(slice(0, 4))
     assert [None if data is None else sketches.load_kll(data).n for data in klls] == [3, None, 900, 1]
 
     twice = [[*part, *part] for part in users]
     keys = code_texts(pl.Series([u for part in twice for u in part], dtype=pl.String))
-    tops = add_frequent([None] * len(users), keys, in_rows(twice), EXACT_KEYS).parts(slice(0, 6))
+    tops = add_frequent({}, keys, in_rows(twice), EXACT_KEYS).parts(slice(0, 6))
     loaded = [None if data is None else sketches.load_frequent(data).total_weight for data in tops]
     assert loaded == [None, 2, 1000, 6, None, 40]
 
@@ -152,12 +156,12 @@ def test_rows_do_not_mix() -> None:
 def test_nothing_new_changes_nothing() -> None:
     stored = distinct(None, ["ann", "bob"])
     again = coupons(pl.Series(["bob", "", None, "ann"], dtype=pl.String))
-    assert only(add_distinct([stored], again, in_rows([[*again]]))) is None
+    assert only(add_distinct(held(stored), again, in_rows([[*again]]))) is None
     stored = quantiles(None, [1.0])
-    assert only(add_quantiles([stored], np.array([math.nan]), in_rows([[math.nan]]))) is None
+    assert only(add_quantiles(held(stored), np.array([math.nan]), in_rows([[math.nan]]))) is None
     stored = frequent(None, ["ann"])
     nulls = code_texts(pl.Series([None, None], dtype=pl.String))
-    assert only(add_frequent([stored], nulls, in_rows([[None, None]]), EXACT_KEYS)) is None
+    assert only(add_frequent(held(stored), nulls, in_rows([[None, None]]), EXACT_KEYS)) is None
 
 
 def test_texts_are_found_wherever_polars_keeps_them() -> None:
@@ -186,7 +190,7 @@ def test_damaged_bytes_are_left_to_the_library(data: st.DataObject) -> None:
         st.dictionaries(st.integers(0, len(damaged) - 1), st.integers(0, 255), max_size=4)
     ).items():
         damaged[at] = byte
-    stored, one = [bytes(damaged)], in_rows([[1]])
+    stored, one = {0: bytes(damaged)}, in_rows([[1]])
     if kind == 0:
         found = native.add_coupons(stored, np.array([1 << 26], np.uint32), one)
     elif kind == 1:

@@ -49,6 +49,12 @@ class Texts(ctypes.Structure):
     )
 
 
+class Field(ctypes.Structure):
+    """As pg_binary.c describes it."""
+
+    _fields_ = (("texts", Texts), ("width", ctypes.c_int64))
+
+
 def _load() -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(_PATH))
@@ -68,8 +74,9 @@ def _declare(library: ctypes.CDLL) -> None:
         "streamgauge_seen_copy": (count, [pointer, pointer, count, byte, byte, pointer, pointer, hash64]),
         "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),
         "streamgauge_timestamps": (None, [pointer, count, pointer, pointer]),
-        "streamgauge_pg_elements_size": (count, [pointer, count]),
+        "streamgauge_pg_size": (count, [pointer, count]),
         "streamgauge_pg_elements": (None, [pointer, count, pointer]),
+        "streamgauge_pg_rows": (None, [pointer, ctypes.c_int16, count, pointer]),
         "streamgauge_coupons": (None, [pointer, count, pointer]),
         "streamgauge_add_coupons": (None, [pointer] * 5 + [count] + [pointer] * 2),
         "streamgauge_add_values": (None, [pointer] * 5 + [count] + [pointer] * 2),

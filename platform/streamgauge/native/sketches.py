@@ -1,6 +1,6 @@
 """Values into the stored bytes of many sketches at once. What is beyond a sketch's exact part comes back as such."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ from streamgauge.types import Float64s, Int64s, UInt32s
 _arrow: Any = pyarrow
 """It comes without types."""
 
-Stored = Sequence[bytes | None]
-"""A sketch for each row; None where there is none yet."""
+Stored = Mapping[int, bytes]
+"""The sketches of those rows that have one."""
 
 EXACT_COUPONS = 384
 """What an HLL holds before it turns to registers: as sketches.c."""
@@ -100,9 +100,8 @@ def add_keys(stored: Stored, keys: Coded, grouped: Grouped, lg_max: int) -> Accu
     views, codes = TextViews(keys.values), np.ascontiguousarray(keys.codes)
     counts, met = np.zeros(len(keys.values), np.uint32), np.empty(len(keys.values), np.int32)
     come = np.diff(grouped.ends, prepend=0)
-    room = int(
-        (np.minimum(come, len(counts)) + [0 if s is None else len(s) // _KEY_BYTES for s in stored]).max(initial=0)
-    )
+    held = max(map(len, stored.values()), default=0) // _KEY_BYTES
+    room = int(np.minimum(come, len(counts)).max(initial=0)) + held
     items, slots = np.empty(room * _ITEM_BYTES, np.uint8), np.empty(room * _SLOTS_EACH + _FEWEST_SLOTS, np.uint32)
     each = keys.values.str.len_bytes().fill_null(0).to_numpy().astype(np.int64) + _KEY_BYTES
     # a row holds a key once
@@ -123,9 +122,10 @@ def _each(
     also: tuple[Any, ...] = (),
 ) -> Accumulated:
     """`more` says how many bytes at most the values take in sketches."""
-    n = len(stored)
-    sizes = np.array([0 if s is None else len(s) for s in stored], np.int64)
-    held = np.frombuffer(b"".join([s for s in stored if s is not None]) + b"\0", np.uint8)
+    n = len(grouped.ends)
+    sizes = np.zeros(n, np.int64)
+    sizes[list(stored)] = list(map(len, stored.values()))
+    held = np.frombuffer(b"".join([data for _, data in sorted(stored.items())]) + b"\0", np.uint8)
     places = held.ctypes.data + np.cumsum(sizes) - sizes
     out, made = np.empty(int(sizes.sum()) + more + n * _HEAD_BYTES, np.uint8), np.empty(n, np.int64)
     function(
