@@ -7,6 +7,7 @@ begin, so a restart that reads the remembered generations again finds the same.
 
 from collections.abc import Iterator
 from itertools import pairwise
+from mmap import mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,7 +83,8 @@ class Seen:
 
 
 def _slots(count: int) -> tuple[UInt64s, NDArray[np.uint8]]:
-    return np.zeros(count, np.uint64), np.empty(count, np.uint8)
+    """Mapped, not allocated: a table that is let go leaves no hole in the process's memory."""
+    return np.frombuffer(mmap(-1, 8 * count), np.uint64), np.frombuffer(mmap(-1, count), np.uint8)
 
 
 def _equal_runs(values: Int64s) -> Iterator[slice]:
