@@ -53,6 +53,21 @@ def test_an_idle_partition_does_not_hold_the_watermark_back(running: Running) ->
     assert wait_until_read(contract).late == 10
 
 
+def test_minutes_without_their_offsets_are_not_counted_again(running: Running) -> None:
+    """As after a restore of one table and not of the other."""
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 500))
+    first = started(running)
+    before = stored(contract)
+    running.workers.stop(first)
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute("delete from stream_offsets where topic = %s", (contract.topic,))
+    running.workers.start()
+    wait_for(lambda: "both must come from the same backup" in running.workers.log(), "the worker says what is wrong")
+    assert stored(contract) == before == [(500,)]
+
+
 def test_enrichment_follows_the_reference_table(running: Running) -> None:
     running.apply()
     contract = running.contract
