@@ -41,6 +41,7 @@ takes over."""
 
 
 _BEFORE = -(2**63)
+"""Earlier than any minute: of a partition without a watermark every row is new."""
 
 
 class Fenced(Exception):
@@ -214,8 +215,7 @@ class Store:
             copy_rows(connection, sql.Identifier(table), {**self.columns, MINUTE: "timestamptz"}, rows)
         except psycopg.errors.UniqueViolation as e:
             raise UserError(
-                f"{table} has rows beyond the watermark in stream_offsets: both must come from the same backup",
-                f"streamgauge rebuild {self._contract.stream} makes minutes again from the lake",
+                f"{table} has rows beyond the watermark in stream_offsets: both must come from the same backup"
             ) from e
 
     def _minutes_statement(self) -> tuple[dict[str, LiteralString], sql.Composed]:

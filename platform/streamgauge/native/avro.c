@@ -3,8 +3,8 @@
  * https://avro.apache.org/docs/1.12.0/specification/#binary-encoding
  * https://arrow.apache.org/docs/format/Columnar.html
  *
- * A record is taken whole or not at all: the next one goes over what a bad one had already written. Whoever calls brings all memory,
- * sees to it that the buffers fit the columns' kinds, and calls again with larger ones where they ran full.
+ * A record is taken whole or not at all: the next one goes over what a bad one had already written. Whoever calls brings
+ * all memory, sees to it that the buffers fit the columns' kinds, and calls again with larger ones where they ran full.
  */
 #include <string.h>
 
@@ -38,7 +38,7 @@ typedef struct {
 /* A column being filled. `validity` is a bitmap that begins as zeros. A map's `values` are n + 1 int64 offsets of its
  * entries, whose keys and texts are views; a boolean's a bitmap of zeros. A map of which only `picks` are wanted is
  * itself nothing but validity. `shortest` and `longest` bound the bytes of the texts that a text column was given, and
- * `nul` says whether one of them held a zero byte; those of records that were taken back count too. */
+ * `nul` says whether one of them held a zero byte; those of bad records count too. */
 typedef struct {
   int32_t kind, nulls;
   uint8_t *validity;
