@@ -1,4 +1,6 @@
-"""The real servers, as the instance `test`: fresh for each session, beside a running demo, and gone when it ends."""
+"""The real servers, as the instance `test` or the one that the environment names: fresh for each session, beside a
+running demo, and gone when it ends.
+"""
 
 import atexit
 import contextlib
@@ -11,23 +13,26 @@ from typing import Any
 
 import pytest
 
-from streamgauge.settings import PREFIX
+from streamgauge.settings import PREFIX, base_port
 from streamgauge.stack.control import Stack
 from streamgauge.stack.layout import cache_dir
 from tests.integration.own_stream import OwnStream, block
 from tests.integration.running import Running
 from tests.integration.workers import Workers
 
-_INSTANCE = "test"
+_INSTANCE = os.environ.get(f"{PREFIX}INSTANCE", "test")
 
 
 @pytest.fixture(scope="session")
 def stack() -> Generator[Stack]:
     """`Settings.for_role(role)` leads to these servers for as long as the session lasts."""
+    port = base_port()
     with _turn(), pytest.MonkeyPatch.context() as patch:
         for name in [n for n in os.environ if n.startswith(PREFIX)]:
             patch.delenv(name)
         patch.setenv(f"{PREFIX}INSTANCE", _INSTANCE)
+        if port is not None:
+            patch.setenv(f"{PREFIX}BASE_PORT", str(port))
         made = Stack()
         made.reset()
         # pytest finishes its fixtures on Ctrl-C, and on SIGTERM only if it looks the same.
@@ -57,7 +62,7 @@ def running(stack: Stack, tmp_path: Path) -> Generator[Running]:
 @contextlib.contextmanager
 def _turn() -> Generator[None]:
     """Two sessions at once would wipe each other's servers: the second waits for the first."""
-    with (cache_dir() / "test.lock").open("w") as file:
+    with (cache_dir() / f"{_INSTANCE}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
