@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from streamgauge.hours import HOUR, HourRange, hour_key, hour_start, is_closed
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, is_closed
 
 LOOK_BACK = timedelta(hours=72)
 """How long the daemon may be away (a weekend) and its lake hours are still made up without a backfill."""

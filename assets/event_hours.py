@@ -10,8 +10,8 @@ from typing import LiteralString
 from psycopg import sql
 
 from assets.facts.build import Built
-from streamgauge.contracts import Contract
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.stores.postgres import Connection
 
 Marks = Mapping[datetime, int]
 

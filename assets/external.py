@@ -8,9 +8,9 @@ import dagster as dg
 from assets.resources import Ground
 from assets.specs import asset_spec, contract_columns, minute_freshness, postgres_uri, table_columns
 from quality.speed import CHECKS, judge_speed, read_speed
-from streamgauge import asset_keys
-from streamgauge.contracts import KEY_PREFIX, Contract
-from streamgauge.tables.speed import minutes_table
+from streamgauge.contract.model import KEY_PREFIX, Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.stores.tables.speed import minutes_table
 
 
 def definitions(contracts: Sequence[Contract]) -> dg.Definitions:

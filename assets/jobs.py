@@ -5,9 +5,9 @@ from collections.abc import Iterable
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.keys import AssetPath
 
 
 def event_hours_job(contract: Contract) -> UnresolvedAssetJobDefinition:

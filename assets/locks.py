@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from assets.resources import Ground
-from streamgauge.asset_keys import AssetPath
-from streamgauge.hours import HOUR
-from streamgauge.postgres import Connection
+from streamgauge.dagster.hours import HOUR
+from streamgauge.dagster.keys import AssetPath
+from streamgauge.stores.postgres import Connection
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from streamgauge.asset_keys import AssetPath
-from streamgauge.hours import DAY_FORMAT, HOUR_FORMAT, hour_of
+from streamgauge.dagster.hours import DAY_FORMAT, HOUR_FORMAT, hour_of
+from streamgauge.dagster.keys import AssetPath
 from streamgauge.settings import batch_start
 
 _START = datetime.combine(batch_start(), datetime.min.time(), UTC)

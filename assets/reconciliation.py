@@ -14,11 +14,11 @@ from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.verdict import HourResult
 from quality.reconciliation.write import Standing, write
-from streamgauge import asset_keys
 from streamgauge.cli.output import number
-from streamgauge.contracts import Contract
-from streamgauge.hours import hour_key
-from streamgauge.tables.reconciliation import TABLES
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import hour_key
+from streamgauge.stores.tables.reconciliation import TABLES
 
 CHECK = "layers_agree"
 

@@ -5,9 +5,9 @@ from functools import cached_property
 
 import dagster as dg
 
-from streamgauge.contracts import Contract, load_contracts
-from streamgauge.postgres import Connection, connect
+from streamgauge.contract.model import Contract, load_contracts
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import Connection, connect
 
 
 class Ground(dg.ConfigurableResource["Ground"]):

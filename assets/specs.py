@@ -7,9 +7,9 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract, FieldSpec
-from streamgauge.ddl import Table
+from streamgauge.contract.model import Contract, FieldSpec
+from streamgauge.dagster.keys import AssetPath
+from streamgauge.stores.ddl import Table
 
 REPORTING = timedelta(minutes=2)
 """External assets are reported at most once a minute, so Dagster can't see them fresher than this."""

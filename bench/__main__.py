@@ -17,7 +17,7 @@ from bench import batch, lake, latency, others, place, serving, worker
 from bench.figures import run as figures_of
 from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streaming.load.fill import fill

@@ -12,11 +12,11 @@ import numpy as np
 import polars as pl
 
 from bench.report import Row
-from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.dagster.hours import hour_key
 from streamgauge.errors import UserError
-from streamgauge.hours import hour_key
-from streamgauge.lake import lake_table
 from streamgauge.settings import CHECKOUT, CONTRACTS
+from streamgauge.stores.lake import lake_table
 
 STREAM, USERS, HOURS = "user_events", 10_000, 24
 MAX_RATIO, MAX_RSS_MIB = 1.5, 3 * 1024

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 from bench.others import Rate
 from bench.report import Row
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import hour_key
 from streamgauge.errors import UserError
-from streamgauge.hours import hour_key
 from streamgauge.settings import CHECKOUT, Settings
 
 _TIMEOUT = 900.0

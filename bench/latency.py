@@ -22,10 +22,10 @@ import polars as pl
 
 from bench.figures import delays
 from bench.worker import committed
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.postgres import Connection, connect
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import Connection, connect
 
 _LOOK_SECONDS = 0.02
 _PATIENCE_SECONDS = 60.0

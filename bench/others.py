@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.kafka import client_config, consumer_config
 from streamgauge.settings import Settings
 from streamgauge.stack.layout import cache_dir
+from streamgauge.stores.kafka import client_config, consumer_config
 
 _HERE = Path(__file__).parent
 _LOCK = _HERE / "quix.lock"

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import FrameType
 
 from streamgauge.apply.execute import apply
-from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.contract.model import Contract, find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect
-from streamgauge.reference import load_reference
+from streamgauge.rollup.reference import load_reference
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stack.layout import cache_dir
+from streamgauge.stores.postgres import connect
 
 INSTANCE = "bench"
 STREAM = "user_events"

@@ -14,9 +14,9 @@ from rich.console import Console
 from bench.figures import Run
 from bench.latency import Latency
 from bench.others import How, Rate
-from streamgauge.accounts import Account
 from streamgauge.cli.output import RIGHT, table
 from streamgauge.stack.layout import stack_file
+from streamgauge.state.accounts import Account
 
 RAW_RATIO, QUIX_RATIO = 0.35, 50.0
 MAX_RSS_MIB = 500

@@ -19,10 +19,10 @@ import numpy as np
 from bench import place, program, worker
 from bench.program import Program
 from bench.report import Row
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect
 from streamgauge.settings import CHECKOUT, PREFIX, Settings
+from streamgauge.stores.postgres import connect
 from streaming.load.fill import fill
 from streaming.load.generate import Shape
 from streaming.load.load import Plan

@@ -8,12 +8,12 @@ from pathlib import Path
 from bench import program
 from bench.figures import Sample
 from bench.program import Program
-from streamgauge.accounts import Account, read_accounts
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import Connection, connect
 from streamgauge.settings import Settings
+from streamgauge.state.accounts import Account, read_accounts
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import Connection, connect
 
 _EVERY_SECONDS = 0.1
 _STALLED_SECONDS = 60.0

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract, Source
-from streamgauge.ddl import Column as TableColumn
-from streamgauge.ddl import Table
-from streamgauge.tables import batch, speed
+from streamgauge.contract.model import Contract, Source
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.stores.ddl import Column as TableColumn
+from streamgauge.stores.ddl import Table
+from streamgauge.stores.tables import batch, speed
 
 Key = tuple[str, ...]
 """A dataset's name, which is its Dagster asset key too."""

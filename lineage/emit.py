@@ -10,8 +10,8 @@ from openlineage.client.transport.file import FileConfig, FileTransport
 from psycopg.conninfo import conninfo_to_dict
 
 from lineage.openlineage import Stores
-from streamgauge.postgres import SCHEMA
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import SCHEMA
 
 
 def emit(settings: Settings, events: Iterable[RunEvent]) -> int:

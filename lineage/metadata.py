@@ -3,7 +3,7 @@
 from dagster import AssetKey, TableColumnDep, TableColumnLineage
 
 from lineage.datasets import Dataset, Key, datasets
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 
 def column_lineage(contract: Contract, key: Key) -> dict[str, TableColumnLineage]:

@@ -8,7 +8,7 @@ from openlineage.client.event_v2 import RunEvent, RunState
 
 from lineage.datasets import Dataset, Key
 from lineage.openlineage import Assertion, Step, Stores, checks_event, child_run_id, job_event, step_event
-from streamgauge.hours import DAY_FORMAT, HOUR, HOUR_FORMAT
+from streamgauge.dagster.hours import DAY_FORMAT, HOUR, HOUR_FORMAT
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from lineage.emit import emit, stores
 from lineage.openlineage import Assertion, Stores
 from lineage.runs import RunFacts, run_events
 from lineage.speed import Observed, read_counts, speed_events
-from streamgauge.contracts import load_contracts
-from streamgauge.postgres import connect
+from streamgauge.contract.model import load_contracts
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 
 _STATES = {
     DagsterRunStatus.STARTED: RunState.START,

@@ -8,9 +8,9 @@ from openlineage.client.event_v2 import RunEvent, RunState
 
 from lineage.datasets import Dataset, Key
 from lineage.openlineage import Step, Stores, child_run_id, step_event
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.stores.postgres import Connection
 
 
 @dataclass(frozen=True)

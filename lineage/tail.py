@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.decode import ROW, Decoder
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
-from streamgauge.log_spans import LogRecords, LogSpans
-from streamgauge.registry import Registry
+from streamgauge.records.decode import ROW, Decoder
+from streamgauge.records.log_spans import LogRecords, LogSpans
+from streamgauge.records.registry import Registry
 from streamgauge.settings import Settings
+from streamgauge.stores.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
 
 MOST = 5_000_000
 """Records that are looked through at most: more are the lake's business."""

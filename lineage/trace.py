@@ -13,14 +13,16 @@ import polars as pl
 from psycopg import sql
 
 from lineage.tail import search_log
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract
-from streamgauge.enrich import Reference
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import hour_key, hour_of, hour_start
+from streamgauge.dagster.keys import AssetPath
 from streamgauge.errors import UserError
-from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
-from streamgauge.hours import hour_key, hour_of, hour_start
-from streamgauge.lake import (
+from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
+from streamgauge.settings import Settings
+from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
+from streamgauge.stores.lake import (
     ERROR,
     INGEST_HOUR,
     INGEST_TIME,
@@ -29,10 +31,8 @@ from streamgauge.lake import (
     LakeTable,
     lake_table,
 )
-from streamgauge.postgres import Connection, connect
-from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
-from streamgauge.settings import Settings
-from streamgauge.tables.batch import ROLLUPS
+from streamgauge.stores.postgres import Connection, connect
+from streamgauge.stores.tables.batch import ROLLUPS
 
 _TABLES = (
     (facts_table, "facts", "fact"),

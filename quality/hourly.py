@@ -18,12 +18,21 @@ from quality.checks.volume import check_volume
 from quality.masking import Masker, no_values_in_errors
 from quality.outcome import CheckOutcome
 from quality.stores import stores_of
-from streamgauge.contracts import CheckSpec, ChecksSpec, Contract
-from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
-from streamgauge.hours import hour_key
-from streamgauge.lake import EVENT_HOUR, INGEST_HOUR, INGEST_TIME, OFFSET, PARTITION, RECORD, LakeTable, lake_table
-from streamgauge.postgres import Connection
-from streamgauge.registry import Registry
+from streamgauge.contract.model import CheckSpec, ChecksSpec, Contract
+from streamgauge.dagster.hours import hour_key
+from streamgauge.records.registry import Registry
+from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
+from streamgauge.stores.lake import (
+    EVENT_HOUR,
+    INGEST_HOUR,
+    INGEST_TIME,
+    OFFSET,
+    PARTITION,
+    RECORD,
+    LakeTable,
+    lake_table,
+)
+from streamgauge.stores.postgres import Connection
 
 FACTS_CHECKS = {
     contract.CHECK: "Every fact keeps the contract: types, nulls, ranges, lengths, patterns, allowed values and what "

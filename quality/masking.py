@@ -17,9 +17,9 @@ import polars as pl
 from pandera.errors import SchemaError, SchemaErrors
 
 from quality.outcome import SAMPLES, Sample
-from streamgauge.contracts import Contract, FieldSpec
+from streamgauge.contract.model import Contract, FieldSpec
 from streamgauge.errors import UserError
-from streamgauge.lake import OFFSET, PARTITION
+from streamgauge.stores.lake import OFFSET, PARTITION
 
 SHOWN = frozenset({"public", "internal"})
 _LONGEST = 48

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from streamgauge.contracts import Severity
+from streamgauge.contract.model import Severity
 
 Status = Literal["passed", "failed", "unknown"]
 SAMPLES = 10

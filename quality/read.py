@@ -8,17 +8,17 @@ import polars as pl
 from psycopg import sql
 
 from quality.checks.completeness import Books, HourBook
-from streamgauge.contracts import CALENDAR, Contract
-from streamgauge.fact_tables import key_column
-from streamgauge.hours import HOUR, HOUR_FORMAT, hour_key
-from streamgauge.lake import (
+from streamgauge.contract.model import CALENDAR, Contract
+from streamgauge.dagster.hours import HOUR, HOUR_FORMAT, hour_key
+from streamgauge.stores.fact_tables import key_column
+from streamgauge.stores.lake import (
     EVENT_HOUR,
     OFFSET,
     PARTITION,
     lake_table,
     table_at,
 )
-from streamgauge.postgres import Connection
+from streamgauge.stores.postgres import Connection
 
 
 def key_columns(contract: Contract) -> dict[str, str]:

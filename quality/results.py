@@ -8,10 +8,10 @@ from typing import Any, cast
 from psycopg.types.json import Jsonb
 
 from quality.outcome import CheckOutcome, Status
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract, Severity
-from streamgauge.hours import hour_key
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract, Severity
+from streamgauge.dagster.hours import hour_key
+from streamgauge.dagster.keys import AssetPath
+from streamgauge.stores.postgres import Connection
 
 Checked = tuple[str, CheckOutcome]
 """The partition's key, and what was found."""

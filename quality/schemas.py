@@ -1,7 +1,7 @@
 """The contract as a pandera schema: the second opinion on what the worker and the facts let through.
 
-`streamgauge.rules` says the same in plain polars for the hot path. The two are written apart and tested against each
-other, so a slip in one of them is seen. pandera's own errors carry the failing values: they stay in here.
+`streamgauge.contract.rules` says the same in plain polars for the hot path. The two are written apart and tested
+against each other, so a slip in one of them is seen. pandera's own errors carry the failing values: they stay in here.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ import polars as pl
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaErrorReason, SchemaErrors
 
-from streamgauge.contracts import Contract, FieldSpec, Together
-from streamgauge.decode import POLARS_TYPES
-from streamgauge.rules import together_name
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import Contract, FieldSpec, Together
+from streamgauge.contract.rules import together_name
 
 _ROW = "__row"
 _check: Any = pa.Check

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from streamgauge.contracts import Contract
-from streamgauge.delays import percentile_ms
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.stores.postgres import Connection
+from streamgauge.telemetry.delays import percentile_ms
 
 LATE_SHARE = 0.05
 DEAD_LETTER_SHARE = 0.01

@@ -7,11 +7,11 @@ from typing import Any, cast
 import polars as pl
 
 from quality.checks.drift import Columns
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import facts_table
-from streamgauge.lake import LakeTable, contract_columns, lake_table, stored_schema
-from streamgauge.registry import Registry
+from streamgauge.contract.model import Contract
+from streamgauge.records.avro import avro_schema
+from streamgauge.records.registry import Registry
+from streamgauge.stores.fact_tables import facts_table
+from streamgauge.stores.lake import LakeTable, contract_columns, lake_table, stored_schema
 
 
 def stores_of(contract: Contract, root: str, registry: Registry) -> dict[str, tuple[Columns, Columns | None]]:

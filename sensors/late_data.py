@@ -16,11 +16,11 @@ from dagster._core.storage.tags import (
 )
 
 from sensors.demand import MEMORY, PastRun, to_run
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.hours import HourRange, hour_key, hour_of
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HourRange, hour_key, hour_of
 from streamgauge.settings import batch_start
+from streamgauge.stores.postgres import Connection
 
 INTERVAL_SECONDS = 30
 HOURS_A_RUN = 168

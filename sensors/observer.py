@@ -13,11 +13,11 @@ from typing import Any
 import dagster as dg
 
 from quality.speed import NOTHING, SpeedState, Totals, Verdict, judge_speed, read_speed
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract
-from streamgauge.delays import percentile_ms
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.keys import AssetPath
+from streamgauge.stores.postgres import Connection
+from streamgauge.telemetry.delays import percentile_ms
 
 INTERVAL_SECONDS = 60
 _REPEAT_SECONDS = 600

@@ -19,7 +19,7 @@ from dagster._core.storage.tags import (
 )
 
 from sensors.alerting.incidents import Problem
-from streamgauge.hours import DAY_FORMAT, HourRange, hour_of
+from streamgauge.dagster.hours import DAY_FORMAT, HourRange, hour_of
 
 SETTLED = timedelta(seconds=10)
 """Dagster decides on a retry just after the run has failed."""

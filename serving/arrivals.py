@@ -4,9 +4,9 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime
 
-from streamgauge.contracts import Contract
-from streamgauge.hours import hour_of
-from streamgauge.lake import EVENT_HOUR, INGEST_HOUR, LakeError, explained, lake_table
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import hour_of
+from streamgauge.stores.lake import EVENT_HOUR, INGEST_HOUR, LakeError, explained, lake_table
 
 log = logging.getLogger(__name__)
 

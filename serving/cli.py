@@ -11,11 +11,11 @@ from serving.config import ApiConfig
 from serving.ground import make_ground
 from serving.server import quiet, server
 from streamgauge.errors import UserError
-from streamgauge.logs import configure_logs
-from streamgauge.metrics import export_metrics
 from streamgauge.settings import Settings
-from streamgauge.state_metrics import export_state
-from streamgauge.tracing import export_traces
+from streamgauge.state.metrics import export_state
+from streamgauge.telemetry.logs import configure_logs
+from streamgauge.telemetry.metrics import export_metrics
+from streamgauge.telemetry.tracing import export_traces
 
 log = logging.getLogger(__name__)
 

@@ -3,7 +3,7 @@
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from streamgauge.logs import bound
+from streamgauge.telemetry.logs import bound
 
 
 @dataclass(frozen=True)

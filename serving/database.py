@@ -13,8 +13,8 @@ from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from serving.config import ApiConfig
 from serving.problems import AWAY, BUSY, TOO_SLOW, Problem
-from streamgauge.postgres import SCHEMA, Connection
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import SCHEMA, Connection
 
 log = logging.getLogger(__name__)
 

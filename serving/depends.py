@@ -9,7 +9,7 @@ from serving.access import Caller
 from serving.ground import Ground
 from serving.keys import ADMIN, OPERATIONS
 from serving.problems import NOT_FOUND, Problem
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 
 async def _ground(request: Request) -> Ground:

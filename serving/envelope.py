@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.context import Context, enter
 from serving.problems import INTERNAL, Problem
-from streamgauge import metrics
+from streamgauge.telemetry import metrics
 
 log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("streamgauge.api")

@@ -16,9 +16,9 @@ from serving.numbers import Reader
 from serving.personal import Pseudonyms
 from serving.tops import Tops
 from serving.watch import Watch
-from streamgauge.cache import redis_client
-from streamgauge.contracts import Contract, load_contracts
+from streamgauge.contract.model import Contract, load_contracts
 from streamgauge.settings import Settings
+from streamgauge.stores.redis import redis_client
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from streamgauge.errors import UserError
-from streamgauge.postgres import Connection
+from streamgauge.stores.postgres import Connection
 
 ADMIN, PERSONAL, OPERATIONS = "admin", "personal", "operations"
 """Manage keys; see personal values as they are; see how the platform is doing."""

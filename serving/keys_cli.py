@@ -8,10 +8,10 @@ import typer
 from serving import keys
 from serving.keys import StoredKey
 from streamgauge.cli.output import Json, console, moment, print_json, table
-from streamgauge.contracts import load_contracts
+from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect_or_explain
 
 app = typer.Typer(help="Keys to the API: make, list, revoke.", no_args_is_help=True)
 

@@ -1,8 +1,8 @@
 """Links into Dagster for the asset behind a number."""
 
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.keys import AssetPath
 from streamgauge.settings import Settings
 
 DESCRIBED = {

@@ -18,8 +18,8 @@ from starlette.concurrency import run_in_threadpool
 
 from serving.formats import json_bytes
 from serving.problems import FULL, Problem
-from streamgauge import metrics
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.telemetry import metrics
 
 log = logging.getLogger(__name__)
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from streamgauge.accounts import Progress, account
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR
+from streamgauge.state.accounts import Progress, account
+from streamgauge.stores.postgres import Connection
 
 LogEnds = Mapping[int, tuple[int, int]]
 """Each partition's first and end offset."""

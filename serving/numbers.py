@@ -13,10 +13,10 @@ from serving.rollups.layers import Layers, read_layers
 from serving.rollups.plan import layers_of
 from serving.tops import Tops
 from serving.watch import Watch
-from streamgauge.contracts import Contract
-from streamgauge.postgres import Connection
-from streamgauge.rollups import MINUTE, latest_minute
-from streamgauge.tops import TopAnswer
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.tops import TopAnswer
+from streamgauge.rollup.windows import MINUTE, latest_minute
+from streamgauge.stores.postgres import Connection
 
 MINUTES = 60
 ITEMS = 10

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from serving.database import Database
-from streamgauge.contracts import Contract, Top
+from streamgauge.contract.model import Contract, Top
 
 _SECRET = "pseudonyms"
 _DIGITS = 10

@@ -17,12 +17,12 @@ from serving.flight import SingleFlight
 from serving.moment import Moment, read_moment
 from serving.rollups.layers import FINAL, MIXED, PROVISIONAL, Layers
 from serving.rollups.plan import layers_of
-from streamgauge.cache import replace_unless_newer
-from streamgauge.contracts import Contract, Top
-from streamgauge.postgres import Connection
-from streamgauge.rollups import merge_tops
-from streamgauge.tables.batch import TOPS
-from streamgauge.tops import TopAnswer, from_postgres, from_redis
+from streamgauge.contract.model import Contract, Top
+from streamgauge.rollup.tops import TopAnswer, from_postgres, from_redis
+from streamgauge.rollup.windows import merge_tops
+from streamgauge.stores.postgres import Connection
+from streamgauge.stores.redis import replace_unless_newer
+from streamgauge.stores.tables.batch import TOPS
 
 log = logging.getLogger(__name__)
 

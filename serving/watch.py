@@ -17,11 +17,11 @@ from redis import Redis
 from serving.database import Database
 from serving.moment import LogEnds
 from serving.problems import Problem
-from streamgauge.accounts import log_offsets
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client
 from streamgauge.settings import Settings
+from streamgauge.state.accounts import log_offsets
+from streamgauge.stores.kafka import admin_client
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ import polars as pl
 
 from assets.dims.store import dimension_table
 from assets.rollups.roll import Windows
-from streamgauge import sketches
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
-from streamgauge.lake import contract_columns
+from streamgauge.contract.model import Contract
+from streamgauge.rollup import sketches
+from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
+from streamgauge.stores.lake import contract_columns
 from tests.batch_oracle import Batch, Position, Rollups
 from tests.oracle import Minute
 

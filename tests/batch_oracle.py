@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from typing import Any
 
-from streamgauge.contracts import NO_VALUE, Contract
+from streamgauge.contract.model import NO_VALUE, Contract
 from streamgauge.settings import batch_start
 from tests.oracle import LogRecord, Minute, decode, number_of, read, value_of
 

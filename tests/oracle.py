@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import polars as pl
 
-from streamgauge.avro import parse, read_record
-from streamgauge.contracts import NO_VALUE, Contract, FieldSpec, Source
+from streamgauge.contract.model import NO_VALUE, Contract, FieldSpec, Source
+from streamgauge.records.avro import parse, read_record
 
 MINUTE_MS = 60_000
 GENERATIONS = 4

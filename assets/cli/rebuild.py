@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
-from streamgauge.contracts import find_contract, load_contracts
-from streamgauge.hours import HourRange, hour_key, parse_hour
+from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.dagster.hours import HourRange, hour_key, parse_hour
 from streamgauge.settings import Settings
 
 if TYPE_CHECKING:

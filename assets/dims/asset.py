@@ -14,12 +14,12 @@ from assets.dims.store import DATE, HOUR, Dimensions, calendar, dimension_schema
 from assets.locks import partition_lock
 from assets.resources import Ground
 from assets.specs import asset_spec, daily_freshness, frame_columns
-from streamgauge import asset_keys
-from streamgauge.contracts import CALENDAR, NO_VALUE, Contract, Source
-from streamgauge.enrich import REFERENCE
-from streamgauge.fact_tables import duplicates_table, facts_table
-from streamgauge.rollup_plan import text_of
+from streamgauge.contract.model import CALENDAR, NO_VALUE, Contract, Source
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.plan import text_of
 from streamgauge.settings import batch_start, lake_root
+from streamgauge.stores.fact_tables import duplicates_table, facts_table
 
 WHOLE = datetime(1970, 1, 1, tzinfo=UTC)
 """A dimension has no partitions: it is locked by this hour."""

@@ -10,10 +10,10 @@ import polars as pl
 from psycopg import sql
 
 from assets.dims.keys import version_key
-from streamgauge.contracts import ReferenceSpec
-from streamgauge.enrich import REFERENCE
-from streamgauge.lake import INGEST_TIME
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import ReferenceSpec
+from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.stores.lake import INGEST_TIME
+from streamgauge.stores.postgres import Connection
 
 VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
 KEY, VERSION_KEY = "key", "__version_key"

@@ -6,7 +6,7 @@ import polars as pl
 
 from assets.dims.history import IS_CURRENT, KEY, VALID_FROM, VALID_TO, VERSION_KEY, History
 from assets.dims.keys import keys_of
-from streamgauge.fact_tables import DATE_KEY, HOUR_KEY, key_column
+from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, key_column
 
 
 def members(dimension: str, values: pl.Series) -> pl.DataFrame:

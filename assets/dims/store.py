@@ -12,9 +12,9 @@ import polars as pl
 
 from assets.dims.history import IS_CURRENT, KEY, MICROSECONDS, VALID_FROM, VALID_TO, History
 from assets.dims.members import calendar_end, dates, hours, members, versions
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import key_column
-from streamgauge.lake import LakeTable, table_at
+from streamgauge.contract.model import Contract
+from streamgauge.stores.fact_tables import key_column
+from streamgauge.stores.lake import LakeTable, table_at
 
 Locked = Callable[[str], AbstractContextManager[Any]]
 """Within the block no other writes this dimension."""

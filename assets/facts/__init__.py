@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 if TYPE_CHECKING:
     import dagster as dg

@@ -15,10 +15,10 @@ from assets.dims.store import Dimensions, Locked
 from assets.facts.judge import ARRIVAL, Rules, split_duplicates
 from assets.facts.lake_rows import LakeRows
 from assets.facts.star import star
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_schema, quarantine_table
-from streamgauge.hours import HOUR, HOUR_FORMAT, hour_key
-from streamgauge.lake import EVENT_HOUR, LakeTable
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, HOUR_FORMAT, hour_key
+from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_schema, quarantine_table
+from streamgauge.stores.lake import EVENT_HOUR, LakeTable
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from datetime import date
 
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import RULE
-from streamgauge.lake import ERROR, INGEST_TIME, OFFSET, PARTITION
-from streamgauge.owning_hour import future, start_ms
-from streamgauge.rules import violations
+from streamgauge.contract.model import Contract
+from streamgauge.contract.rules import violations
+from streamgauge.stores.fact_tables import RULE
+from streamgauge.stores.lake import ERROR, INGEST_TIME, OFFSET, PARTITION
+from streamgauge.stores.owning_hour import future, start_ms
 
 ARRIVAL = (INGEST_TIME, PARTITION, OFFSET)
 FUTURE, TOO_OLD = "future", "before the batch layer's first day"

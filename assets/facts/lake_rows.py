@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_key
-from streamgauge.lake import EVENT_HOUR, LakeTable, lake_table
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_key
+from streamgauge.stores.lake import EVENT_HOUR, LakeTable, lake_table
 
 GROUP_ROWS = 1_000_000
 """Records taken at once; an hour with more is taken whole."""

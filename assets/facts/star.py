@@ -7,12 +7,12 @@ import polars as pl
 from assets.dims.history import VERSION_KEY, History
 from assets.dims.keys import keys_of
 from assets.dims.members import date_key
-from streamgauge.contracts import NO_VALUE, Contract
-from streamgauge.enrich import REFERENCE
-from streamgauge.fact_tables import DATE_KEY, HOUR_KEY, facts_schema, key_column
-from streamgauge.hours import HOUR_FORMAT
-from streamgauge.lake import EVENT_HOUR
-from streamgauge.rollup_plan import text_of
+from streamgauge.contract.model import NO_VALUE, Contract
+from streamgauge.dagster.hours import HOUR_FORMAT
+from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.plan import text_of
+from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, facts_schema, key_column
+from streamgauge.stores.lake import EVENT_HOUR
 
 
 @dataclass(frozen=True)

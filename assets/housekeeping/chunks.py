@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from assets.housekeeping.policy import DELAYS_KEPT, KeptChunks
-from streamgauge.postgres import Connection
+from streamgauge.stores.postgres import Connection
 
 
 def drop_chunks(connection: Connection, kept: Iterable[KeptChunks]) -> dict[str, int]:

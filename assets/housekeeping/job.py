@@ -10,7 +10,7 @@ from assets.housekeeping.chunks import delete_delays, drop_chunks
 from assets.housekeeping.lake import tend
 from assets.housekeeping.policy import hypertables, lake_tables
 from assets.resources import Ground
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 
 NIGHTLY = "20 3 * * *"

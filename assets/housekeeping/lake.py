@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assets.housekeeping.policy import Kept
-from streamgauge.hours import hour_key
-from streamgauge.lake import LakeConflict, explained
+from streamgauge.dagster.hours import hour_key
+from streamgauge.stores.lake import LakeConflict, explained
 
 DEAD_HOURS = 48
 """How long files that no version names any more are left: for who still reads an older version, or is writing."""

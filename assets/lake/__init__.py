@@ -13,12 +13,12 @@ from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
 from assets.resources import Ground
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
 from lineage.metadata import column_lineage
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import hour_key
 from streamgauge.errors import UserError
-from streamgauge.hours import hour_key
-from streamgauge.lake import lake_table
 from streamgauge.settings import batch_start, lake_root
+from streamgauge.stores.lake import lake_table
 
 _DESCRIBED = {
     "partition": "The record's partition in Kafka.",

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from streamgauge.dagster.hours import hour_key
 from streamgauge.errors import UserError
-from streamgauge.hours import hour_key
-from streamgauge.log_spans import Span
+from streamgauge.records.log_spans import Span
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from datetime import date
 
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.decode import ROW, Decoder, SchemaOf
-from streamgauge.lake import ERROR, EVENT_HOUR, INGEST_HOUR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, RECORD
-from streamgauge.log_spans import LogRecords
-from streamgauge.owning_hour import owning_hour
+from streamgauge.contract.model import Contract
+from streamgauge.records.decode import ROW, Decoder, SchemaOf
+from streamgauge.records.log_spans import LogRecords
+from streamgauge.stores.lake import ERROR, EVENT_HOUR, INGEST_HOUR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, RECORD
+from streamgauge.stores.owning_hour import owning_hour
 
 
 class LakeRowsOf:

@@ -11,13 +11,13 @@ import polars as pl
 from assets.lake.ahead import ahead
 from assets.lake.hour import Held, HourSpans, check_complete, check_rows
 from assets.lake.rows import LakeRowsOf
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_key, is_closed
-from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
-from streamgauge.log_spans import LogSpans, Span
-from streamgauge.postgres import Connection
-from streamgauge.registry import Registry
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_key, is_closed
+from streamgauge.records.log_spans import LogSpans, Span
+from streamgauge.records.registry import Registry
 from streamgauge.settings import Settings
+from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
+from streamgauge.stores.postgres import Connection
 
 _TOUCH = """insert into event_hours (stream, hour) select %s, unnest(%s::timestamptz[])
 on conflict (stream, hour) do update set touched = event_hours.touched + 1, touched_at = now()"""

@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.quality.checks import make_books_check, make_facts_checks, make_lake_checks
 from assets.quality.report import make_report
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 
 def definitions(contracts: Sequence[Contract]) -> dg.Definitions:

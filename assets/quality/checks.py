@@ -17,10 +17,10 @@ from quality.hourly import FACTS_CHECKS, LAKE_CHECKS, Outcomes, check_facts, che
 from quality.outcome import CheckOutcome, Sample, combined
 from quality.read import read_books
 from quality.results import record
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract, Severity
-from streamgauge.registry import Registry
+from streamgauge.contract.model import Contract, Severity
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.keys import AssetPath
+from streamgauge.records.registry import Registry
 
 BOOKS_CHECKS = {
     BOOKS: "Of the whole stream, as of now: acknowledged = counted + late + duplicates + dead letters, and what is in "

@@ -13,12 +13,12 @@ from assets.specs import asset_spec, daily_freshness, table_columns
 from quality.report.gather import gather
 from quality.report.markdown import markdown
 from quality.report.page import render
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.hours import DAY_FORMAT
-from streamgauge.reports import Reports
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import DAY_FORMAT
 from streamgauge.settings import lake_root
-from streamgauge.tables.quality import CHECK_RESULTS
+from streamgauge.stores.reports import Reports
+from streamgauge.stores.tables.quality import CHECK_RESULTS
 
 
 def make_report(contract: Contract) -> dg.AssetsDefinition:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.rollup_plan import MINUTE
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.plan import MINUTE
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from datetime import datetime
 import polars as pl
 
 from assets.dims.history import History
-from streamgauge.contracts import Contract
-from streamgauge.lake import OFFSET, PARTITION
-from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, RollupPlan
-from streamgauge.sketched import sketched_minutes, sketched_tops
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, RollupPlan
+from streamgauge.rollup.sketched import sketched_minutes, sketched_tops
+from streamgauge.stores.lake import OFFSET, PARTITION
 
 
 @dataclass(frozen=True)

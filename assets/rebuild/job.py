@@ -7,9 +7,9 @@ from pydantic import Field
 
 from assets.rebuild.rebuild import Rebuilt, rebuild
 from assets.resources import Ground
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.hours import HourRange, hour_key, parse_hour
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HourRange, hour_key, parse_hour
 
 
 class Hours(dg.Config):

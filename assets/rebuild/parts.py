@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 from assets.rebuild.records import Times
 from quality.reconciliation.coverage import Span, subtract, union
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, HourRange, hour_key
-from streamgauge.postgres import Connection
-from streamgauge.rollup_plan import MINUTE_MS
+from streamgauge.rollup.plan import MINUTE_MS
+from streamgauge.stores.postgres import Connection
 
 
 @dataclass(frozen=True)

@@ -21,14 +21,14 @@ from assets.rebuild.contributions import Contributions, contributions
 from assets.rebuild.parts import Part, read_parts
 from assets.rebuild.records import Log, Times, in_lake
 from assets.rebuild.tables import replace
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, HourRange, hour_key
-from streamgauge.lake import OFFSET, PARTITION
-from streamgauge.log_spans import LogSpans
-from streamgauge.postgres import Connection, connect
-from streamgauge.registry import registry
+from streamgauge.records.log_spans import LogSpans
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
+from streamgauge.stores.lake import OFFSET, PARTITION
+from streamgauge.stores.postgres import Connection, connect
 
 
 @dataclass(frozen=True)

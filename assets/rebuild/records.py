@@ -9,12 +9,12 @@ import polars as pl
 
 from assets.lake.rows import LakeRowsOf
 from quality.reconciliation.coverage import Span
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, contract_columns, lake_table
-from streamgauge.log_spans import LogSpans
-from streamgauge.registry import Registry
+from streamgauge.records.log_spans import LogSpans
+from streamgauge.records.registry import Registry
 from streamgauge.settings import Settings, batch_start
+from streamgauge.stores.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, contract_columns, lake_table
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from psycopg import sql
 
 from assets.rebuild.contributions import Contributions
 from assets.rebuild.records import Times
-from streamgauge.contracts import Contract
-from streamgauge.postgres import Connection
-from streamgauge.rollup_plan import MINUTE
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.plan import MINUTE
+from streamgauge.stores.postgres import Connection
 
 
 def replace(

@@ -17,12 +17,12 @@ from assets.rollups.roll import merged
 from assets.rollups.tables import daily_rows, daily_table, hourly_table
 from assets.specs import asset_spec, daily_freshness, hourly_freshness, table_columns
 from lineage.metadata import column_lineage
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.ddl import Table
-from streamgauge.hours import DAY_FORMAT, HOUR, hour_key
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import DAY_FORMAT, HOUR, hour_key
 from streamgauge.settings import lake_root
-from streamgauge.tables.batch import ROLLUPS, stream_tables
+from streamgauge.stores.ddl import Table
+from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
 
 _DAY = timedelta(days=1)
 

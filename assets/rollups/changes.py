@@ -5,8 +5,8 @@ from collections.abc import Callable
 import polars as pl
 
 from assets.rollups.roll import COUNTS, START
-from streamgauge import sketches
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.rollup import sketches
 
 _TOLERANCE = 1e-9
 """Sums of floats hang on their order."""

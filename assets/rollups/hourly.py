@@ -13,10 +13,10 @@ from assets.rollups.publish import replace
 from assets.rollups.revisions import note_revisions
 from assets.rollups.roll import START, Windows, merged, minutes, source_columns
 from assets.rollups.tables import hourly_rows, hourly_table
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import duplicates_table, facts_table
-from streamgauge.hours import HOUR, hour_key
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_key
+from streamgauge.stores.fact_tables import duplicates_table, facts_table
+from streamgauge.stores.postgres import Connection
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import polars as pl
 from psycopg import sql
 
 from assets.rollups.roll import SKETCH, START, TOP, Windows, window_schema
-from streamgauge.contracts import Contract
-from streamgauge.ddl import Table
-from streamgauge.postgres import Connection
-from streamgauge.tables.batch import ROLLUPS, TOPS, stream_tables
+from streamgauge.contract.model import Contract
+from streamgauge.stores.ddl import Table
+from streamgauge.stores.postgres import Connection
+from streamgauge.stores.tables.batch import ROLLUPS, TOPS, stream_tables
 
 _COPY_TYPES = {
     "timestamp with time zone": "timestamptz",

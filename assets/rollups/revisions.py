@@ -7,9 +7,9 @@ import polars as pl
 from assets.rollups.changes import change
 from assets.rollups.publish import read
 from assets.rollups.roll import START
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR
+from streamgauge.stores.postgres import Connection
 
 
 def note_revisions(

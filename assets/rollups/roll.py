@@ -10,12 +10,12 @@ from typing import Any
 
 import polars as pl
 
-from streamgauge import sketches
-from streamgauge.contracts import Contract
-from streamgauge.enrich import REFERENCE
-from streamgauge.lake import MILLISECONDS
-from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, PARTITION, RollupPlan
-from streamgauge.sketched import sketched_minutes, sketched_tops
+from streamgauge.contract.model import Contract
+from streamgauge.rollup import sketches
+from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, PARTITION, RollupPlan
+from streamgauge.rollup.sketched import sketched_minutes, sketched_tops
+from streamgauge.stores.lake import MILLISECONDS
 
 START, TOP, SKETCH = "window_start", "top", "sketch"
 COUNTS = ("count", "duplicates")

@@ -3,9 +3,9 @@
 import polars as pl
 
 from assets.rollups.roll import START, window_schema
-from streamgauge.contracts import Contract
-from streamgauge.hours import DAY_FORMAT, HOUR_FORMAT
-from streamgauge.lake import EVENT_HOUR, LakeTable, table_at
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import DAY_FORMAT, HOUR_FORMAT
+from streamgauge.stores.lake import EVENT_HOUR, LakeTable, table_at
 
 SIZE, EVENT_DAY = "size", "event_day"
 

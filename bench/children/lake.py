@@ -8,10 +8,10 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from assets.lake.take import take_hour
-from streamgauge.contracts import find_contract, load_contracts
-from streamgauge.hours import HourRange, parse_hour
-from streamgauge.postgres import connect
+from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.dagster.hours import HourRange, parse_hour
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 
 
 def main() -> None:

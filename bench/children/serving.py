@@ -15,10 +15,10 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 
 from serving.database import WORK_MEM
-from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.postgres import Connection, connect
-from streamgauge.rollups import MINUTE, Window, latest_minute, read_top
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.rollup.windows import MINUTE, Window, latest_minute, read_top
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import Connection, connect
 
 _WARM_UP = 10
 _TOP, _KEYS = "1h", 10

@@ -7,8 +7,8 @@ import polars as pl
 
 from quality.masking import Masker
 from quality.outcome import SAMPLES, CheckOutcome, Sample, verdict
-from streamgauge.contracts import Contract
-from streamgauge.lake import OFFSET, PARTITION
+from streamgauge.contract.model import Contract
+from streamgauge.stores.lake import OFFSET, PARTITION
 
 COMPLETENESS, OFFSETS, BOOKS = "completeness", "offsets", "books"
 _POSITION = (PARTITION, OFFSET)

@@ -5,7 +5,7 @@ import polars as pl
 from quality.masking import Masker
 from quality.outcome import SAMPLES, CheckOutcome, Sample, verdict
 from quality.schemas import schema_of, violations_of
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 CHECK = "contract"
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from quality.outcome import CheckOutcome, verdict
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 CHECK = "schema_drift"
 Columns = Mapping[str, str]

@@ -4,7 +4,7 @@ import polars as pl
 
 from quality.masking import Masker
 from quality.outcome import CheckOutcome, verdict
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 CHECK = "quarantine"
 

@@ -6,7 +6,7 @@ import polars as pl
 
 from quality.masking import Masker
 from quality.outcome import SAMPLES, CheckOutcome, Sample, verdict
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 CHECK = "references"
 

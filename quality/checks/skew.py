@@ -4,8 +4,8 @@ import polars as pl
 
 from quality.masking import Masker
 from quality.outcome import CheckOutcome, verdict
-from streamgauge.contracts import Contract
-from streamgauge.lake import INGEST_TIME
+from streamgauge.contract.model import Contract
+from streamgauge.stores.lake import INGEST_TIME
 
 CHECK = "skew"
 _QUANTILES = {"p01": 0.01, "p50": 0.5, "p95": 0.95, "p99": 0.99}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from quality.outcome import CheckOutcome, verdict
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 CHECK = "volume"
 _NORMAL = 1.4826

@@ -12,11 +12,11 @@ from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
-from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key, parse_hour
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, HourRange, hour_key, parse_hour
-from streamgauge.postgres import Connection, connect_or_explain
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import Connection, connect_or_explain
 
 HOURS = 24
 """How many of the latest hours are shown where none are named."""

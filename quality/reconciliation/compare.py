@@ -15,7 +15,7 @@ import polars as pl
 from quality.reconciliation.coverage import Missing
 from quality.reconciliation.evidence import Evidence, Figures, unreachable
 from quality.reconciliation.layers import DUPLICATES, PARTS, bucket_columns, figures
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 Bucket = tuple[datetime, tuple[str, ...]]
 """Minute and dimensions, in the contract's order."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from quality.reconciliation.coverage import WorkerPart
-from streamgauge.hours import HOUR
+from streamgauge.dagster.hours import HOUR
 
 
 @dataclass(frozen=True)

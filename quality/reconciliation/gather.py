@@ -8,8 +8,8 @@ import polars as pl
 from quality.reconciliation.compare import SAMPLES, Bucket
 from quality.reconciliation.evidence import Evidence
 from quality.reconciliation.layers import CAME_IN, EVENT_ID, bucket_columns, valued
-from streamgauge.contracts import Contract
-from streamgauge.hours import hour_start
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import hour_start
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.enrich import REFERENCE
-from streamgauge.owning_hour import INGEST_TIME
-from streamgauge.rollup_plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
+from streamgauge.stores.owning_hour import INGEST_TIME
 
 MINUTE_TYPE = pl.Datetime("us", "UTC")
 EVENT_ID, CAME_IN, DUPLICATES = "__event_id", "__came_in", "duplicates"

@@ -12,10 +12,10 @@ from quality.reconciliation.compare import HourState
 from quality.reconciliation.coverage import Missing, Span, WorkerPart, missing
 from quality.reconciliation.finality import Settled, settled
 from quality.reconciliation.layers import BATCH_COUNTERS, MINUTE, SPEED_COUNTERS, schema
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR
-from streamgauge.postgres import Connection
-from streamgauge.tables.batch import ROLLUPS
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR
+from streamgauge.stores.postgres import Connection
+from streamgauge.stores.tables.batch import ROLLUPS
 
 _REFERENCE_DELAY = timedelta(minutes=1)
 """More than it takes the worker to see a change of the reference table."""

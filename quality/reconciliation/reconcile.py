@@ -10,10 +10,10 @@ from quality.reconciliation.gather import Gathered, gather
 from quality.reconciliation.layers import rolled_up
 from quality.reconciliation.read import Moment, read_moment
 from quality.reconciliation.verdict import HourResult, Layers, judge
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import duplicates_table, facts_table
-from streamgauge.hours import hour_key
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import hour_key
+from streamgauge.stores.fact_tables import duplicates_table, facts_table
+from streamgauge.stores.postgres import Connection
 
 
 @dataclass(frozen=True)

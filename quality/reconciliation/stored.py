@@ -6,8 +6,8 @@ from typing import Any
 
 from psycopg.rows import dict_row
 
-from streamgauge.contracts import Contract
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.stores.postgres import Connection
 
 
 @dataclass(frozen=True)

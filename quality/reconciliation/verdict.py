@@ -10,8 +10,8 @@ import polars as pl
 from quality.reconciliation.compare import Difference, HourState, beside, explain
 from quality.reconciliation.gather import Gathered
 from quality.reconciliation.layers import MINUTE
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from psycopg.types.json import Jsonb
 
 from quality.reconciliation.read import Progress
 from quality.reconciliation.verdict import HourResult
-from streamgauge.contracts import Contract
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.stores.postgres import Connection
 
 Status = Literal["provisional", "final"]
 

@@ -13,11 +13,11 @@ from quality.masking import Masker, no_values_in_errors
 from quality.outcome import Sample
 from quality.report.model import CheckLine, Hour, QuarantineRule, Report, Requeue
 from quality.results import Result, latest
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import RULE, quarantine_table
-from streamgauge.hours import DAY_FORMAT, HOUR, hour_key
-from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION, RECORD
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import DAY_FORMAT, HOUR, hour_key
+from streamgauge.stores.fact_tables import RULE, quarantine_table
+from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, RECORD
+from streamgauge.stores.postgres import Connection
 
 _SAMPLES = 5
 """Of each rule."""

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from quality.outcome import CheckOutcome, Sample, Status
 from quality.results import Result
-from streamgauge.contracts import Contract, Severity
-from streamgauge.hours import HOUR, hour_key, hour_of
+from streamgauge.contract.model import Contract, Severity
+from streamgauge.dagster.hours import HOUR, hour_key, hour_of
 
 Reading = Literal["sound", "warnings", "errors", "nothing checked"]
 

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from quality.outcome import Status
 from quality.report.model import Hour, Report, after
-from streamgauge.hours import HOUR, hour_of
+from streamgauge.dagster.hours import HOUR, hour_of
 
 _WIDTH, _HEIGHT, _LEFT = 960.0, 132.0, 56.0
 _READINGS = {

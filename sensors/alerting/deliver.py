@@ -11,8 +11,8 @@ import httpx
 from sensors.alerting import store
 from sensors.alerting.incidents import Incident, Severity, Status, asset_url
 from sensors.alerting.store import Owed
-from streamgauge.postgres import Connection
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import Connection
 
 log = logging.getLogger(__name__)
 

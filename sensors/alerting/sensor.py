@@ -17,13 +17,13 @@ from sensors.alerting.problems import all_problems
 from sensors.alerting.subjects import subjects
 from sensors.alerting.watermarks import Log
 from sensors.freshness import Observation, Subject
-from streamgauge.accounts import log_offsets
-from streamgauge.cache import redis_client
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import Connection
 from streamgauge.settings import Settings, runbooks_url
+from streamgauge.state.accounts import log_offsets
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import Connection
+from streamgauge.stores.redis import redis_client
 
 NAME = "alerts"
 INTERVAL_SECONDS = 15

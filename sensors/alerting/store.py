@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sensors.alerting.incidents import Incident, Message, Problem, Severity, asset_url
-from streamgauge.postgres import Connection
+from streamgauge.stores.postgres import Connection
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
 _KEPT = timedelta(days=90)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from sensors.freshness import Subject
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.keys import AssetPath
 
 KAFKA, WORKER = "kafka", "worker"
 _PLATFORM = "platform"

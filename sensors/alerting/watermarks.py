@@ -10,10 +10,10 @@ from redis.exceptions import RedisError
 
 from sensors.alerting.subjects import KAFKA, WORKER, name
 from sensors.freshness import Observation
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.stores.postgres import Connection
 
 _LOOK_BACK = timedelta(hours=72)
 """As far back as the lake's own automation makes up for missing hours."""

@@ -12,9 +12,9 @@ import orjson
 
 from serving.problems import INVALID, TOO_LONG, Problem
 from serving.rollups.measures import Distinct, Measure, Quantile, Stored, cheap, measures_of, stored_for
-from streamgauge import rollups
-from streamgauge.contracts import Contract
-from streamgauge.rollups import MINUTE, Window
+from streamgauge.contract.model import Contract
+from streamgauge.rollup import windows as rollups
+from streamgauge.rollup.windows import MINUTE, Window
 
 WINDOWS = {**rollups.WINDOWS, "1d": timedelta(days=1)}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 from psycopg import sql
 
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.postgres import Connection
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.stores.postgres import Connection
 
 FINAL, PROVISIONAL, MIXED = "final", "provisional", "mixed"
 _ONE_DAY = timedelta(days=1)

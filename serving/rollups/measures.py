@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from streamgauge.contracts import Contract
-from streamgauge.rollups import QUANTILES
-from streamgauge.tables.speed import COUNTERS
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.windows import QUANTILES
+from streamgauge.stores.tables.speed import COUNTERS
 
 Merge: TypeAlias = Literal["sum", "min", "max"]
 

@@ -7,8 +7,8 @@ from serving.problems import TOO_SLOW, Problem
 from serving.rollups.asked import Asked
 from serving.rollups.measures import Distinct, Quantile
 from serving.rollups.plan import Layer, sketches_count_query, sketches_query
-from streamgauge import sketches
-from streamgauge.postgres import Connection
+from streamgauge.rollup import sketches
+from streamgauge.stores.postgres import Connection
 
 MAX_SKETCHES = 60_000
 """Merged for one answer: a second of work."""

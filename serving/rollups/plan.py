@@ -14,10 +14,10 @@ from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from serving.rollups.asked import MAX_ROWS, Asked
 from serving.rollups.measures import Stored
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.rollups import MINUTE
-from streamgauge.tables.batch import ROLLUPS
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.rollup.windows import MINUTE
+from streamgauge.stores.tables.batch import ROLLUPS
 
 PIECE, WINDOW = Identifier("piece"), Identifier("window_start")
 _COMMA = SQL(", ")

@@ -17,8 +17,8 @@ from serving.rollups.layers import Layers, Standing
 from serving.rollups.measures import Distinct, Mean, Quantile, Stored
 from serving.rollups.merged import Merged
 from serving.rollups.plan import layers_of, rollups_query
-from streamgauge.hours import HOUR
-from streamgauge.postgres import Connection
+from streamgauge.dagster.hours import HOUR
+from streamgauge.stores.postgres import Connection
 
 _TIME = pl.Datetime("us", "UTC")
 _WINDOW: dict[str, pl.DataType] = {

@@ -18,9 +18,9 @@ from serving.problems import NOT_FOUND, Problem
 from serving.rollups.asked import moment
 from serving.routes.rollups import From, To
 from serving.schemas import Anything, Days, Listed
-from streamgauge.hours import hour_start
-from streamgauge.postgres import Connection
-from streamgauge.reports import Reports
+from streamgauge.dagster.hours import hour_start
+from streamgauge.stores.postgres import Connection
+from streamgauge.stores.reports import Reports
 
 router = APIRouter(tags=["quality"])
 

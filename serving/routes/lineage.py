@@ -22,9 +22,9 @@ from serving.rollups.read import read
 from serving.routes.batch import hour_details
 from serving.routes.rollups import WindowName, Words
 from serving.schemas import Anything, Traces
+from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.postgres import Connection
+from streamgauge.stores.postgres import Connection
 
 router = APIRouter(tags=["lineage"])
 

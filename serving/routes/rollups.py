@@ -23,7 +23,7 @@ from serving.rollups.asked import (
 from serving.rollups.layers import FINAL, Layers, read_layers
 from serving.rollups.read import Answer, read
 from serving.schemas import Rollups
-from streamgauge.rollups import latest_minute
+from streamgauge.rollup.windows import latest_minute
 
 router = APIRouter(tags=["numbers"])
 

@@ -12,7 +12,7 @@ from serving.links import assets_of
 from serving.moment import Moment, read_moment
 from serving.numbers import standing
 from serving.schemas import Stream, Streams
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 
 router = APIRouter(tags=["streams"])
 

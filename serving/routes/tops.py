@@ -16,9 +16,9 @@ from serving.rollups.layers import read_layers
 from serving.routes.rollups import From, To
 from serving.schemas import Tops
 from serving.tops import MAX_ITEMS, of_range
-from streamgauge.contracts import Contract
-from streamgauge.rollups import MINUTE
-from streamgauge.tops import TopAnswer
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.tops import TopAnswer
+from streamgauge.rollup.windows import MINUTE
 
 router = APIRouter(tags=["numbers"])
 

@@ -12,20 +12,20 @@ from rich.markup import escape
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamgauge.accounts import Account, read_accounts
 from streamgauge.apply.execute import apply
 from streamgauge.cli.output import RIGHT, console, duration, moment, number, table
 from streamgauge.cli.stack import health_table
-from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.dagster_api import Dagster
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.dagster.client import Dagster
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import Connection, connect_or_explain
-from streamgauge.reference import find_reference, load_reference
-from streamgauge.rollups import MINUTE, latest_minute, read_top
+from streamgauge.rollup.reference import find_reference, load_reference
+from streamgauge.rollup.windows import MINUTE, latest_minute, read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stack.parts import PARTS
+from streamgauge.state.accounts import Account, read_accounts
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import Connection, connect_or_explain
 from streaming.cli.batch import hours_since, hours_table, take_hours, until_final
 from streaming.replay.replay import ReplayResult, progress_bars, replay_files
 

@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 
 from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
-from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.metrics import serve_metrics
 from streamgauge.settings import Settings
-from streamgauge.tracing import export_traces
+from streamgauge.telemetry.metrics import serve_metrics
+from streamgauge.telemetry.tracing import export_traces
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
 from streaming.load.load import LoadResult, Plan

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
 from streamgauge.errors import UserError
-from streamgauge.metrics import serve_metrics
 from streamgauge.settings import Settings
-from streamgauge.tracing import export_traces
+from streamgauge.telemetry.metrics import serve_metrics
+from streamgauge.telemetry.tracing import export_traces
 from streaming.replay.replay import NOW, ReplayResult, describe_bad, parse_end, progress_bars, replay_files
 
 MAX = "max"

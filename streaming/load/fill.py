@@ -11,9 +11,9 @@ from itertools import repeat
 import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 
-from streamgauge.contracts import Contract
-from streamgauge.kafka import producer_config
+from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import producer_config
 from streaming.load.generate import Generator, Shape
 from streaming.load.load import Plan
 from streaming.producer.encode import encode_longs

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.types import Bools, Int64s
 from streaming.load.values import Values, breakers

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streaming.ledger import Ledger

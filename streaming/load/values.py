@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from streamgauge.contracts import Contract, FieldSpec, Measure
-from streamgauge.decode import POLARS_TYPES
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import Contract, FieldSpec, Measure
 from streamgauge.types import Int64s
 from streaming.producer.frame import maps
 

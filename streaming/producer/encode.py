@@ -13,8 +13,8 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from streamgauge.avro import frame
-from streamgauge.contracts import Contract, FieldSpec
+from streamgauge.contract.model import Contract, FieldSpec
+from streamgauge.records.avro import frame
 from streamgauge.types import Int64s
 
 _to_arrow: Any = pl.Series.to_arrow  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
-from streamgauge.contracts import Contract, FieldSpec
-from streamgauge.decode import POLARS_TYPES
-from streamgauge.rules import violations
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import Contract, FieldSpec
+from streamgauge.contract.rules import violations
 
 _pyarrow: Any = pyarrow
 _from_arrow: Any = pl.from_arrow  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import polars as pl
 
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.registry import registry
+from streamgauge.records.avro import avro_schema
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streaming.producer.encode import Encoder
 from streaming.producer.frame import Broken, breaches

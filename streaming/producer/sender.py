@@ -10,9 +10,9 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamgauge.errors import UserError
-from streamgauge.kafka import producer_config
-from streamgauge.metrics import ACKNOWLEDGED, SENT
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import producer_config
+from streamgauge.telemetry.metrics import ACKNOWLEDGED, SENT
 
 Headers = list[tuple[str, str | bytes | None]]
 OnDelivered = Callable[[int, Message], None]

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from streamgauge.tracing import CORRELATION_ID
+from streamgauge.telemetry.tracing import CORRELATION_ID
 from streaming.producer.sender import Headers
 
 _propagator = TraceContextTextMapPropagator()

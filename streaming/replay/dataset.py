@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streaming.producer.frame import breaches, frame_of
 from streaming.replay.mapping import DataMapping, MappingFault

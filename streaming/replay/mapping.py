@@ -9,7 +9,7 @@ from typing import Any, Literal, Self, cast
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from streamgauge.contracts import Contract, FieldSpec
+from streamgauge.contract.model import Contract, FieldSpec
 from streamgauge.errors import UserError
 
 ROW = "row"

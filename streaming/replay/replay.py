@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from streamgauge.contracts import Contract, load_contracts
+from streamgauge.contract.model import Contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.types import Int64s

@@ -7,13 +7,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.logs import configure_logs, own_stderr
-from streamgauge.metrics import serve_metrics
-from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
-from streamgauge.tracing import export_traces
+from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.telemetry.logs import configure_logs, own_stderr
+from streamgauge.telemetry.metrics import serve_metrics
+from streamgauge.telemetry.tracing import export_traces
 from streaming.worker.process import run_worker
 
 _YOUNG_OBJECTS = 200_000

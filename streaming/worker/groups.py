@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from streamgauge.native.groups import Coded, code_numbers
+from streamgauge.rollup.groups import Coded, code_numbers
 from streamgauge.types import Bools, Int32s, Int64s, UInt32s
 
 

@@ -2,8 +2,8 @@
 
 import polars as pl
 
-from streamgauge.enrich import Reference
-from streamgauge.native.groups import Coded, TextIndex, code_texts
+from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.groups import Coded, TextIndex, code_texts
 
 
 class Lookup:

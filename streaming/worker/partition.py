@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamgauge.runs import first_rows
+from streamgauge.records.runs import first_rows
 from streamgauge.types import Bools, Int64s, UInt64s
 from streaming.worker.seen import GENERATIONS, Seen
 

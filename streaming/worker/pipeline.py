@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 import numpy as np
 import polars as pl
 
-from streamgauge.contracts import Contract
-from streamgauge.decode import ROW, Decoder, Rejected, SchemaOf
-from streamgauge.enrich import Reference
-from streamgauge.fetcher import RawRecord
-from streamgauge.rollup_plan import MINUTE_MS, picked
-from streamgauge.rules import violations
-from streamgauge.text_bounds import Bounds
+from streamgauge.contract.model import Contract
+from streamgauge.contract.rules import violations
+from streamgauge.contract.text_bounds import Bounds
+from streamgauge.records.decode import ROW, Decoder, Rejected, SchemaOf
+from streamgauge.records.fetcher import RawRecord
+from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.plan import MINUTE_MS, picked
 from streamgauge.types import Int64s, UInt8s, UInt64s
 from streaming.worker.lookup import Lookup
 from streaming.worker.partition import PartitionState, Progress, judge

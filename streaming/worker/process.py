@@ -10,10 +10,10 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from streamgauge import metrics
-from streamgauge.contracts import Contract
-from streamgauge.registry import Registry
+from streamgauge.contract.model import Contract
+from streamgauge.records.registry import Registry
 from streamgauge.settings import Settings
+from streamgauge.telemetry import metrics
 from streaming.worker.publisher import Publisher
 from streaming.worker.session import Session
 

@@ -18,14 +18,15 @@ import psycopg
 from confluent_kafka import KafkaException, Producer
 from redis.exceptions import RedisError
 
-from streamgauge import metrics, sketches
-from streamgauge.cache import redis_client, replace_unless_newer
-from streamgauge.contracts import Contract
-from streamgauge.kafka import DEAD_LETTER_MAX_BYTES, producer_config
-from streamgauge.postgres import connect
-from streamgauge.registry import Registry, RegistryError
-from streamgauge.rollup_plan import MINUTE_MS
+from streamgauge.contract.model import Contract
+from streamgauge.records.registry import Registry, RegistryError
+from streamgauge.rollup import sketches
+from streamgauge.rollup.plan import MINUTE_MS
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, producer_config
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client, replace_unless_newer
+from streamgauge.telemetry import metrics
 from streaming.worker.recent import Moment, Recent
 from streaming.worker.store import Connection, Store
 from streaming.worker.topics import NotAcknowledged, Topics

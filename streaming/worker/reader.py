@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from streamgauge.contracts import Contract
-from streamgauge.fetcher import Fetcher
-from streamgauge.kafka import PASSING, consumer_config
-from streamgauge.runs import first_rows
+from streamgauge.contract.model import Contract
+from streamgauge.records.fetcher import Fetcher
+from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import PASSING, consumer_config
 from streaming.worker.assignment import Assignment
 from streaming.worker.records import Records, from_fetched
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from psycopg import sql
 
-from streamgauge import sketches
-from streamgauge.contracts import Contract
-from streamgauge.rollup_plan import MINUTE_MS
+from streamgauge.contract.model import Contract
+from streamgauge.rollup import sketches
+from streamgauge.rollup.plan import MINUTE_MS
 from streaming.worker.store import Connection
 
 MINUTES = 60

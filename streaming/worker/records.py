@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from streamgauge.fetcher import Fetched, RawRecord
-from streamgauge.payloads import Payloads
-from streamgauge.runs import first_rows
+from streamgauge.records.fetcher import Fetched, RawRecord
+from streamgauge.records.payloads import Payloads
+from streamgauge.records.runs import first_rows
 from streamgauge.types import Int64s
 
 

@@ -8,13 +8,13 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from streamgauge.accumulate import add_distinct, add_frequent, add_quantiles, coupons
-from streamgauge.contracts import NO_VALUE, Contract
-from streamgauge.native.avro import picked_name
-from streamgauge.native.groups import Coded, Grouped, code_texts, group_rows, measure
-from streamgauge.native.sketches import Made, Stored
-from streamgauge.rollup_plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
+from streamgauge.contract.model import NO_VALUE, Contract
+from streamgauge.records.avro_reader import picked_name
+from streamgauge.rollup.groups import Coded, Grouped, code_texts, group_rows, measure
+from streamgauge.rollup.plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
+from streamgauge.rollup.sketch_columns import Made, Stored
 from streamgauge.types import Float64s, Int32s, Int64s, UInt8s, UInt32s
+from streaming.worker.accumulate import add_distinct, add_frequent, add_quantiles, coupons
 from streaming.worker.groups import Groups, group_events, merge
 from streaming.worker.lookup import Lookup
 from streaming.worker.open_minutes import Cell, Name, OpenMinutes

@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 import psycopg
 from opentelemetry.trace import Span, use_span
 
-from streamgauge import metrics
-from streamgauge.contracts import Contract
-from streamgauge.registry import Registry, RegistryUnavailable
-from streamgauge.runs import first_rows
+from streamgauge.contract.model import Contract
+from streamgauge.records.registry import Registry, RegistryUnavailable
+from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
-from streamgauge.tracing import batch_span, tracing_wanted
+from streamgauge.telemetry import metrics
+from streamgauge.telemetry.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
 from streaming.worker.pipeline import Checked, Delta, Pipeline
 from streaming.worker.reader import BATCH_RECORDS, Reader

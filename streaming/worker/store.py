@@ -15,17 +15,17 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import TupleRow
 
-from streamgauge.contracts import Contract
-from streamgauge.delays import bound_ms
-from streamgauge.enrich import Reference
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.fetcher import RawRecord
-from streamgauge.pg_binary import copy_rows, pg_array
-from streamgauge.postgres import connect
-from streamgauge.reference import read_reference
-from streamgauge.rollup_plan import MINUTE, PARTITION
+from streamgauge.records.fetcher import RawRecord
+from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.plan import MINUTE, PARTITION
+from streamgauge.rollup.reference import read_reference
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
+from streamgauge.telemetry.delays import bound_ms
 from streaming.worker.partition import Progress
+from streaming.worker.pg_binary import copy_rows, pg_array
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
 
 log = logging.getLogger(__name__)

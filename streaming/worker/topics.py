@@ -6,10 +6,10 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from streamgauge.avro import counts_schema, frame, parse, write_record
-from streamgauge.contracts import Contract
-from streamgauge.fetcher import RawRecord
-from streamgauge.registry import Registry
+from streamgauge.contract.model import Contract
+from streamgauge.records.avro import counts_schema, frame, parse, write_record
+from streamgauge.records.fetcher import RawRecord
+from streamgauge.records.registry import Registry
 
 _FLUSH_SECONDS = 3.0
 

@@ -7,8 +7,8 @@ from assets.facts.asset import build
 from assets.lake.take import take_hour
 from assets.resources import Ground
 from assets.rollups.asset import roll_hours
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.settings import batch_start
 
 RUN = "test"

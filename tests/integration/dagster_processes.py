@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import psutil
 
-from streamgauge.asset_keys import AssetPath
-from streamgauge.dagster_api import Dagster
-from streamgauge.hours import HourRange, hour_key, hour_of
+from streamgauge.dagster.client import Dagster
+from streamgauge.dagster.hours import HourRange, hour_key, hour_of
+from streamgauge.dagster.keys import AssetPath
 from streamgauge.settings import PREFIX
 from streamgauge.stack import dagster
 from streamgauge.stack.control import Stack

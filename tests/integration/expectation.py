@@ -6,11 +6,11 @@ from typing import Any
 
 from psycopg import sql
 
-from streamgauge import sketches
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
+from streamgauge.records.avro import avro_schema
+from streamgauge.rollup import sketches
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 from streaming.producer.producer import find_schema_id
 from tests.integration.log import read_log
 from tests.oracle import Expected, LogRecord, Minute, Reference, play

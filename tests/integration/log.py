@@ -4,9 +4,9 @@ import time
 
 from confluent_kafka import Consumer, Message, TopicPartition
 
-from streamgauge.contracts import Contract
-from streamgauge.kafka import consumer_config
+from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import consumer_config
 
 
 def read_log(settings: Settings, contract: Contract) -> list[Message]:

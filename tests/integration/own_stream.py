@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from streamgauge.contracts import Contract, load_contract
+from streamgauge.contract.model import Contract, load_contract
 from streamgauge.settings import CHECKOUT, Settings
 
 Document = dict[str, Any]

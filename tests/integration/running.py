@@ -13,15 +13,15 @@ from typing import Any
 import polars as pl
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from streamgauge.accounts import log_offsets
 from streamgauge.apply.execute import apply
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.cache import redis_client
-from streamgauge.contracts import Contract
-from streamgauge.kafka import admin_client, consumer_config, producer_config
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.rollup.tops import from_postgres, from_redis
 from streamgauge.settings import PREFIX, Settings
-from streamgauge.tops import from_postgres, from_redis
+from streamgauge.state.accounts import log_offsets
+from streamgauge.stores.kafka import admin_client, consumer_config, producer_config
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 from streaming.producer.frame import frame_of
 from streaming.producer.producer import EventProducer, find_schema_id
 from tests.integration.own_stream import Document, OwnStream

@@ -10,12 +10,12 @@ from typing import Any
 
 from psycopg import sql
 
-from streamgauge import sketches
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.records.avro import avro_schema
+from streamgauge.rollup import sketches
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 from streaming.producer.frame import frame_of
 from streaming.producer.producer import find_schema_id
 from tests.integration.expectation import expected_of

@@ -12,8 +12,8 @@ import pytest
 from pydantic import SecretStr
 
 from sensors.alerting import sensor
-from streamgauge.postgres import connect
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 from tests.integration.monitors import Receiver, alertmanager, fill, free_port, receiver
 from tests.integration.own_stream import block
 from tests.integration.running import Running, events

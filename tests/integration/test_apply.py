@@ -17,12 +17,12 @@ from streamgauge.apply.actual import Actual, read_actual
 from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig
 from streamgauge.apply.desired import desired
 from streamgauge.apply.execute import apply, plan
-from streamgauge.avro import avro_schema
 from streamgauge.cli import contracts as commands
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client, consumer_config, producer_config
-from streamgauge.postgres import connect
-from streamgauge.registry import Incompatible, Registry
+from streamgauge.records.avro import avro_schema
+from streamgauge.records.registry import Incompatible, Registry
+from streamgauge.stores.kafka import admin_client, consumer_config, producer_config
+from streamgauge.stores.postgres import connect
 from tests.integration.own_stream import OwnStream, add_field, block, prop
 
 pytestmark = pytest.mark.usefixtures("stack")

@@ -15,16 +15,16 @@ from deltalake import DeltaTable
 from playwright.sync_api import Page, expect
 
 from assets.housekeeping.lake import DEAD_HOURS
-from streamgauge import asset_keys
 from streamgauge.apply.execute import apply
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import facts_table
-from streamgauge.hours import HOUR, hour_key, hour_start
-from streamgauge.lake import EVENT_HOUR, OFFSET, PARTITION
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
+from streamgauge.rollup.sketches import load_hll, load_kll
 from streamgauge.settings import PREFIX, Settings
-from streamgauge.sketches import load_hll, load_kll
 from streamgauge.stack.control import Stack
+from streamgauge.stores.fact_tables import facts_table
+from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION
+from streamgauge.stores.postgres import connect
 from streaming.producer.producer import EventProducer
 from tests.integration.browser import chromium
 from tests.integration.dagster_processes import DagsterProcesses

@@ -11,8 +11,8 @@ from typer.testing import CliRunner, Result
 from streamgauge.apply.execute import apply
 from streamgauge.cli.dead_letters import app
 from streamgauge.errors import UserError
-from streamgauge.kafka import consumer_config
-from streamgauge.postgres import connect
+from streamgauge.stores.kafka import consumer_config
+from streamgauge.stores.postgres import connect
 from tests.integration.own_stream import OwnStream
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -142,7 +142,7 @@ def test_records_without_key_or_value_can_be_requeued(stream: OwnStream) -> None
 
 
 def test_more_than_one_batch_is_requeued_whole(stream: OwnStream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streamgauge.dead_letters._BATCH", 2)
+    monkeypatch.setattr("streamgauge.state.dead_letters._BATCH", 2)
     for offset in range(5):
         store(stream, offset, value=str(offset).encode())
     assert "5 dead letters requeued" in text("requeue", "--stream", stream.name, "--again")

@@ -14,13 +14,13 @@ import pytest
 from assets.jobs import event_hours_job, reconcile_job
 from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
 from sensors import late_data
-from streamgauge import asset_keys
 from streamgauge.apply.execute import apply
-from streamgauge.contracts import Contract
-from streamgauge.hours import HOUR, hour_key, hour_start
-from streamgauge.postgres import Connection, connect
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
+from streamgauge.stores.postgres import Connection, connect
 from tests.integration.own_stream import OwnStream
 
 OLD = hour_start(datetime.now(UTC)) - timedelta(days=40)

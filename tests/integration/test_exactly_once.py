@@ -14,11 +14,11 @@ import pytest
 from psycopg import sql
 
 from streamgauge.apply.execute import apply
-from streamgauge.contracts import Contract
-from streamgauge.postgres import connect
-from streamgauge.registry import RegistryUnavailable
+from streamgauge.contract.model import Contract
+from streamgauge.records.registry import RegistryUnavailable
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
+from streamgauge.stores.postgres import connect
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
 from streaming.load.load import Plan, load

@@ -22,12 +22,12 @@ from assets.resources import Ground
 from assets.rollups.asset import roll_day, roll_hours
 from assets.rollups.publish import read
 from assets.rollups.roll import Windows
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import facts_table
-from streamgauge.hours import HOUR, hour_start
-from streamgauge.postgres import connect
-from streamgauge.reference import load_reference
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.rollup.reference import load_reference
 from streamgauge.settings import PREFIX, Settings, batch_start
+from streamgauge.stores.fact_tables import facts_table
+from streamgauge.stores.postgres import connect
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
 from streaming.load.load import Plan, load
@@ -196,7 +196,7 @@ from datetime import datetime
 from assets.facts.asset import build
 from assets.resources import Ground
 from assets.rollups.asset import roll_hours
-from streamgauge.lake import LakeTable
+from streamgauge.stores.lake import LakeTable
 ground = Ground()
 replace = LakeTable.replace
 def told(self, *args, **kwargs):

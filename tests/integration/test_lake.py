@@ -15,14 +15,14 @@ import pytest
 from confluent_kafka import TopicPartition
 
 from assets.lake.take import Taken, take_hour
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, hour_key, hour_start
-from streamgauge.kafka import admin_client
-from streamgauge.lake import LakeTable, lake_table
-from streamgauge.log_spans import LogSpans
-from streamgauge.postgres import connect
+from streamgauge.records.log_spans import LogSpans
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.lake import LakeTable, lake_table
+from streamgauge.stores.postgres import connect
 from tests.integration.log import read_log
 from tests.integration.running import Running, events, now_ms
 
@@ -130,9 +130,9 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 import assets.lake.take as take
-from streamgauge.contracts import load_contract
-from streamgauge.hours import hour_of
-from streamgauge.postgres import connect
+from streamgauge.contract.model import load_contract
+from streamgauge.dagster.hours import hour_of
+from streamgauge.stores.postgres import connect
 from streamgauge.settings import Settings
 frames = take._Writing.frames
 def killed(self):

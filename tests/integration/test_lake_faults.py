@@ -14,14 +14,14 @@ from confluent_kafka import Producer, TopicPartition
 from assets.lake import make_lake
 from assets.lake.take import Taken, take_hour
 from assets.resources import Ground
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, hour_key, hour_start
-from streamgauge.kafka import admin_client, client_config
-from streamgauge.lake import LakeConflict, lake_table
-from streamgauge.log_spans import LogSpans
-from streamgauge.postgres import connect
+from streamgauge.records.log_spans import LogSpans
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import admin_client, client_config
+from streamgauge.stores.lake import LakeConflict, lake_table
+from streamgauge.stores.postgres import connect
 from tests.integration.log import read_log
 from tests.integration.own_stream import add_field
 from tests.integration.running import Running, events

@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from assets.lake.take import take_hour
-from streamgauge.hours import hour_key, hour_start
-from streamgauge.lake import LakeTable, lake_table, table_at
-from streamgauge.postgres import connect
-from streamgauge.reports import Reports
+from streamgauge.dagster.hours import hour_key, hour_start
 from streamgauge.settings import Settings
+from streamgauge.stores.lake import LakeTable, lake_table, table_at
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.reports import Reports
 from tests.integration.log import read_log
 from tests.integration.object_store import BUCKET, object_store
 from tests.integration.running import Running, events

@@ -10,7 +10,7 @@ import pytest
 
 from assets.locks import partition_lock
 from assets.resources import Ground
-from streamgauge.hours import HOUR
+from streamgauge.dagster.hours import HOUR
 from streamgauge.stack.control import Stack
 
 FIRST = datetime(2026, 11, 5, tzinfo=UTC)

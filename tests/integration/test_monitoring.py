@@ -13,8 +13,8 @@ import dagster as dg
 import httpx
 import pytest
 
-from streamgauge.postgres import connect
 from streamgauge.settings import PREFIX, Settings
+from streamgauge.stores.postgres import connect
 from tests.integration.monitors import TEMPLATES, alertmanager, fill, free_port, prometheus, receiver
 from tests.integration.running import Running, events
 from tests.integration.test_alerts import Sensor

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.settings import PREFIX
 from streamgauge.stack.control import Stack
 from streamgauge.stack.layout import LOOPBACK

@@ -18,9 +18,9 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from streamgauge.apply.execute import apply
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.records.avro import avro_schema
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
 from streaming.cli.load import load as load_command

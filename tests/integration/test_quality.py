@@ -19,15 +19,15 @@ from assets.quality.checks import make_books_check, make_facts_checks, make_lake
 from assets.quality.report import make_report
 from assets.resources import Ground
 from quality.results import Result, latest
-from streamgauge import asset_keys
-from streamgauge.avro import avro_schema
 from streamgauge.cli.dead_letters import app
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import facts_table
-from streamgauge.hours import HOUR, hour_key, hour_start
-from streamgauge.postgres import connect
-from streamgauge.reports import Reports
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
+from streamgauge.records.avro import avro_schema
 from streamgauge.settings import Settings
+from streamgauge.stores.fact_tables import facts_table
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.reports import Reports
 from streaming.producer.producer import find_schema_id
 from tests.integration.running import Running, encoded, events, one, rows_of, started
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.postgres import connect
-from streamgauge.rollups import read_top
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.rollup.windows import read_top
 from streamgauge.settings import CHECKOUT, Settings
+from streamgauge.stores.postgres import connect
 from tests.integration.running import streamgauge
 from tests.integration.workers import Workers, wait_until_read
 

@@ -17,12 +17,12 @@ from assets.rebuild.job import definitions
 from assets.rebuild.rebuild import Rebuilt, rebuild
 from assets.rebuild.tables import replace as replace_rows
 from assets.resources import Ground
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, HourRange, hour_start
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, HourRange, hour_start
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import Connection, connect
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import Connection, connect
 from tests.integration.batch_layer import fill_lake
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.own_stream import block

@@ -14,12 +14,12 @@ import pytest
 
 from assets.reconciliation import CHECK, make_reconciliation
 from assets.resources import Ground
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.fact_tables import facts_table
-from streamgauge.hours import HOUR, HourRange, hour_key, hour_start
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start
 from streamgauge.settings import PREFIX, Settings
+from streamgauge.stores.fact_tables import facts_table
+from streamgauge.stores.postgres import connect
 from tests.integration.batch_layer import fill_batch, fill_lake, roll_up
 from tests.integration.running import Running, events
 from tests.integration.workers import wait_until_read

@@ -10,17 +10,17 @@ import typer
 from psycopg import sql
 from typer.testing import CliRunner, Result
 
-from streamgauge import sketches
 from streamgauge.apply.execute import apply
-from streamgauge.cache import redis_client
 from streamgauge.cli.reference import app as reference_app
 from streamgauge.cli.rollups import rollups
 from streamgauge.cli.streams import streams
 from streamgauge.cli.top import top
 from streamgauge.errors import UserError
-from streamgauge.kafka import producer
-from streamgauge.postgres import connect
-from streamgauge.rollups import MINUTE, Window, read_windows
+from streamgauge.rollup import sketches
+from streamgauge.rollup.windows import MINUTE, Window, read_windows
+from streamgauge.stores.kafka import producer
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 from tests.integration.own_stream import OwnStream
 
 pytestmark = pytest.mark.usefixtures("stack")

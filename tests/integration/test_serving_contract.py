@@ -20,11 +20,11 @@ from serving import keys
 from serving.keys import ADMIN, OPERATIONS, PERSONAL
 from serving.problems import KINDS
 from streamgauge.apply.execute import apply
-from streamgauge.cache import redis_client
-from streamgauge.contracts import load_contracts
-from streamgauge.logs import configure_logs
-from streamgauge.postgres import connect
+from streamgauge.contract.model import load_contracts
 from streamgauge.settings import CONTRACTS, Settings
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
+from streamgauge.telemetry.logs import configure_logs
 from tests.integration.serving_client import in_process, served
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(300)]

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from starlette.testclient import TestClient
 
-from streamgauge.hours import HOUR, hour_start
+from streamgauge.dagster.hours import HOUR, hour_start
 from tests.integration.own_stream import OwnStream, block
 from tests.integration.running import Running
 from tests.integration.serving_client import in_process

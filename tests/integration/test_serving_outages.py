@@ -14,11 +14,11 @@ import httpx
 import psutil
 import pytest
 
-from streamgauge.cache import redis_client
-from streamgauge.postgres import connect
+from streamgauge.rollup.tops import from_postgres
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
-from streamgauge.tops import from_postgres
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 from tests.integration.own_stream import OwnStream
 from tests.integration.running import Running, events
 from tests.integration.serving_client import Served, served

@@ -9,10 +9,10 @@ import dagster as dg
 
 from quality.speed import SpeedState, read_speed
 from sensors import observer
-from streamgauge import asset_keys
-from streamgauge.contracts import Contract
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 from tests.integration.running import Running, events, now_ms, started
 from tests.integration.workers import wait_until_read
 

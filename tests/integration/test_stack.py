@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from redis.exceptions import NoPermissionError
 
-from streamgauge.cache import redis_client
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect
 from streamgauge.settings import ROLES, Settings
 from streamgauge.stack.control import Health, Stack, port_holder
 from streamgauge.stack.doctor import examine
 from streamgauge.stack.layout import LOOPBACK, stack_file
 from streamgauge.stack.supervisor import MARK
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 
 
 def of(stack: Stack, name: str) -> Health:

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from confluent_kafka import TopicPartition
 
-from streamgauge.avro import avro_schema, frame
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import connect
-from streamgauge.registry import registry
+from streamgauge.records.avro import avro_schema, frame
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import connect
 from streaming.producer.producer import EventProducer
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.own_stream import block

@@ -9,12 +9,12 @@ import psutil
 import psycopg
 import pytest
 
-from streamgauge.avro import avro_schema
-from streamgauge.cache import redis_client
-from streamgauge.postgres import connect
-from streamgauge.registry import registry
+from streamgauge.records.avro import avro_schema
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 from streaming.load.generate import Shape
 from streaming.load.load import Plan, load
 from streaming.worker.store import Store, connect_worker

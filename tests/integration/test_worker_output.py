@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from streamgauge.avro import counts_schema, frame, parse, read_record
-from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect
-from streamgauge.registry import registry
+from streamgauge.records.avro import counts_schema, frame, parse, read_record
+from streamgauge.records.registry import registry
 from streamgauge.settings import CHECKOUT, Settings
+from streamgauge.stores.postgres import connect
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.own_stream import add_field, block
 from tests.integration.running import (

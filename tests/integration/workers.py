@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from streamgauge.accounts import Account, read_accounts
-from streamgauge.contracts import Contract
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import connect
+from streamgauge.contract.model import Contract
 from streamgauge.settings import PREFIX, Settings
+from streamgauge.state.accounts import Account, read_accounts
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import connect
 
 _STOP_SECONDS = 10.0
 _LOG_CHARACTERS = 20_000

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from streamgauge.accounts import Progress, account
+from streamgauge.state.accounts import Progress, account
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATERMARK_MS = int(NOW.timestamp() * 1000)

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge import sketches
-from streamgauge.accumulate import add_distinct, add_frequent, add_quantiles, coupons
-from streamgauge.native import sketches as native
-from streamgauge.native.groups import Grouped, code_texts, group_rows
-from streamgauge.native.sketches import Made
+from streamgauge.rollup import sketch_columns as native
+from streamgauge.rollup import sketches
+from streamgauge.rollup.groups import Grouped, code_texts, group_rows
+from streamgauge.rollup.sketch_columns import Made
+from streaming.worker.accumulate import add_distinct, add_frequent, add_quantiles, coupons
 
 EXACT_KEYS = 40
 texts = st.one_of(st.integers(0, 900).map("user-{}".format), st.text(max_size=40))

@@ -7,10 +7,10 @@ import polars as pl
 import pytest
 
 from serving.arrivals import hours_of_arrival
-from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.hours import HOUR, hour_key
-from streamgauge.lake import EVENT_HOUR, INGEST_HOUR, lake_table
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.settings import CONTRACTS
+from streamgauge.stores.lake import EVENT_HOUR, INGEST_HOUR, lake_table
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
 TEN, ELEVEN, NOON = (NINE + i * HOUR for i in (1, 2, 3))

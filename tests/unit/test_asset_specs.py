@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from assets.partitions import DAILY, HOURLY
-from streamgauge.hours import DAY_FORMAT
+from streamgauge.dagster.hours import DAY_FORMAT
 
 SNAPSHOT = Path(__file__).parent / "asset_specs.yaml"
 

@@ -8,7 +8,7 @@ import pytest
 
 from assets.automation import LOOK_BACK, automation_sensor, daily_condition, lake_condition
 from assets.partitions import DAILY, HOURLY
-from streamgauge.hours import HOUR, SETTLED, hour_key, hour_start
+from streamgauge.dagster.hours import HOUR, SETTLED, hour_key, hour_start
 
 LAKE, HOURS, DAYS = (dg.AssetKey(k) for k in ("lake", "hours", "days"))
 

@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamgauge.avro import parse, write_record
-from streamgauge.native.avro import AvroReader, schema_ids
-from streamgauge.payloads import Payloads
+from streamgauge.records.avro import parse, write_record
+from streamgauge.records.avro_reader import AvroReader, schema_ids
+from streamgauge.records.payloads import Payloads
 from tests.avro_oracle import NotAvro, name_of, read
 
 FRAME = b"\x00\x00\x00\x00\x07"

@@ -8,10 +8,10 @@ import httpx
 import pytest
 
 from streamgauge.cli.backfill import Layer, assets_of, hours_between
-from streamgauge.contracts import load_contract
-from streamgauge.dagster_api import AssetProgress, Dagster
+from streamgauge.contract.model import load_contract
+from streamgauge.dagster.client import AssetProgress, Dagster
+from streamgauge.dagster.hours import HOUR, HourRange
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, HourRange
 from streamgauge.settings import CHECKOUT
 
 CONTRACT = load_contract(CHECKOUT / "platform" / "contracts" / "user_events.yaml")

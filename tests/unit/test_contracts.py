@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import yaml
 
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract, find_contract, load_contract, load_contracts
+from streamgauge.contract.model import Contract, find_contract, load_contract, load_contracts
 from streamgauge.errors import UserError
+from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT
-from streamgauge.tables import database
+from streamgauge.stores.tables import database
 
 CONTRACTS = CHECKOUT / "platform" / "contracts"
 

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import find_contract, load_contracts
-from streamgauge.decode import POLARS_TYPES, ROW, Decoder
-from streamgauge.payloads import Payloads
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.records.decode import ROW, Decoder
+from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 
 CONTRACT = find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "system_events")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from sensors.demand import LONGEST_WAIT, PastRun, to_run
-from streamgauge.hours import HOUR, HourRange
+from streamgauge.dagster.hours import HOUR, HourRange
 
 NOW = datetime(2026, 11, 5, 12, tzinfo=UTC)
 H = [NOW - (20 - i) * HOUR for i in range(20)]

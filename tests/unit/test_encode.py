@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import Contract, FieldSpec, load_contracts
+from streamgauge.contract.model import Contract, FieldSpec, load_contracts
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT
 from streaming.producer.encode import Encoder
 from streaming.producer.frame import frame_of

@@ -22,14 +22,14 @@ from assets.facts.build import Built, FactsBuilder
 from assets.lake.rows import LakeRowsOf
 from assets.rollups.hourly import roll
 from assets.rollups.roll import Windows, merged
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import Contract, TimeSpec, find_contract, load_contracts
-from streamgauge.fact_tables import duplicates_table, facts_table, quarantine_table
-from streamgauge.hours import HOUR, hour_key
-from streamgauge.lake import lake_table
-from streamgauge.log_spans import LogRecords
-from streamgauge.payloads import Payloads
+from streamgauge.contract.model import Contract, TimeSpec, find_contract, load_contracts
+from streamgauge.dagster.hours import HOUR, hour_key
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.records.log_spans import LogRecords
+from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT, batch_start
+from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
+from streamgauge.stores.lake import lake_table
 from tests.batch_layer import assert_facts, assert_rollups
 from tests.batch_oracle import HOUR_MS, Batch, Versions, make
 from tests.oracle import LogRecord

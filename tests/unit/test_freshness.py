@@ -13,8 +13,8 @@ from sensors.alerting.problems import stale_problem
 from sensors.alerting.subjects import KAFKA, WORKER, subjects
 from sensors.alerting.watermarks import complete_to
 from sensors.freshness import Memory, Observation, Subject, judge
-from streamgauge.contracts import load_contracts
-from streamgauge.hours import HOUR
+from streamgauge.contract.model import load_contracts
+from streamgauge.dagster.hours import HOUR
 from streamgauge.settings import CONTRACTS
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)

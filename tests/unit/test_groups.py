@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.native.groups import TextIndex, code_numbers, code_texts, group_rows, measure
+from streamgauge.rollup.groups import TextIndex, code_numbers, code_texts, group_rows, measure
 
 texts = st.none() | st.text(max_size=40) | st.integers(0, 30).map("a text longer than a view holds {}".format)
 

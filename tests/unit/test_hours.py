@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamgauge.dagster.hours import HOUR, contiguous, hour_key, hour_of, parse_hour
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, contiguous, hour_key, hour_of, parse_hour
 
 START = datetime(2026, 11, 5, tzinfo=UTC)
 

@@ -14,10 +14,10 @@ import pytest
 from assets.housekeeping.event_log import prune
 from assets.housekeeping.lake import DEAD_HOURS, tend
 from assets.housekeeping.policy import Kept, hypertables, lake_tables
-from streamgauge.contracts import load_contract
-from streamgauge.hours import hour_key
-from streamgauge.lake import LakeTable, table_at
+from streamgauge.contract.model import load_contract
+from streamgauge.dagster.hours import hour_key
 from streamgauge.settings import CHECKOUT
+from streamgauge.stores.lake import LakeTable, table_at
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 DAY_MS = 86_400_000

@@ -10,14 +10,14 @@ import pytest
 
 from assets.lake.hour import Held, HourSpans, check_complete
 from assets.lake.rows import LakeRowsOf
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import load_contract
+from streamgauge.contract.model import load_contract
+from streamgauge.dagster.hours import is_closed
 from streamgauge.errors import UserError
-from streamgauge.hours import is_closed
-from streamgauge.lake import lake_table
-from streamgauge.log_spans import LogRecords
-from streamgauge.payloads import Payloads
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.records.log_spans import LogRecords
+from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT
+from streamgauge.stores.lake import lake_table
 
 HOUR = datetime(2026, 1, 1, 10, tzinfo=UTC)
 CONTRACT = load_contract(CHECKOUT / "platform" / "contracts" / "user_events.yaml")

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from streamgauge.errors import UserError
-from streamgauge.lake import MILLISECONDS, LakeConflict, LakeError, LakeTable, Stored, table_at
+from streamgauge.stores.lake import MILLISECONDS, LakeConflict, LakeError, LakeTable, Stored, table_at
 
 SCHEMA = pl.Schema({"key": pl.String, "n": pl.Int32, "at": MILLISECONDS, "text": pl.String})
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -133,7 +133,7 @@ _LIMITED = """
 import resource, sys
 from tests.unit.test_lake_table import SCHEMA, rows
 from streamgauge.errors import UserError
-from streamgauge.lake import table_at
+from streamgauge.stores.lake import table_at
 table = table_at(sys.argv[1], "some/table", SCHEMA, "key")
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract, load_contracts
+from streamgauge.contract.model import Contract, load_contracts
 from streamgauge.errors import UserError
+from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT
 from streaming.ledger import Ledger, read_ledger
 from streaming.load.fill import records

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError
 
-from streamgauge import log_spans
-from streamgauge.contracts import find_contract, load_contracts
-from streamgauge.fetcher import Fetched, Said
-from streamgauge.log_spans import LogSpans
-from streamgauge.payloads import Payloads
+from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.records import log_spans
+from streamgauge.records.fetcher import Fetched, Said
+from streamgauge.records.log_spans import LogSpans
+from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
 

@@ -10,7 +10,7 @@ from dagster._utils.error import serializable_error_info_from_exc_info
 from quality.checks.contract import check_contract
 from quality.checks.quarantine import check_quarantine
 from quality.masking import Masker, no_values_in_errors
-from streamgauge.contracts import Contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from tests.unit.test_quality_checks import CONTRACTS, USERS, facts
 

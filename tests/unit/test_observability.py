@@ -14,9 +14,9 @@ from prometheus_client import generate_latest
 
 from sensors.alerting.sensor import PROMETHEUS
 from sensors.alerting.subjects import subjects
-from streamgauge import metrics
-from streamgauge.contracts import load_contracts
+from streamgauge.contract.model import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS
+from streamgauge.telemetry import metrics
 
 OBSERVABILITY = CHECKOUT / "platform" / "observability"
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"

@@ -7,7 +7,7 @@ import pytest
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.types.numeric import Int4, Int8
 
-from streamgauge.pg_binary import pg_array
+from streaming.worker.pg_binary import pg_array
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge import sketches
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import TimeSpec, find_contract, load_contracts
-from streamgauge.enrich import Reference
-from streamgauge.fetcher import RawRecord
-from streamgauge.payloads import Payloads
+from streamgauge.contract.model import TimeSpec, find_contract, load_contracts
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.records.fetcher import RawRecord
+from streamgauge.records.payloads import Payloads
+from streamgauge.rollup import sketches
+from streamgauge.rollup.enrich import Reference
 from streamgauge.settings import CHECKOUT
 from streamgauge.types import Int64s
 from streaming.worker.partition import Progress

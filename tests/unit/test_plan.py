@@ -19,12 +19,12 @@ from streamgauge.apply.changes import (
 )
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import make_plan
-from streamgauge.contracts import load_contracts
-from streamgauge.ddl import LOGINS, READER, WORKER, Column, Table
+from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
-from streamgauge.tables.batch import stream_tables
-from streamgauge.tables.speed import minutes_table
+from streamgauge.stores.ddl import LOGINS, READER, WORKER, Column, Table
+from streamgauge.stores.tables.batch import stream_tables
+from streamgauge.stores.tables.speed import minutes_table
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 USER = next(c for c in CONTRACTS if c.stream == "user_events")

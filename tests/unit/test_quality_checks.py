@@ -16,8 +16,8 @@ from quality.checks.skew import check_skew
 from quality.checks.volume import check_volume
 from quality.masking import Masker
 from quality.outcome import CheckOutcome, combined
-from streamgauge.contracts import Contract, load_contracts
-from streamgauge.decode import POLARS_TYPES
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import Contract, load_contracts
 from streamgauge.settings import CHECKOUT
 
 CONTRACTS = {c.stream: c for c in load_contracts(CHECKOUT / "platform" / "contracts")}

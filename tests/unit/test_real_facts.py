@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import load_contracts
+from streamgauge.contract.model import load_contracts
+from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT
 from streaming.producer.encode import Encoder
 from streaming.replay.dataset import read_dataset, shift

@@ -12,7 +12,7 @@ from assets.dims.history import History
 from assets.rebuild.books import Moved, moved
 from assets.rebuild.contributions import contributions, duplicates
 from assets.rebuild.records import schema
-from streamgauge import sketches
+from streamgauge.rollup import sketches
 from tests.oracle import Expected, LogRecord, Minute, play
 from tests.unit.test_pipeline import CONTRACT, REFERENCE, SCHEMA, SCHEMA_ID, T0, encode
 

@@ -19,11 +19,11 @@ from quality.reconciliation.finality import settled
 from quality.reconciliation.gather import gather
 from quality.reconciliation.layers import SPEED_COUNTERS, rolled_up, schema
 from quality.reconciliation.verdict import HourResult, Layers, judge
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import TimeSpec, find_contract, load_contracts
-from streamgauge.hours import HOUR
-from streamgauge.lake import MILLISECONDS, contract_columns
+from streamgauge.contract.model import TimeSpec, find_contract, load_contracts
+from streamgauge.dagster.hours import HOUR
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT
+from streamgauge.stores.lake import MILLISECONDS, contract_columns
 from tests.oracle import LogRecord, Minute, play
 
 LATENESS = timedelta(seconds=60)

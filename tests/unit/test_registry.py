@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from streamgauge.registry import Incompatible, Registry, RegistryError, RegistryUnavailable, SchemaNotFound
+from streamgauge.records.registry import Incompatible, Registry, RegistryError, RegistryUnavailable, SchemaNotFound
 
 SCHEMA: dict[str, Any] = {"type": "record", "name": "R", "fields": []}
 Handler = Callable[[httpx.Request], httpx.Response]

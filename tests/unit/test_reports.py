@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from streamgauge.errors import UserError
-from streamgauge.reports import Reports
+from streamgauge.stores.reports import Reports
 
 
 def test_a_report_is_found_by_its_day(tmp_path: Path) -> None:

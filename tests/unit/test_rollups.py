@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge import sketches
-from streamgauge.contracts import load_contracts
+from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
-from streamgauge.rollups import MINUTE, QUANTILES, Window, merge_minutes, merge_tops
+from streamgauge.rollup import sketches
+from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, merge_minutes, merge_tops
 from streamgauge.settings import CHECKOUT
 
 USER = next(c for c in load_contracts(CHECKOUT / "platform" / "contracts") if c.stream == "user_events")

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.avro import avro_schema, frame, parse, write_record
-from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.decode import Decoder
-from streamgauge.payloads import Payloads
-from streamgauge.rules import violations
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.rules import violations
+from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.records.decode import Decoder
+from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 from streaming.load.values import breakers
 from streaming.producer.frame import breaches, frame_of, frame_schema

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pandera.config import ValidationDepth, config_context
 
 from quality.schemas import schema_of, violations_of
-from streamgauge.contracts import Contract, FieldSpec, load_contracts
-from streamgauge.decode import POLARS_TYPES
-from streamgauge.rules import violations
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import Contract, FieldSpec, load_contracts
+from streamgauge.contract.rules import violations
 from streamgauge.settings import CHECKOUT
 from streaming.load.values import breakers
 

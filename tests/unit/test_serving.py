@@ -17,8 +17,8 @@ from serving.problems import AWAY, Problem
 from serving.rollups.asked import EPOCH, aligned, check_range, moment, window_of
 from serving.rollups.layers import Layers
 from serving.rollups.plan import layers_of
-from streamgauge.contracts import load_contracts
-from streamgauge.hours import HOUR
+from streamgauge.contract.model import load_contracts
+from streamgauge.dagster.hours import HOUR
 from streamgauge.settings import CONTRACTS
 
 USER_EVENTS = next(c for c in load_contracts(CONTRACTS) if c.stream == "user_events")

@@ -7,9 +7,9 @@ import dagster as dg
 
 from quality.speed import NOTHING, SpeedState, Totals, judge_speed
 from sensors.observer import Memory, reports
-from streamgauge.contracts import load_contract
-from streamgauge.delays import BOUNDS_MS, bound_ms, percentile_ms
+from streamgauge.contract.model import load_contract
 from streamgauge.settings import CHECKOUT
+from streamgauge.telemetry.delays import BOUNDS_MS, bound_ms, percentile_ms
 
 CONTRACT = load_contract(CHECKOUT / "platform" / "contracts" / "user_events.yaml")
 NOW = datetime(2026, 11, 5, 12, tzinfo=UTC)

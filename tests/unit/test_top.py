@@ -6,8 +6,8 @@ from rich.console import Console, RenderableType
 
 from streamgauge.cli.top import tops_view, view_or_error
 from streamgauge.errors import UserError
-from streamgauge.sketches import Ranked
-from streamgauge.tops import Source, TopAnswer
+from streamgauge.rollup.sketches import Ranked
+from streamgauge.rollup.tops import Source, TopAnswer
 
 END = datetime(2026, 1, 1, 11, tzinfo=UTC)
 

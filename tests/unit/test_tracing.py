@@ -10,16 +10,16 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.trace import INVALID_SPAN
 
 from streamgauge.settings import CHECKOUT
-from streamgauge.tracing import batch_span
+from streamgauge.telemetry.tracing import batch_span
 from tests.collector import attributes, collector
 
 # In a process of its own: a tracer provider is for ever.
 _CHILD = """
 import logging, sys
 from opentelemetry.trace import use_span
-from streamgauge.logs import configure_logs
+from streamgauge.telemetry.logs import configure_logs
 from streamgauge.settings import Settings
-from streamgauge.tracing import batch_span, export_traces
+from streamgauge.telemetry.tracing import batch_span, export_traces
 from streaming.producer.trace import publishing, tracer
 
 configure_logs(Settings.model_construct(log_format="json", log_level="INFO"))

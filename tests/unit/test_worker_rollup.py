@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge import sketches
-from streamgauge.avro import avro_schema
-from streamgauge.contracts import Contract, Measure, RollupSpec, Source, Top, find_contract, load_contracts
-from streamgauge.decode import POLARS_TYPES, Decoder
-from streamgauge.enrich import Reference
-from streamgauge.payloads import Payloads
-from streamgauge.rollup_plan import (
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.model import Contract, Measure, RollupSpec, Source, Top, find_contract, load_contracts
+from streamgauge.records.avro import avro_schema
+from streamgauge.records.decode import Decoder
+from streamgauge.records.payloads import Payloads
+from streamgauge.rollup import sketches
+from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.plan import (
     COUNTED,
     DUPLICATE,
     KEYS,

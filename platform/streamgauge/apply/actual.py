@@ -20,10 +20,10 @@ from confluent_kafka.admin import (
 )
 
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
-from streamgauge.ddl import Database, Grant
-from streamgauge.kafka import kafka_error
-from streamgauge.postgres import SCHEMA, Connection
-from streamgauge.registry import Registry
+from streamgauge.records.registry import Registry
+from streamgauge.stores.ddl import Database, Grant
+from streamgauge.stores.kafka import kafka_error
+from streamgauge.stores.postgres import SCHEMA, Connection
 
 TIMEOUT = 15.0
 

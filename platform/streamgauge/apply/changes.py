@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamgauge.apply.desired import Acl, Subject, Topic
-from streamgauge.ddl import Column, Function, Index, Table, View
+from streamgauge.stores.ddl import Column, Function, Index, Table, View
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from streamgauge.avro import avro_schema, counts_schema
-from streamgauge.contracts import Contract
-from streamgauge.ddl import Database
-from streamgauge.kafka import DEAD_LETTER_MAX_BYTES
-from streamgauge.tables import database
+from streamgauge.contract.model import Contract
+from streamgauge.records.avro import avro_schema, counts_schema
+from streamgauge.stores.ddl import Database
+from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES
+from streamgauge.stores.tables import database
 
 DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
 """Longer than any stream's own: someone has to find the time to look at them."""

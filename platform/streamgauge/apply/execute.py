@@ -44,12 +44,12 @@ from streamgauge.apply.changes import (
 )
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
-from streamgauge.contracts import Contract
-from streamgauge.ddl import CHUNK, literal, names, quote
-from streamgauge.kafka import admin_client, kafka_error
-from streamgauge.postgres import SCHEMA, Connection, connect_or_explain
-from streamgauge.registry import Incompatible, Registry, registry
+from streamgauge.contract.model import Contract
+from streamgauge.records.registry import Incompatible, Registry, registry
 from streamgauge.settings import Settings
+from streamgauge.stores.ddl import CHUNK, literal, names, quote
+from streamgauge.stores.kafka import admin_client, kafka_error
+from streamgauge.stores.postgres import SCHEMA, Connection, connect_or_explain
 
 _APPLY_LOCK = 0x5347_4150_504C_59
 """Any number, as long as every `apply` takes the same advisory lock."""

@@ -25,9 +25,9 @@ from streamgauge.apply.changes import (
     SetTopicConfig,
 )
 from streamgauge.apply.desired import Desired, Topic
-from streamgauge.ddl import LOGINS, Database, Table
 from streamgauge.errors import UserError
-from streamgauge.postgres import SCHEMA
+from streamgauge.stores.ddl import LOGINS, Database, Table
+from streamgauge.stores.postgres import SCHEMA
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamgauge import alerts
-from streamgauge.alerts import Alert
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
-from streamgauge.postgres import Connection, connect_or_explain
 from streamgauge.settings import Settings
+from streamgauge.state import alerts
+from streamgauge.state.alerts import Alert
+from streamgauge.stores.postgres import Connection, connect_or_explain
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong, and who was told.")
 

@@ -11,13 +11,13 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from streamgauge import asset_keys
-from streamgauge.asset_keys import AssetPath
 from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
-from streamgauge.contracts import Contract, find_contract, load_contracts
-from streamgauge.dagster_api import AssetProgress, BackfillProgress, Dagster
+from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.client import AssetProgress, BackfillProgress, Dagster
+from streamgauge.dagster.hours import HOUR, HourRange, hour_start, parse_hour
+from streamgauge.dagster.keys import AssetPath
 from streamgauge.errors import UserError
-from streamgauge.hours import HOUR, HourRange, hour_start, parse_hour
 from streamgauge.settings import Settings, batch_start
 
 _POLL_SECONDS = 2.0

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from streamgauge import dead_letters
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
-from streamgauge.dead_letters import Position, Selection
 from streamgauge.errors import UserError
-from streamgauge.kafka import producer
-from streamgauge.postgres import connect_or_explain
 from streamgauge.settings import Settings
+from streamgauge.state import dead_letters
+from streamgauge.state.dead_letters import Position, Selection
+from streamgauge.stores.kafka import producer
+from streamgauge.stores.postgres import connect_or_explain
 
 app = typer.Typer(no_args_is_help=True, help="Records that couldn't be decoded or broke their contract.")
 

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from streamgauge.cli.output import console
-from streamgauge.contracts import load_contracts
-from streamgauge.postgres import connect_or_explain
-from streamgauge.reference import find_reference, load_reference
+from streamgauge.contract.model import load_contracts
+from streamgauge.rollup.reference import find_reference, load_reference
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect_or_explain
 
 app = typer.Typer(no_args_is_help=True, help="Tables that enrich events, such as actors.")
 

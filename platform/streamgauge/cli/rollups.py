@@ -8,12 +8,12 @@ import typer
 from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
-from streamgauge.contracts import Contract, find_contract, load_contracts
+from streamgauge.contract.model import Contract, find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.postgres import Connection, connect_or_explain
-from streamgauge.rollups import MINUTE, QUANTILES, Window, latest_minute, read_windows, watermark
+from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, latest_minute, read_windows, watermark
 from streamgauge.settings import Settings
-from streamgauge.tables.speed import COUNTERS
+from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.stores.tables.speed import COUNTERS
 
 SHOWN = 60
 """How many windows, where no time is given."""

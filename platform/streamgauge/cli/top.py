@@ -10,14 +10,14 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from streamgauge.cache import redis_client
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
-from streamgauge.contracts import find_contract, load_contracts
+from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.postgres import connect_or_explain
-from streamgauge.rollups import WINDOWS
+from streamgauge.rollup.tops import TopAnswer, read_tops
+from streamgauge.rollup.windows import WINDOWS
 from streamgauge.settings import Settings
-from streamgauge.tops import TopAnswer, read_tops
+from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.stores.redis import redis_client
 
 _REFRESH_SECONDS = 1.0
 

@@ -1,4 +1,4 @@
-"""The compiled functions of this folder. Each call lets Python's other threads run."""
+"""The compiled functions of the package. Each call lets Python's other threads run."""
 
 import ctypes
 from pathlib import Path

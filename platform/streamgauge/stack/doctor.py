@@ -10,17 +10,17 @@ import psutil
 import psycopg
 from confluent_kafka import KafkaException
 
-from streamgauge.accounts import read_accounts
 from streamgauge.apply.execute import plan
-from streamgauge.contracts import load_contracts
+from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client
-from streamgauge.postgres import connect
 from streamgauge.settings import Settings
 from streamgauge.stack import installed
 from streamgauge.stack.control import MIN_FREE_BYTES, Health, Stack, port_holder
 from streamgauge.stack.layout import stack_file
 from streamgauge.stack.parts import WORKER
+from streamgauge.state.accounts import read_accounts
+from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.postgres import connect
 
 Verdict = Literal["ok", "note", "problem"]
 

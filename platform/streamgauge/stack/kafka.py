@@ -17,11 +17,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
 from streamgauge.errors import UserError
-from streamgauge.kafka import admin_client
 from streamgauge.stack.credentials import ROLES, Credentials
 from streamgauge.stack.installed import java, kafka_jars, server_user
 from streamgauge.stack.layout import LOOPBACK, STACK_DIR, fresh_folder, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
+from streamgauge.stores.kafka import admin_client
 
 _SUPER_USER = "admin"
 _SCRAM_ITERATIONS = 4096
@@ -149,7 +149,7 @@ def program(credentials: Credentials) -> Program:
 def probe(credentials: Credentials) -> str:
     """Asks with the admin's password, as the other parts will."""
     # One client a probe logs each refused connection: that the broker isn't there is what it came to find out.
-    logging.getLogger("streamgauge.kafka").setLevel(logging.CRITICAL)
+    logging.getLogger("streamgauge.stores.kafka").setLevel(logging.CRITICAL)
     client = admin_client(credentials.settings(_SUPER_USER))
     try:
         client.list_topics(timeout=2)

@@ -3,11 +3,11 @@
 import redis as client
 from redis.exceptions import RedisError
 
-from streamgauge.cache import redis_client
 from streamgauge.stack.credentials import WITH_POSTGRES, Credentials
 from streamgauge.stack.installed import redis_server, server_user
 from streamgauge.stack.layout import LOOPBACK, private_folder, write_private
 from streamgauge.stack.part import NotReady, Program
+from streamgauge.stores.redis import redis_client
 
 _SETTINGS = """\
 bind {host}

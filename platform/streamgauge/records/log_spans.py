@@ -1,0 +1,142 @@
+"""Reads given spans of a topic's log, batch by batch, as columns. Joins no group and commits nothing."""
+
+import time
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
+from streamgauge.records.fetcher import Fetched, Fetcher, Said
+from streamgauge.records.payloads import Payloads
+from streamgauge.records.runs import first_rows
+from streamgauge.settings import Settings
+from streamgauge.stores.kafka import PASSING, consumer_config, kafka_error
+from streamgauge.types import Int64s
+
+BATCH_RECORDS = 25_000
+_ANSWER_SECONDS = 30.0
+
+Span = tuple[int, int]
+"""From an offset up to, not including, another."""
+
+
+@dataclass(frozen=True)
+class LogRecords:
+    """Records of the log: the value of each, where it stood, and when the broker appended it (epoch ms)."""
+
+    payloads: Payloads
+    partitions: Int64s
+    offsets: Int64s
+    ingest_ms: Int64s
+
+
+class LogSpans:
+    """Of a stream's topic, and a context manager that closes it. Raises UserError where Kafka won't."""
+
+    def __init__(self, settings: Settings, contract: Contract) -> None:
+        self._topic = contract.topic
+        self._partitions = range(contract.topic_spec.partitions)
+        config = consumer_config(settings, contract.group)
+        self._consumer = Consumer(config)
+        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
+
+    def __enter__(self) -> "LogSpans":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._fetcher.close()
+        self._consumer.close()
+
+    def ends(self) -> dict[int, Span]:
+        """Each partition's first offset, and the one its next record will get."""
+        with _explained():
+            return {p: self._ends(p) for p in self._partitions}
+
+    def _ends(self, partition: int) -> Span:
+        low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), _ANSWER_SECONDS)
+        return low, high
+
+    def offsets_at(self, moment: datetime) -> dict[int, int]:
+        """Each partition's first offset that was appended at `moment` or later; its end where there is none."""
+        at = int(moment.timestamp() * 1000)
+        with _explained():
+            ends = self.ends()
+            wanted = [TopicPartition(self._topic, p, at) for p in self._partitions]
+            found = self._consumer.offsets_for_times(wanted, _ANSWER_SECONDS)
+            for p in found:
+                # no offset then means that none is known, not that no record is later
+                if p.error is not None:
+                    raise KafkaException(p.error)
+        return {p.partition: ends[p.partition][1] if p.offset < 0 else p.offset for p in found}
+
+    def read(self, spans: Mapping[int, Span]) -> Generator[LogRecords]:
+        """All records of the spans; an offset without a record is a transaction's marker, or was compacted away."""
+        left = {p: span for p, span in spans.items() if span[0] < span[1]}
+        heard = time.monotonic()
+        with _explained():
+            self._fetcher.assign({p: first for p, (first, _) in left.items()})
+            ends = {p: end for p, (_, end) in left.items()}
+            missing = sum(end - first for first, end in left.values())
+            try:
+                while ends:
+                    # no more than there can be, or it would wait for more
+                    fetched, said = self._fetcher.fetch(min(BATCH_RECORDS, max(missing, 1)), 0.2)
+                    records = self._inside(fetched, ends) if len(fetched) else None
+                    # not before its records, which may have come along with the news of its end
+                    for partition in self._ended(said, ends):
+                        self._leave(partition, ends)
+                    if len(fetched) or said:
+                        heard = time.monotonic()
+                    if records is not None:
+                        missing -= len(records.payloads)
+                        yield records
+                    if time.monotonic() - heard > _ANSWER_SECONDS:
+                        raise UserError(
+                            f"Kafka gives no records of {self._topic}, partitions {sorted(ends)}",
+                            "see streamgauge stack status",
+                        )
+            finally:
+                self._fetcher.assign({})
+
+    def _ended(self, said: list[Said], ends: Mapping[int, int]) -> list[int]:
+        """Partitions whose log ends where their span does, or behind it: the last offsets may hold no records."""
+        found: list[int] = []
+        for one in said:
+            if one.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
+                if one.offset >= ends.get(one.partition, 0):
+                    found.append(one.partition)
+            elif one.error.code() not in PASSING:
+                raise KafkaException(one.error)
+        return found
+
+    def _inside(self, fetched: Fetched, ends: dict[int, int]) -> LogRecords | None:
+        """The records before their span's end. Partitions that are through leave `ends`."""
+        inside = np.ones(len(fetched), np.bool_)
+        for partition in first_rows(fetched.partitions):
+            mine = fetched.partitions == partition
+            end = ends.get(partition)
+            inside &= ~mine | (fetched.offsets < (-1 if end is None else end))
+            if end is not None and fetched.offsets[mine][-1] >= end - 1:
+                self._leave(partition, ends)
+        if not inside.any():
+            return None
+        rows = np.flatnonzero(inside)
+        kept = fetched if len(rows) == len(fetched) else fetched.take(rows)
+        return LogRecords(kept.payloads, kept.partitions, kept.offsets, kept.ingest_ms(np.arange(len(kept))))
+
+    def _leave(self, partition: int, ends: dict[int, int]) -> None:
+        if ends.pop(partition, None) is not None:
+            self._fetcher.pause([partition])
+
+
+@contextmanager
+def _explained() -> Generator[None]:
+    try:
+        yield
+    except KafkaException as e:
+        raise kafka_error(e) from e

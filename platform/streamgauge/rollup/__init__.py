@@ -1,0 +1,3 @@
+"""Rollups: what minutes hold, how they merge to windows and top lists, and the tables that events are enriched from.
+Storage is elsewhere.
+"""

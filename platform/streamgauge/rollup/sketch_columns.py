@@ -1,0 +1,143 @@
+"""Values into the stored bytes of many sketches at once. What is beyond a sketch's exact part comes back as such."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow  # pyright: ignore[reportMissingTypeStubs]
+
+from streamgauge.native.library import native
+from streamgauge.native.views import TextViews
+from streamgauge.rollup.groups import Coded, Grouped
+from streamgauge.types import Float64s, Int64s, UInt32s
+
+_arrow: Any = pyarrow
+"""It comes without types."""
+
+Stored = Mapping[int, bytes]
+"""The sketches of those rows that have one."""
+
+EXACT_COUPONS = 384
+"""What an HLL holds before it turns to registers: as sketches.c."""
+
+_HEAD_BYTES = 40
+_COUPON_BYTES, _VALUE_BYTES = 4, 8
+_KEY_BYTES = 12
+_ITEM_BYTES = 32
+_FEWEST_SLOTS, _SLOTS_EACH = 8, 4
+
+
+@dataclass(frozen=True)
+class Made:
+    """The new bytes of each row, one behind the other up to its place in `ends`; none where nothing changes."""
+
+    data: bytes
+    ends: Int64s
+
+    def series(self, name: str) -> pl.Series:
+        """Null where nothing changes."""
+        n, starts = len(self.ends), np.concatenate((np.zeros(1, np.int64), self.ends))
+        none = np.packbits(np.diff(starts) > 0, bitorder="little")
+        buffers = [_arrow.py_buffer(b) for b in (none, starts, self.data)]
+        return pl.Series(name, _arrow.Array.from_buffers(_arrow.large_binary(), n, buffers), pl.Binary)
+
+    def parts(self, rows: slice) -> list[bytes | None]:
+        """Of some rows; None where nothing changes."""
+        ends = self.ends[rows].tolist()
+        starts = [int(self.ends[rows.start - 1]) if rows.start else 0, *ends[:-1]]
+        return [self.data[a:b] or None for a, b in zip(starts, ends, strict=False)]
+
+    def replaced(self, others: Mapping[int, bytes]) -> "Made":
+        """With those rows' bytes put in, which are none yet."""
+        if not others:
+            return self
+        sizes = np.diff(self.ends, prepend=0)
+        pieces: list[bytes] = []
+        begin = 0
+        for row, data in sorted(others.items()):
+            end = int(self.ends[row])
+            pieces += (self.data[begin:end], data)
+            begin, sizes[row] = end, len(data)
+        return Made(b"".join([*pieces, self.data[begin:]]), np.cumsum(sizes))
+
+
+@dataclass(frozen=True)
+class Accumulated:
+    """`beyond` are rows that were left to the library: nothing is made of them here."""
+
+    made: Made
+    beyond: list[int]
+
+
+def coupons(texts: pl.Series) -> UInt32s:
+    """What an HLL keeps of each text; 0 for null and the empty text."""
+    made = np.empty(len(texts), np.uint32)
+    views = TextViews(texts)
+    native.streamgauge_coupons(views.address, len(texts), made.ctypes.data)
+    return made
+
+
+def add_coupons(stored: Stored, taken: UInt32s, grouped: Grouped) -> Accumulated:
+    """HLLs of 2^12 registers. Row i takes in the coupons of group i, but for zeros."""
+    taken = np.ascontiguousarray(taken)
+    more = len(grouped.order) * _COUPON_BYTES
+    return _each(stored, grouped, more, native.streamgauge_add_coupons, (taken.ctypes.data,))
+
+
+def add_values(stored: Stored, taken: Float64s, grouped: Grouped) -> Accumulated:
+    """KLLs of k = 200. Row i takes in the values of group i, but for NaN."""
+    taken = np.ascontiguousarray(taken)
+    more = len(grouped.order) * _VALUE_BYTES
+    return _each(stored, grouped, more, native.streamgauge_add_values, (taken.ctypes.data,))
+
+
+def add_keys(stored: Stored, keys: Coded, grouped: Grouped, lg_max: int) -> Accumulated:
+    """Frequent-items sketches. Row i takes in the keys of group i, but for nulls; a row without a sketch gets one of at
+    most 2^`lg_max` slots.
+    """
+    views, codes = TextViews(keys.values), np.ascontiguousarray(keys.codes)
+    counts, met = np.zeros(len(keys.values), np.uint32), np.empty(len(keys.values), np.int32)
+    come = np.diff(grouped.ends, prepend=0)
+    held = max(map(len, stored.values()), default=0) // _KEY_BYTES
+    room = int(np.minimum(come, len(counts)).max(initial=0)) + held
+    items, slots = np.empty(room * _ITEM_BYTES, np.uint8), np.empty(room * _SLOTS_EACH + _FEWEST_SLOTS, np.uint32)
+    each = keys.values.str.len_bytes().fill_null(0).to_numpy().astype(np.int64) + _KEY_BYTES
+    # a row holds a key once
+    more = int(np.minimum(come * each.max(initial=0), each.sum()).sum())
+    before, after = (
+        (views.address, codes.ctypes.data),
+        (lg_max, *(a.ctypes.data for a in (counts, met, items)), room, slots.ctypes.data),
+    )
+    return _each(stored, grouped, more, native.streamgauge_add_keys, before, after)
+
+
+def _each(
+    stored: Stored,
+    grouped: Grouped,
+    more: int,
+    function: Callable[..., None],
+    taken: tuple[Any, ...],
+    also: tuple[Any, ...] = (),
+) -> Accumulated:
+    """`more` says how many bytes at most the values take in sketches."""
+    n = len(grouped.ends)
+    sizes = np.zeros(n, np.int64)
+    sizes[list(stored)] = list(map(len, stored.values()))
+    held = np.frombuffer(b"".join([data for _, data in sorted(stored.items())]) + b"\0", np.uint8)
+    places = held.ctypes.data + np.cumsum(sizes) - sizes
+    out, made = np.empty(int(sizes.sum()) + more + n * _HEAD_BYTES, np.uint8), np.empty(n, np.int64)
+    function(
+        places.ctypes.data,
+        sizes.ctypes.data,
+        *taken,
+        grouped.order.ctypes.data,
+        np.ascontiguousarray(grouped.ends).ctypes.data,
+        n,
+        *also,
+        out.ctypes.data,
+        made.ctypes.data,
+    )
+    ends = np.cumsum(np.maximum(made, 0))
+    return Accumulated(Made(out[: int(ends[-1]) if n else 0].tobytes(), ends), np.flatnonzero(made < 0).tolist())

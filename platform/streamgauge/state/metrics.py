@@ -1,0 +1,113 @@
+"""What stands in Postgres as metrics: read at each scrape, so that it is told whoever else is down."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import psycopg
+from opentelemetry.metrics import Observation
+
+from streamgauge.contract.model import Contract
+from streamgauge.settings import Settings
+from streamgauge.stores.postgres import Connection, connect
+from streamgauge.telemetry import metrics
+
+log = logging.getLogger(__name__)
+
+_KEEP_SECONDS = 5.0
+"""One scrape asks for every gauge in turn; Postgres is asked once."""
+
+Found = Mapping[str, Sequence[Observation]]
+
+_STREAMS = """select o.topic, sum(o.next_offset - o.start_offset - o.skipped)::bigint, sum(o.counted)::bigint,
+sum(o.late)::bigint, sum(o.duplicates)::bigint, sum(o.dead_letters)::bigint, sum(o.lost)::bigint,
+coalesce(sum(greatest(o.end_offset - o.next_offset, 0)), 0)::bigint, min(o.watermark_ms)::float8, count(p.topic)
+from stream_offsets o left join stream_pauses p using (topic, partition) where o.topic = any(%s) group by o.topic"""
+
+_VERDICTS = ("counted", "late", "duplicates", "dead_letters", "lost")
+
+_OWED = """select stream, count(*) filter (where least(built, rolled) < touched)
+from event_hours where stream = any(%s) group by stream"""
+
+_UNEXPLAINED = """select stream, count(*) filter (where not passed) from (
+select distinct on (stream, hour) stream, passed from reconciliations where stream = any(%s)
+order by stream, hour, at desc) latest group by stream"""
+
+
+def export_state(settings: Settings, contracts: Iterable[Contract]) -> None:
+    """Makes this process's metrics show the state in Postgres too."""
+    topics = {c.topic: c.stream for c in contracts}
+    state = _State(lambda: connect(settings, autocommit=True, application="streamgauge-metrics"), topics)
+    for name in _GAUGES:
+        metrics.observe(name, lambda name=name: state.now().get(name, ()))
+
+
+class _State:
+    def __init__(self, connect: Callable[[], Connection], topics: Mapping[str, str]) -> None:
+        self._connect = connect
+        self._topics = topics
+        self._lock = threading.Lock()
+        self._found: Found = {}
+        self._read_at = -_KEEP_SECONDS
+
+    def now(self) -> Found:
+        with self._lock:
+            if time.monotonic() - self._read_at >= _KEEP_SECONDS:
+                try:
+                    with self._connect() as connection:
+                        self._found = read_state(connection, self._topics)
+                except psycopg.Error as e:
+                    log.warning("metrics: Postgres: %s", str(e).strip())
+                    self._found = {metrics.STATE_READABLE: [Observation(0)]}
+                self._read_at = time.monotonic()
+            return self._found
+
+
+def read_state(connection: Connection, topics: Mapping[str, str]) -> Found:
+    """`topics` gives each topic's stream."""
+    found: dict[str, list[Observation]] = {name: [] for name in _GAUGES}
+    found[metrics.STATE_READABLE].append(Observation(1))
+    streams = list(topics.values())
+    for topic, consumed, *rest in connection.execute(_STREAMS, (list(topics),)):
+        *tallies, lag, watermark, paused = rest
+        of = {"stream": topics[topic]}
+        found[metrics.STREAM_CONSUMED].append(Observation(consumed, of))
+        for verdict, n in zip(_VERDICTS, tallies, strict=True):
+            found[metrics.STREAM_RECORDS].append(Observation(n, {**of, "verdict": verdict}))
+        found[metrics.STREAM_LAG].append(Observation(lag, of))
+        found[metrics.STREAM_PAUSED].append(Observation(paused, of))
+        if watermark is not None:
+            found[metrics.STREAM_WATERMARK].append(Observation(watermark / 1000, of))
+    for stream, hours in connection.execute(_OWED, (streams,)):
+        found[metrics.HOURS_OWED].append(Observation(hours, {"stream": stream}))
+    for stream, hours in connection.execute(_UNEXPLAINED, (streams,)):
+        found[metrics.HOURS_UNEXPLAINED].append(Observation(hours, {"stream": stream}))
+    for sensor, at in connection.execute("select sensor, extract(epoch from at)::float8 from sensor_heartbeats"):
+        found[metrics.SENSORS_HEARTBEAT].append(Observation(at, {"sensor": sensor}))
+    severities = dict.fromkeys(("warning", "critical"), 0)
+    for severity, n in connection.execute(
+        "select severity, count(*) from alerts where resolved_at is null group by severity"
+    ):
+        severities[severity] = n
+    found[metrics.ALERTS_FIRING] += [Observation(n, {"severity": s}) for s, n in severities.items()]
+    for target, n in connection.execute(
+        "select target, count(*) filter (where delivered_at is null) from alert_messages group by target"
+    ):
+        found[metrics.ALERTS_UNDELIVERED].append(Observation(n, {"target": target}))
+    return found
+
+
+_GAUGES = (
+    metrics.STATE_READABLE,
+    metrics.STREAM_CONSUMED,
+    metrics.STREAM_RECORDS,
+    metrics.STREAM_LAG,
+    metrics.STREAM_WATERMARK,
+    metrics.STREAM_PAUSED,
+    metrics.HOURS_OWED,
+    metrics.HOURS_UNEXPLAINED,
+    metrics.SENSORS_HEARTBEAT,
+    metrics.ALERTS_FIRING,
+    metrics.ALERTS_UNDELIVERED,
+)

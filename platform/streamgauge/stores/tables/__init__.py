@@ -1,0 +1,33 @@
+"""The tables, views and grants in Postgres that the contracts ask for. Pure: no server is asked."""
+
+from collections.abc import Iterable
+
+from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
+from streamgauge.stores.ddl import Database, Table
+from streamgauge.stores.tables import access, alerts, batch, quality, reconciliation, speed, upkeep
+
+
+def database(contracts: Iterable[Contract]) -> Database:
+    tables: list[Table] = [*speed.STATE_TABLES, *batch.STATE_TABLES]
+    tables += [*reconciliation.TABLES, *quality.TABLES, *alerts.TABLES, *access.TABLES]
+    views = [speed.ACCOUNTING, reconciliation.FINAL_HOURS]
+    for contract in contracts:
+        tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
+        views += speed.window_views(contract)
+        for reference in (speed.reference_table(contract), speed.reference_history_table(contract)):
+            if reference is not None:
+                tables.append(_shared(reference, tables, contract))
+    unique = {t.name: t for t in tables}
+    return Database(tuple(unique.values()), tuple(views), (upkeep.DROP_OLD,))
+
+
+def _shared(reference: Table, tables: list[Table], contract: Contract) -> Table:
+    """Two streams may use one reference table if they mean the same by it."""
+    for table in tables:
+        if table.name == reference.name and table != reference:
+            raise UserError(
+                f"contract {contract.stream}: another stream defines {reference.name} with other columns",
+                "give both the same key and columns, or one of them another name",
+            )
+    return reference

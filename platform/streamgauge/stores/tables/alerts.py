@@ -1,0 +1,64 @@
+"""What the alert sensors remember between ticks, and the messages they owe."""
+
+from streamgauge.stores.ddl import BATCH, TIME, UPSERT, Column, Index, Table
+
+TABLES: tuple[Table, ...] = (
+    # One row an incident: `cause` fires at most once at a time.
+    Table(
+        "alerts",
+        (
+            Column("id", "text"),
+            Column("cause", "text"),
+            Column("name", "text"),
+            Column("severity", "text"),
+            Column("stream", "text"),
+            Column("asset", "text"),
+            Column("owner", "text"),
+            Column("summary", "text"),
+            Column("description", "text"),
+            Column("downstream", "text[]", default="'{}'"),
+            Column("asset_url", "text", null=True),
+            Column("runbook_url", "text"),
+            Column("since", TIME),
+            Column("raised_at", TIME),
+            Column("warned_at", TIME, null=True),
+            Column("escalated_at", TIME, null=True),
+            Column("resolved_at", TIME, null=True),
+        ),
+        ("id",),
+        indexes=(Index("alerts_firing", ("cause",), "resolved_at IS NULL"),),
+        rights={BATCH: (*UPSERT, "DELETE")},
+    ),
+    # What is to be said of an alert, to each target: kept until it is taken.
+    Table(
+        "alert_messages",
+        (
+            Column("alert", "text"),
+            Column("number", "integer"),
+            Column("target", "text"),
+            Column("status", "text"),
+            Column("severity", "text"),
+            Column("made_at", TIME),
+            Column("attempts", "integer", default="0"),
+            Column("next_at", TIME),
+            Column("error", "text", null=True),
+            Column("delivered_at", TIME, null=True),
+        ),
+        ("alert", "number", "target"),
+        indexes=(Index("alert_messages_owed", ("next_at",), "delivered_at IS NULL"),),
+        rights={BATCH: (*UPSERT, "DELETE")},
+    ),
+    # What the state machine knows of each subject it judges.
+    Table(
+        "alert_memory",
+        (Column("subject", "text"), Column("memory", "jsonb"), Column("updated_at", TIME, default="now()")),
+        ("subject",),
+        rights={BATCH: (*UPSERT, "DELETE")},
+    ),
+    Table(
+        "sensor_heartbeats",
+        (Column("sensor", "text"), Column("at", TIME, default="now()")),
+        ("sensor",),
+        rights={BATCH: UPSERT},
+    ),
+)

@@ -1,0 +1,85 @@
+"""What the batch layer publishes, and which hours it still owes."""
+
+from streamgauge.contract.model import Contract
+from streamgauge.stores.ddl import ALL, BATCH, TIME, UPSERT, Column, Table, checked
+from streamgauge.stores.tables.speed import measure_columns
+
+
+def stream_tables(contract: Contract) -> list[Table]:
+    """Rollups by minute, hour and day, and the top-N of each. Written whole, a window at a time."""
+    windows = [_windows_table(contract, name) for name in ROLLUPS.values()]
+    tops = Table(
+        f"{contract.stream}_{TOPS}",
+        (
+            Column("size", "text"),
+            Column("window_start", TIME),
+            Column("top", "text"),
+            Column("sketch", "bytea"),
+        ),
+        ("size", "window_start", "top"),
+        time="window_start",
+        rights={BATCH: ALL},
+    )
+    return [*windows, checked(contract, tops)]
+
+
+def _windows_table(contract: Contract, name: str) -> Table:
+    """`count` is of facts, `duplicates` of the records that were left out as such: as the speed layer counts them."""
+    columns = (
+        Column("window_start", TIME),
+        *(Column(d.name, "text") for d in contract.rollup.dimensions),
+        Column("count", "bigint", default="0"),
+        Column("duplicates", "bigint", default="0"),
+        *measure_columns(contract),
+    )
+    key = ("window_start", *contract.dimension_names)
+    table = Table(f"{contract.stream}_{name}", columns, key, time="window_start", rights={BATCH: ALL})
+    return checked(contract, table)
+
+
+ROLLUPS = {"1m": "batch_minutes", "1h": "batch_hours", "1d": "batch_days"}
+"""The table of each window, behind the stream's name."""
+
+TOPS = "batch_tops"
+
+STATE_TABLES = (
+    # What the lake has, hour by hour of ingest time. The lake itself says so too: this copy is for those who ask often.
+    Table(
+        "lake_hours",
+        (
+            Column("stream", "text"),
+            Column("hour", TIME),
+            Column("partition", "integer"),
+            Column("from_offset", "bigint"),
+            Column("to_offset", "bigint"),
+            Column("rows", "bigint"),
+            Column("closed", "boolean"),
+            Column("version", "bigint"),
+            Column("run_id", "text"),
+            Column("written_at", TIME, default="now()"),
+        ),
+        ("stream", "hour", "partition"),
+        rights={BATCH: ALL},
+    ),
+    # An hour of event time is owed while its lake moved on (touched) and what follows did not: its facts (built), its
+    # rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it was read.
+    Table(
+        "event_hours",
+        (
+            Column("stream", "text"),
+            Column("hour", TIME),
+            Column("touched", "bigint", default="1"),
+            Column("touched_at", TIME, default="now()"),
+            Column("built", "bigint", default="0"),
+            Column("built_at", TIME, null=True),
+            Column("rolled", "bigint", default="0"),
+            Column("reconciled", "bigint", default="0"),
+            Column("facts", "bigint", default="0"),
+            Column("duplicates", "bigint", default="0"),
+            Column("quarantined", "bigint", default="0"),
+            Column("run_id", "text", null=True),
+        ),
+        ("stream", "hour"),
+        rights={BATCH: UPSERT},
+    ),
+)

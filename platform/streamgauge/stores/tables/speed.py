@@ -1,0 +1,244 @@
+"""What the speed layer keeps: minute rollups, top-N, its progress and its dead letters."""
+
+from streamgauge.contract.model import Contract
+from streamgauge.stores.ddl import (
+    ALL,
+    BATCH,
+    TIME,
+    UPSERT,
+    WORKER,
+    Column,
+    Index,
+    Table,
+    View,
+    check_name,
+    checked,
+    literal,
+    quote,
+)
+
+COUNTERS = ("count", "late", "duplicates")
+
+
+def stream_tables(contract: Contract) -> list[Table]:
+    return [minutes_table(contract), top_table(contract)]
+
+
+def minutes_table(contract: Contract) -> Table:
+    columns = [
+        Column("minute", TIME),
+        Column("partition", "integer"),
+        *(Column(d.name, "text") for d in contract.rollup.dimensions),
+        *(Column(c, "bigint", default="0") for c in COUNTERS),
+        *measure_columns(contract),
+    ]
+    columns.append(Column("upto", "bigint"))
+    return checked(
+        contract,
+        Table(
+            contract.minutes_table,
+            tuple(columns),
+            ("minute", *contract.dimension_names, "partition"),
+            indexes=(Index(f"{contract.minutes_table}_upto", ("partition", "upto")),),
+            time="minute",
+            rights={WORKER: UPSERT, BATCH: ALL},
+        ),
+    )
+
+
+def measure_columns(contract: Contract) -> list[Column]:
+    """Of every rollup, whatever its window and layer: sums, extremes and sketches."""
+    columns = [Column(f"{d.name}_hll", "bytea", null=True) for d in contract.rollup.distinct]
+    for m in contract.rollup.measures:
+        columns += [
+            Column(f"{m.name}_n", "bigint", default="0"),
+            Column(f"{m.name}_sum", "double precision", default="0"),
+            Column(f"{m.name}_min", "double precision", null=True),
+            Column(f"{m.name}_max", "double precision", null=True),
+        ]
+        if m.quantiles:
+            columns.append(Column(f"{m.name}_kll", "bytea", null=True))
+    return columns
+
+
+def top_table(contract: Contract) -> Table:
+    return checked(
+        contract,
+        Table(
+            contract.top_table,
+            (
+                Column("minute", TIME),
+                Column("partition", "integer"),
+                Column("top", "text"),
+                Column("sketch", "bytea"),
+                Column("upto", "bigint"),
+            ),
+            ("minute", "top", "partition"),
+            indexes=(Index(f"{contract.top_table}_upto", ("partition", "upto")),),
+            time="minute",
+            rights={WORKER: UPSERT, BATCH: ALL},
+        ),
+    )
+
+
+def reference_table(contract: Contract) -> Table | None:
+    spec = contract.reference
+    if spec is None:
+        return None
+    return checked(
+        contract,
+        Table(
+            spec.table,
+            (
+                Column(spec.key, "text"),
+                *(Column(c, "text", default=literal(spec.unknown)) for c in spec.columns),
+                Column("updated_at", TIME, default="now()"),
+            ),
+            (spec.key,),
+        ),
+    )
+
+
+def reference_history_table(contract: Contract) -> Table | None:
+    """Every row that the reference table ever had, with the moment it came: facts are enriched as of their own."""
+    spec = contract.reference
+    if spec is None:
+        return None
+    columns = (
+        Column(spec.key, "text"),
+        *(Column(c, "text", default=literal(spec.unknown)) for c in spec.columns),
+        Column("valid_from", TIME),
+    )
+    return checked(contract, Table(spec.history_table, columns, (spec.key, "valid_from")))
+
+
+def window_views(contract: Contract) -> list[View]:
+    """Sums over partitions for each window. Sketches don't merge in SQL: streamgauge.rollup.windows merges them."""
+    tumbling = [(f"{contract.stream}_{w}", f"time_bucket('{w}', minute)") for w in ("1m", "5m", "1h")]
+    hopping = (f"{contract.stream}_5m_hop_1m", "minute - hop * interval '1 minute'")
+    views = [_window_view(contract, name, start, "") for name, start in tumbling]
+    views.append(_window_view(contract, *hopping, " CROSS JOIN generate_series(0, 4) AS hop"))
+    for view in views:
+        check_name(contract, view.name)
+    return views
+
+
+def _window_view(contract: Contract, name: str, start: str, more: str) -> View:
+    columns = [*contract.dimension_names]
+    measures = [f"sum({quote(c)})::bigint AS {quote(c)}" for c in COUNTERS]
+    for m in contract.rollup.measures:
+        n, total, low, high = (quote(f"{m.name}_{part}") for part in ("n", "sum", "min", "max"))
+        measures += [
+            f"sum({n})::bigint AS {n}",
+            f"sum({total}) AS {total}",
+            f"min({low}) AS {low}",
+            f"max({high}) AS {high}",
+        ]
+    keys = "".join(f", {quote(c)}" for c in columns)
+    return View(
+        name,
+        f"SELECT {start} AS window_start{keys}, {', '.join(measures)}, 'provisional'::text AS status"
+        f" FROM {quote(contract.minutes_table)}{more} GROUP BY {start}{keys}",
+    )
+
+
+_TALLY = tuple(
+    Column(c, "bigint", default="0") for c in ("counted", "late", "duplicates", "dead_letters", "lost", "skipped")
+)
+
+STATE_TABLES = (
+    Table(
+        "stream_offsets",
+        (
+            Column("topic", "text"),
+            Column("partition", "integer"),
+            Column("start_offset", "bigint"),
+            Column("next_offset", "bigint"),
+            Column("epoch", "bigint"),
+            Column("watermark_ms", "bigint", null=True),
+            Column("generations", "bigint[]", default="'{}'"),
+            Column("generation_offsets", "bigint[]", default="'{}'"),
+            *_TALLY,
+            Column("published_offset", "bigint", default="0"),
+            # How often minutes were made again from the lake: who keeps some of them in memory reads them once more.
+            Column("rebuilt", "bigint", default="0"),
+            Column("end_offset", "bigint", null=True),
+            Column("owner", "text", null=True),
+            Column("updated_at", TIME, default="now()"),
+        ),
+        ("topic", "partition"),
+        rights={WORKER: UPSERT, BATCH: ("UPDATE",)},
+    ),
+    # How long events waited from the broker to a commit, so that others can say it without asking the worker.
+    Table(
+        "stream_delays",
+        (
+            Column("topic", "text"),
+            Column("minute", TIME),
+            Column("owner", "text"),
+            Column("up_to_ms", "bigint"),
+            Column("events", "bigint", default="0"),
+        ),
+        ("topic", "minute", "owner", "up_to_ms"),
+        rights={WORKER: UPSERT, BATCH: ("SELECT", "DELETE")},
+    ),
+    Table(
+        "stream_gaps",
+        (
+            Column("topic", "text"),
+            Column("partition", "integer"),
+            Column("from_offset", "bigint"),
+            Column("to_offset", "bigint"),
+            Column("noticed_at", TIME, default="now()"),
+        ),
+        ("topic", "partition", "from_offset"),
+        rights={WORKER: UPSERT},
+    ),
+    Table(
+        "stream_pauses",
+        (
+            Column("topic", "text"),
+            Column("partition", "integer"),
+            Column("since", TIME, default="now()"),
+            Column("reason", "text"),
+        ),
+        ("topic", "partition"),
+        rights={WORKER: ALL},
+    ),
+    Table(
+        "dead_letters",
+        (
+            Column("topic", "text"),
+            Column("partition", "integer"),
+            Column("offset", "bigint"),
+            Column("stream", "text"),
+            Column("reason", "text"),
+            Column("detail", "text", null=True),
+            Column("key", "bytea", null=True),
+            Column("value", "bytea", null=True),
+            Column("header_names", "text[]", default="'{}'"),
+            Column("header_values", "bytea[]", default="'{}'"),
+            Column("ingest_time", TIME),
+            Column("noted_at", TIME, default="now()"),
+            Column("forwarded", "boolean", default="false"),
+            Column("requeued_at", TIME, null=True),
+        ),
+        ("topic", "partition", "offset"),
+        indexes=(Index("dead_letters_to_forward", ("topic", "partition", "offset"), "NOT forwarded"),),
+        rights={WORKER: UPSERT},
+    ),
+)
+
+ACCOUNTING = View(
+    "stream_accounting",
+    "SELECT topic,"
+    " sum(next_offset - start_offset - lost - skipped)::bigint AS consumed,"
+    " sum(counted)::bigint AS counted, sum(late)::bigint AS late,"
+    " sum(duplicates)::bigint AS duplicates, sum(dead_letters)::bigint AS dead_letters,"
+    " sum(lost)::bigint AS lost, sum(skipped)::bigint AS skipped,"
+    " to_timestamp(min(watermark_ms) / 1000.0) AS watermark,"
+    " max(updated_at) AS updated_at,"
+    " sum(next_offset - start_offset - lost - skipped)"
+    " = sum(counted + late + duplicates + dead_letters) AS adds_up"
+    " FROM stream_offsets GROUP BY topic",
+)
