@@ -18,6 +18,7 @@ from pandera.errors import SchemaError, SchemaErrors
 
 from quality.outcome import SAMPLES, Sample
 from streamgauge.contract.model import Contract, FieldSpec
+from streamgauge.contract.times import storable
 from streamgauge.errors import UserError
 from streamgauge.stores.lake import OFFSET, PARTITION
 
@@ -36,8 +37,9 @@ class Masker:
     def samples(self, rows: pl.DataFrame, rule: str | pl.Expr) -> tuple[Sample, ...]:
         """Of the first rows. They have `partition` and `offset`; of the fields, those that are there are shown."""
         named = rule if isinstance(rule, pl.Expr) else pl.lit(rule)
-        first = rows.head(SAMPLES).with_columns(named.alias("__rule"))
         fields = [f for f in self._contract.fields if f.name in rows.columns]
+        times = storable(f.name for f in fields if f.type == "timestamp-millis")
+        first = rows.head(SAMPLES).with_columns(named.alias("__rule"), *times)
         return tuple(
             Sample(
                 row["__rule"],

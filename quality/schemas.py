@@ -6,6 +6,7 @@ against each other, so a slip in one of them is seen. pandera's own errors carry
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pandera.polars as pa
@@ -16,8 +17,9 @@ from pandera.errors import SchemaErrorReason, SchemaErrors
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.model import Contract, FieldSpec, Together
 from streamgauge.contract.rules import together_name
+from streamgauge.contract.times import outside_rule
 
-_ROW = "__row"
+_FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_000, tzinfo=UTC)
 _check: Any = pa.Check
 """Its built-in checks are made at run time, unseen by type checkers."""
 
@@ -45,12 +47,25 @@ def violations_of(schema: pa.DataFrameSchema, frame: pl.DataFrame) -> list[Viola
     """Every rule that is broken, whatever pandera's environment says: with less depth it looks at types alone, as it
     does by itself with a LazyFrame, and lets every row pass.
     """
+    found, frame = _outside(frame)
     try:
         with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
             schema.validate(frame, lazy=True)
     except SchemaErrors as errors:
-        return [_violation(e, frame.height) for e in errors.schema_errors]
-    return []
+        found += [_violation(e, frame.height) for e in errors.schema_errors]
+    return found
+
+
+def _outside(frame: pl.DataFrame) -> tuple[list[Violation], pl.DataFrame]:
+    """Times that Python has none of, and the frame without them: its nearest stand there, for pandera converts all."""
+    found: list[Violation] = []
+    for name in frame.select(pl.col(pl.Datetime)).columns:
+        within = frame[name].clip(_FIRST, _LAST)
+        rows = (within.to_physical() != frame[name].to_physical()).fill_null(False)
+        if rows.any():
+            found.append(Violation(outside_rule(name), rows, int(rows.sum())))
+            frame = frame.with_columns(within)
+    return found, frame
 
 
 def _violation(error: Any, height: int) -> Violation:

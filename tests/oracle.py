@@ -9,6 +9,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any, cast
 
@@ -19,6 +20,8 @@ from streamgauge.records.avro import parse, read_record
 
 MINUTE_MS = 60_000
 GENERATIONS = 4
+EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
+LATEST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
 
 Reference = Mapping[str, Mapping[str, str]]
 """The columns of a contract's reference table, by its key."""
@@ -277,7 +280,8 @@ def keeps(f: FieldSpec, value: Any) -> bool:
     if value is None:
         return not f.required
     return not (
-        (f.type == "string" and "\0" in value)
+        (f.type == "timestamp-millis" and not EARLIEST <= value <= LATEST)
+        or (f.type == "string" and "\0" in value)
         or (f.finite and not math.isfinite(value))
         or (f.min_length is not None and len(value) < f.min_length)
         or (f.max_length is not None and len(value) > f.max_length)

@@ -16,6 +16,7 @@ from assets.facts.judge import ARRIVAL, Rules, split_duplicates
 from assets.facts.lake_rows import LakeRows
 from assets.facts.star import star
 from streamgauge.contract.model import Contract
+from streamgauge.contract.times import storable, time_fields
 from streamgauge.dagster.hours import HOUR, HOUR_FORMAT, hour_key
 from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_schema, quarantine_table
 from streamgauge.stores.lake import EVENT_HOUR, LakeTable
@@ -56,7 +57,9 @@ class FactsBuilder:
         facts, duplicates = split_duplicates(judged.valid, neighbours, self.contract)
         made = star(facts, self.contract, self.history)
         repeated = star(duplicates, self.contract, self.history)
-        broken = judged.broken.with_columns(pl.col(EVENT_HOUR).dt.strftime(HOUR_FORMAT))
+        # an older lake may hold times that others can't read
+        times = storable(time_fields(self.contract))
+        broken = judged.broken.with_columns(pl.col(EVENT_HOUR).dt.strftime(HOUR_FORMAT), *times)
         broken = broken.select(list(quarantine_schema(self.contract)))
         dimensions.bring({n: pl.concat((made.members[n], repeated.members[n])) for n in made.members})
         keys = [hour_key(h) for h in hours]

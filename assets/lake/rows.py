@@ -1,11 +1,15 @@
-"""From records of the log to rows of the lake: one a record, whatever is wrong with it."""
+"""From records of the log to rows of the lake: one a record, whatever is wrong with it.
+
+A record with a time that no table can hold keeps its other fields; beside them stand the reason and the whole record.
+"""
 
 from datetime import date
 
 import polars as pl
 
 from streamgauge.contract.model import Contract
-from streamgauge.records.decode import ROW, Decoder, SchemaOf
+from streamgauge.contract.times import outside, outside_rule, storable, time_fields
+from streamgauge.records.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
 from streamgauge.records.log_spans import LogRecords
 from streamgauge.stores.lake import ERROR, EVENT_HOUR, INGEST_HOUR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, RECORD
 from streamgauge.stores.owning_hour import owning_hour
@@ -15,12 +19,13 @@ class LakeRowsOf:
     """Of one stream. `start` is the batch layer's first day."""
 
     def __init__(self, contract: Contract, schema_of: SchemaOf, start: date) -> None:
+        self._contract = contract
         self._decoder = Decoder(contract, schema_of)
         self._owning_hour = owning_hour(contract, start)
 
     def rows(self, records: LogRecords, hour_key: str) -> pl.DataFrame:
         """All records came in during the hour `hour_key`. A record that can't be decoded is kept as it came."""
-        decoded = self._decoder.decode(records.payloads)
+        decoded = self._storable(self._decoder.decode(records.payloads))
         placed = pl.DataFrame(
             {
                 PARTITION: pl.Series(records.partitions, dtype=pl.Int32),
@@ -46,3 +51,12 @@ class LakeRowsOf:
                 pl.lit(None, pl.String).alias(ERROR), pl.lit(None, pl.Binary).alias(RECORD)
             )
         return placed.drop(ROW).with_columns(pl.lit(hour_key).alias(INGEST_HOUR), self._owning_hour.alias(EVENT_HOUR))
+
+    def _storable(self, decoded: Decoded) -> Decoded:
+        names = time_fields(self._contract)
+        broken = decoded.frame.filter(pl.any_horizontal(outside(n) for n in names))
+        if broken.is_empty():
+            return decoded
+        first = pl.coalesce(pl.when(outside(n)).then(pl.lit(outside_rule(n))) for n in names)
+        found = [Rejected(row, "contract", rule) for row, rule in broken.select(ROW, first.alias("rule")).iter_rows()]
+        return Decoded(decoded.frame.with_columns(storable(names)), [*decoded.rejected, *found])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from psycopg import sql
 
@@ -22,11 +23,16 @@ from assets.resources import Ground
 from assets.rollups.asset import roll_day, roll_hours
 from assets.rollups.publish import read
 from assets.rollups.roll import Windows
+from quality.hourly import check_facts
+from quality.reconciliation.reconcile import compare
+from quality.report.gather import gather
+from quality.report.page import render
 from streamgauge.contract.model import Contract
+from streamgauge.contract.times import outside_rule
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.rollup.reference import load_reference
 from streamgauge.settings import PREFIX, Settings, batch_start
-from streamgauge.stores.fact_tables import facts_table
+from streamgauge.stores.fact_tables import facts_table, quarantine_table
 from streamgauge.stores.postgres import connect
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
@@ -34,7 +40,7 @@ from streaming.load.load import Plan, load
 from tests.batch_layer import assert_facts, assert_rollups
 from tests.batch_oracle import Batch, make
 from tests.integration.own_stream import block
-from tests.integration.running import Running, events, now_ms, schema_of
+from tests.integration.running import Running, encoded, events, now_ms, one, schema_of
 from tests.integration.workers import wait_until_read
 from tests.oracle import LogRecord, from_ledger
 
@@ -277,3 +283,36 @@ def _revisions(contract: Contract) -> list[tuple[Any, ...]]:
             "select revision, facts, reason, checked from hour_revisions where stream = %s order by revision",
             (contract.stream,),
         ).fetchall()
+
+
+def test_times_that_no_table_can_hold_are_quarantined_and_hold_nothing_back(stream: Running) -> None:
+    contract = stream.contract
+    now = now_ms()
+    ((schema_id, schema),) = schema_of(contract).items()
+    extreme = (9_300_000_000_000_000, 2**62, 253_402_300_800_000, -(2**63), 2**63 - 1)
+    values = [encoded(schema, schema_id, one(contract, timestamp=at)) for at in (*extreme, 0, -1)]
+    positions = stream.send_raw(*((b"k", value) for value in values))
+    stream.send(events(contract, 100, at=now))
+    stream.workers.start()
+    wait_until_read(contract)
+    ingest = datetime.fromtimestamp(now / 1000, UTC)
+    hours = sorted({hour_start(ingest - timedelta(minutes=1)), hour_start(ingest), hour_start(datetime.now(UTC))})
+    with connect(Settings.for_role("batch"), autocommit=True) as connection:
+        for hour in hours:
+            take_hour(
+                Settings.for_role("batch"), contract, connection, hour,
+                now=datetime.now(UTC), start=batch_start(), run_id="test",
+            )  # fmt: skip
+        assert sum(b.facts for b in made(contract, hours)) == 100
+        quarantined = quarantine_table(root(), contract).read()
+        assert sorted(quarantined.select("partition", "offset").rows()) == sorted(positions)
+        rule = f"contract: {outside_rule(contract.event_time)}"
+        assert sorted(quarantined.filter(pl.col("rule") == rule)["record"]) == sorted(values[: len(extreme)])
+        outcomes = check_facts(connection, contract, root(), hours)
+        assert all(o.status == "passed" for o in outcomes["completeness"].values())
+        report = gather(connection, contract, root(), hours[0].replace(hour=0))
+        assert sum(r.count for r in report.quarantine) == len(values)
+        assert render(report)
+        assert all(r.passed for r in compare(connection, contract, root(), hours).results)
+        letters = connection.execute("select count(*) from dead_letters where topic = %s", (contract.topic,)).fetchone()
+    assert letters == (len(values),)

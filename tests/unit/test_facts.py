@@ -78,6 +78,10 @@ BAD = (
     encode("x", second(10_000_000)),
     encode("x", second(0), user="u\0"),
     encode("old", 1_100_000_000_000),
+    encode("x", 253_402_300_800_000),
+    encode("x", 9_300_000_000_000_000),
+    encode("x", 2**62),
+    encode("x", -(2**63)),
 )
 
 

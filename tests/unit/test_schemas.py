@@ -15,11 +15,12 @@ from quality.schemas import schema_of, violations_of
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.model import Contract, FieldSpec, load_contracts
 from streamgauge.contract.rules import violations
+from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
 from streamgauge.settings import CHECKOUT
 from streaming.load.values import breakers
 
 CONTRACTS = {c.stream: c for c in load_contracts(CHECKOUT / "platform" / "contracts")}
-INT_RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1), "timestamp-millis": (-(10**13), 10**13)}
+INT_RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1), "timestamp-millis": (-(2**63), 2**63 - 1)}
 
 
 def frame_schema(contract: Contract) -> dict[str, Any]:
@@ -48,7 +49,8 @@ def values(f: FieldSpec) -> st.SearchStrategy[Any]:
         return st.none() | st.lists(entry, max_size=2)
     if f.type == "boolean":
         return st.none() | st.booleans()
-    edges = [b + d for b in (f.minimum, f.maximum) if b is not None for d in (-1, 0, 1)]
+    range_ends = (EARLIEST_MS, LATEST_MS) if f.type == "timestamp-millis" else ()
+    edges = [b + d for b in (f.minimum, f.maximum, *range_ends) if b is not None for d in (-1, 0, 1)]
     if f.type == "double":
         return st.none() | st.floats() | st.sampled_from([*map(float, edges), math.nan, math.inf])
     if f.type in INT_RANGES:
@@ -92,6 +94,8 @@ def test_every_rule_can_be_broken_and_is_seen_by_both(stream: str) -> None:
     texts = [f.name for f in contract.fields if f.type == "string"]
     for name in texts:
         seen |= by_pandera(contract, nothing.with_columns(pl.lit("a\0b").alias(name)))
+    for name in (f.name for f in contract.fields if f.type == "timestamp-millis"):
+        seen |= by_pandera(contract, nothing.with_columns(pl.lit(2**62).cast(pl.Datetime("ms", "UTC")).alias(name)))
     for rule in contract.together:
         first = rule.fields[0]
         seen |= by_pandera(contract, nothing.with_columns(pl.lit("GET", frame_schema(contract)[first]).alias(first)))

@@ -9,6 +9,7 @@ import polars as pl
 
 from streamgauge.contract.model import Contract, FieldSpec, Together
 from streamgauge.contract.text_bounds import LONGEST_CHARACTER, Bounds
+from streamgauge.contract.times import EARLIEST_MS, LATEST_MS, outside, outside_rule
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def _rules(f: FieldSpec) -> Iterator[Rule]:
         yield _rule(f"{f.name}: not a finite number", ~value.is_finite())
     if f.type == "timestamp-millis":
         value = value.to_physical()
+        beyond = (value.min() < EARLIEST_MS) | (value.max() > LATEST_MS)
+        yield _rule(outside_rule(f.name), outside(f.name), anywhere=beyond.fill_null(False))
     if f.type == "string":
         yield _rule(
             f"{f.name}: holds a NUL character",
