@@ -8,7 +8,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.decode import ROW, Decoder
 from streamgauge.records.log_spans import LogRecords, LogSpans
-from streamgauge.records.registry import Registry
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.stores.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
 
@@ -21,7 +21,7 @@ def search_log(settings: Settings, contract: Contract, event_id: str, ends: Mapp
 
     Raises UserError where more than MOST records would have to be read.
     """
-    decoder = Decoder(contract, Registry(settings.registry_url).find_schema)
+    decoder = Decoder(contract, registry(settings).find_schema)
     found = [pl.DataFrame(schema={PARTITION: pl.Int32})]
     with LogSpans(settings, contract) as log:
         spans = {p: (max(low, ends.get(p, low)), high) for p, (low, high) in log.ends().items()}

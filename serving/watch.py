@@ -19,6 +19,7 @@ from serving.moment import LogEnds
 from serving.problems import Problem
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.records.registry import RegistryError, registry
 from streamgauge.settings import Settings
 from streamgauge.state.accounts import log_offsets
 from streamgauge.stores.kafka import admin_client
@@ -50,6 +51,7 @@ class Watch:
         self._redis = redis
         self._kafka = admin_client(settings)
         self._http = httpx.Client(timeout=_PROBE_SECONDS)
+        self._schemas = registry(settings, attempts=1, timeout=_PROBE_SECONDS)
         self._parts: dict[str, PartState] = {}
         self._ends: dict[str, tuple[float, LogEnds]] = {}
         self._consumed: dict[str, deque[tuple[float, int]]] = {}
@@ -110,7 +112,7 @@ class Watch:
             "postgres": self._postgres,
             "redis": self._ping,
             "kafka": self._log_ends,
-            "registry": lambda: self._get(f"{settings.registry_url}/subjects"),
+            "registry": self._registry,
         }
         for contract in self._contracts.values():
             probes[f"worker {contract.stream}"] = lambda contract=contract: self._worker(contract)
@@ -176,6 +178,13 @@ class Watch:
             return False, "not known: Postgres is away"
         up = bool(row and row[0])
         return up, "works" if up else "no worker has this stream"
+
+    def _registry(self) -> tuple[bool, str]:
+        try:
+            self._schemas.check()
+        except RegistryError as e:
+            return False, e.what
+        return True, "answers"
 
     def _get(self, url: str) -> tuple[bool, str]:
         try:

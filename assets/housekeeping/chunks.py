@@ -8,10 +8,10 @@ from streamgauge.stores.postgres import Connection
 
 
 def drop_chunks(connection: Connection, kept: Iterable[KeptChunks]) -> dict[str, int]:
-    """How many chunks of each table are gone. A chunk goes when all of it is over."""
+    """How many chunks of each table are gone (rows, without TimescaleDB). A chunk goes when all of it is over."""
     dropped: dict[str, int] = {}
     for chunks in kept:
-        row = connection.execute("SELECT drop_old(%s, %s)", (chunks.table, chunks.first)).fetchone()
+        row = connection.execute("SELECT drop_old(%s, %s, %s)", (chunks.table, chunks.time, chunks.first)).fetchone()
         dropped[chunks.table] = row[0] if row else 0
     return dropped
 

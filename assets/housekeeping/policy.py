@@ -26,9 +26,10 @@ class Kept:
 
 @dataclass(frozen=True)
 class KeptChunks:
-    """A hypertable, and the time before which its chunks are over."""
+    """A hypertable, the column of its time, and the time before which its chunks are over."""
 
     table: str
+    time: str
     first: datetime
 
 
@@ -48,8 +49,8 @@ def hypertables(contracts: Iterable[Contract], now: datetime) -> list[KeptChunks
     for contract in contracts:
         if contract.minutes_retention_ms is not None:
             first = now - timedelta(milliseconds=contract.minutes_retention_ms)
-            names = (contract.minutes_table, contract.top_table, f"{contract.stream}_{ROLLUPS['1m']}")
-            kept += [KeptChunks(name, first) for name in names]
+            kept += [KeptChunks(name, "minute", first) for name in (contract.minutes_table, contract.top_table)]
+            kept.append(KeptChunks(f"{contract.stream}_{ROLLUPS['1m']}", "window_start", first))
     return kept
 
 

@@ -14,7 +14,7 @@ from assets.lake.rows import LakeRowsOf
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key, is_closed
 from streamgauge.records.log_spans import LogSpans, Span
-from streamgauge.records.registry import Registry
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
 from streamgauge.stores.postgres import Connection
@@ -126,7 +126,7 @@ class _Writing:
         self._spans = spans
         # taken again when it closes, an hour brings anew only what came meanwhile
         self._new_from = {p: held[p].end for p in spans.spans if p in held}
-        self._rows_of = LakeRowsOf(contract, Registry(settings.registry_url).find_schema, start)
+        self._rows_of = LakeRowsOf(contract, registry(settings).find_schema, start)
         self.rows: dict[int, int] = {}
         self.event_hours: set[datetime] = set()
 

@@ -20,7 +20,7 @@ from quality.results import record
 from streamgauge.contract.model import Contract, Severity
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.keys import AssetPath
-from streamgauge.records.registry import Registry
+from streamgauge.records.registry import registry
 
 BOOKS_CHECKS = {
     BOOKS: "Of the whole stream, as of now: acknowledged = counted + late + duplicates + dead letters, and what is in "
@@ -50,12 +50,12 @@ def make_lake_checks(contract: Contract) -> dg.AssetChecksDefinition:
         name=f"{contract.stream}_lake_checks", specs=_specs(contract, path, LAKE_CHECKS), can_subset=True
     )
     def lake_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
-        registry = Registry(ground.settings.registry_url)
+        schemas = registry(ground.settings)
         try:
             with ground.connect(autocommit=True) as connection:
-                found = check_lake(connection, contract, ground.settings.lake, registry, hours_of(context))
+                found = check_lake(connection, contract, ground.settings.lake, schemas, hours_of(context))
         finally:
-            registry.close()
+            schemas.close()
         yield from _report(context, ground, contract, path, found)
 
     return lake_checks

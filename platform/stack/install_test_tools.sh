@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Brings what only the tests need: a browser, and an S3-compatible server, built once into the cache that install.sh keeps.
+# Brings what only the tests need: a browser, a builder of images, and an S3-compatible server, built once into the cache
+# that install.sh keeps.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -10,12 +11,16 @@ else
 fi
 versitygw=1.8.0
 
-if ! command -v chromium >/dev/null; then
+missing=()
+command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+command -v buildah >/dev/null || missing+=(buildah)
+[ -x /usr/sbin/debootstrap ] || missing+=(debootstrap)
+if [ ${#missing[@]} != 0 ]; then
   sudo=()
   [ "$(id -u)" = 0 ] || sudo=(sudo)
-  printf 'Chromium, for tests\n'
+  printf 'Packages for tests: %s\n' "${missing[*]}"
   "${sudo[@]}" apt-get update -qq
-  "${sudo[@]}" apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 chromium fonts-dejavu-core >/dev/null
+  "${sudo[@]}" apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
 fi
 
 gateway=$cache/versitygw-$versitygw

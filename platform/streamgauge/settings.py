@@ -7,9 +7,10 @@ each; elsewhere the environment holds them.
 import os
 from datetime import date
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streamgauge.errors import UserError
@@ -21,6 +22,18 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 CONTRACTS = CHECKOUT / "platform" / "contracts"
+
+
+KAFKA_PROPERTIES = ("sasl.", "enable.sasl.", "ssl.", "enable.ssl.", "socket.", "client.", "broker.address.")
+"""What `kafka_properties` may set. The rest decides what is read, acknowledged and committed, and is not the user's."""
+
+
+class InvalidLogins(ValueError):
+    """Settings that are needed together and aren't all there, or name files that don't exist."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
 
 
 class _Place(BaseSettings):
@@ -83,9 +96,24 @@ class Settings(BaseSettings):
     data_dir: Path
     contracts_dir: Path = CONTRACTS
     kafka_bootstrap_servers: str
-    kafka_username: str
-    kafka_password: SecretStr
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] = "SCRAM-SHA-256"
+    kafka_username: str | None = None
+    kafka_password: SecretStr | None = None
+    kafka_ca_file: Path | None = None
+    """PEM; without it the system's authorities are trusted."""
+    kafka_certificate_file: Path | None = None
+    kafka_key_file: Path | None = None
+    kafka_key_password: SecretStr | None = None
+    kafka_properties: dict[str, str] = {}
+    """More of librdkafka's `sasl.…`, `ssl.…`, `socket.…` and `client.…` settings, as JSON: what a mechanism or a
+    network needs that has no setting of its own here."""
     registry_url: str
+    registry_username: str | None = None
+    registry_password: SecretStr | None = None
+    registry_ca_file: Path | None = None
+    registry_certificate_file: Path | None = None
+    registry_key_file: Path | None = None
     postgres_dsn: SecretStr
     redis_url: SecretStr
     lake_url: str | None = None
@@ -100,6 +128,27 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["text", "json"] = "text"
 
+    @model_validator(mode="after")
+    def _check_logins(self) -> Self:
+        """Said here, as a broker or a registry would refuse the connection without saying why."""
+        missing: list[str] = []
+        with_password = self.kafka_sasl_mechanism == "PLAIN" or self.kafka_sasl_mechanism.startswith("SCRAM")
+        if self.kafka_security_protocol.startswith("SASL") and with_password:
+            missing += [n for n in ("kafka_username", "kafka_password") if getattr(self, n) is None]
+        for certificate, key in (
+            ("kafka_certificate_file", "kafka_key_file"),
+            ("registry_certificate_file", "registry_key_file"),
+            ("registry_username", "registry_password"),
+        ):
+            given = [n for n in (certificate, key) if getattr(self, n) is not None]
+            missing += [n for n in (certificate, key) if len(given) == 1 and n not in given]
+        files = [n for n in type(self).model_fields if n.endswith("_file")]
+        missing += [n for n in files if (path := getattr(self, n)) is not None and not path.is_file()]
+        alien = [n for n in self.kafka_properties if not n.startswith(KAFKA_PROPERTIES)]
+        if missing or alien:
+            raise InvalidLogins([*missing, *(["kafka_properties"] if alien else [])])
+        return self
+
     @property
     def lake(self) -> str:
         """A folder, or an object store's URL such as s3://bucket/prefix; its own login is in the AWS_… environment."""
@@ -111,8 +160,13 @@ class Settings(BaseSettings):
         try:
             return cls(_env_file=folder / "credentials" / f"{role}.env", data_dir=folder)  # pyright: ignore[reportCallIssue]
         except ValidationError as e:
-            names = ", ".join(f"{PREFIX}{str(error['loc'][0]).upper()}" for error in e.errors())
+            names = ", ".join(f"{PREFIX}{name.upper()}" for error in e.errors() for name in _names(error))
             raise UserError(
                 f"settings for the role {role} are missing or wrong: {names}",
                 "start the local stack with `streamgauge stack up`, or set them in the environment",
             ) from e
+
+
+def _names(error: ErrorDetails) -> list[str]:
+    cause = error.get("ctx", {}).get("error")
+    return cause.names if isinstance(cause, InvalidLogins) else [str(error["loc"][0])]

@@ -88,7 +88,8 @@ def _ends(connection: Connection, contract: Contract) -> tuple[datetime, datetim
     query = sql.SQL(
         "SELECT least((SELECT min(hour) FROM hour_revisions WHERE stream = %(stream)s),"
         " (SELECT min(hour) FROM event_hours WHERE stream = %(stream)s),"
-        " (SELECT time_bucket('1 hour', min(minute)) FROM {})), max(hour) FROM hour_revisions WHERE stream = %(stream)s"
+        " (SELECT date_trunc('hour', min(minute), 'UTC') FROM {})),"
+        " max(hour) FROM hour_revisions WHERE stream = %(stream)s"
     ).format(sql.Identifier(contract.minutes_table))
     row = connection.execute(query, {"stream": contract.stream}).fetchone()
     return None if row is None or row[1] is None else (row[0], row[1])

@@ -17,6 +17,7 @@ from serving.rollups.measures import Stored
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.rollup.windows import MINUTE
+from streamgauge.stores.ddl import EPOCH
 from streamgauge.stores.tables.batch import ROLLUPS
 
 PIECE, WINDOW = Identifier("piece"), Identifier("window_start")
@@ -135,7 +136,7 @@ def _bucket(asked: Asked, layer: Layer) -> Composable:
     """Rows as long as the hop are pieces already, and Postgres plans better with a column than with a function."""
     if layer.step == asked.window.hop:
         return Identifier(layer.time)
-    return SQL("time_bucket({}, {})").format(Literal(asked.window.hop), Identifier(layer.time))
+    return SQL("date_bin({}, {}, {})").format(Literal(asked.window.hop), Identifier(layer.time), SQL(EPOCH))
 
 
 def where_of(asked: Asked, layer: Layer) -> sql.Composed:
@@ -143,7 +144,7 @@ def where_of(asked: Asked, layer: Layer) -> sql.Composed:
     parts: list[Composable] = [SQL("{} >= {} AND {} < {}").format(time, Literal(layer.start), time, Literal(layer.end))]
     if layer.hours:
         parts.append(
-            SQL("{}time_bucket('1 hour', {}) = ANY({})").format(
+            SQL("{}date_trunc('hour', {}, 'UTC') = ANY({})").format(
                 SQL("" if layer.final else "NOT "), time, Literal(list(layer.hours))
             )
         )

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 from streamgauge.contract.model import Contract
-from streamgauge.records.registry import Registry
+from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.telemetry import metrics
 from streaming.worker.publisher import Publisher
@@ -55,7 +55,7 @@ def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
 def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     # the session repeats what fails, so one attempt at a time, and a short one
-    client = Registry(settings.registry_url, attempts=1, timeout=2.0)
+    client = registry(settings, attempts=1, timeout=2.0)
     publisher = Publisher(settings, contract, client, stop)
     publishing = threading.Thread(target=publisher.run, name=f"{contract.stream}-publish", daemon=True)
     publishing.start()

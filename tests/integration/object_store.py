@@ -1,7 +1,6 @@
 """An S3-compatible server of a test's own, in a folder."""
 
 import secrets
-import socket
 import subprocess
 import time
 from collections.abc import Generator
@@ -13,6 +12,7 @@ import httpx
 from pyarrow import fs  # pyright: ignore[reportMissingTypeStubs]
 
 from streamgauge.stack.layout import cache_dir
+from tests.integration.free_port import free_port
 
 BUCKET = "lake"
 _fs: Any = fs
@@ -23,7 +23,7 @@ def object_store(folder: Path) -> Generator[dict[str, str]]:
     """The environment that leads to it."""
     found = sorted(cache_dir().glob("versitygw-*"))
     assert found, "run platform/stack/install_test_tools.sh"
-    port = _free_port()
+    port = free_port()
     key, secret = "test", secrets.token_hex(16)
     data = folder / "buckets"
     data.mkdir()
@@ -55,12 +55,6 @@ def object_store(folder: Path) -> Generator[dict[str, str]]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
 
 
 def _wait(port: int, log: Path) -> None:

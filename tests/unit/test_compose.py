@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from pathspec import PathSpec
 
 from streamgauge.settings import CHECKOUT, PREFIX, Settings
 from streamgauge.stack.layout import stack_file
@@ -95,3 +96,15 @@ def test_each_waits_until_what_it_needs_is_ready() -> None:
 def test_scripts_are_valid_bash() -> None:
     for script in sorted(DEPLOY.glob("*.sh")):
         subprocess.run(["bash", "-n", script], check=True)
+
+
+def test_what_the_dockerfile_copies_is_in_its_context() -> None:
+    """.dockerignore has the same patterns as .gitignore, and the last one that fits decides."""
+    ignored = PathSpec.from_lines("gitignore", (CHECKOUT / ".dockerignore").read_text().splitlines())
+    lines = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    sources = [CHECKOUT / source for line in lines for source in line.split()]
+    assert len(sources) > 10
+    for source in sources:
+        files = [p for p in source.rglob("*.py") if "node_modules" not in p.parts] if source.is_dir() else [source]
+        assert files or source.name == "contracts"
+        assert not [p for p in files if ignored.match_file(p.relative_to(CHECKOUT))], source

@@ -51,8 +51,49 @@ def test_environment_comes_before_the_file(folder: Path, monkeypatch: pytest.Mon
 def test_missing_ones_are_named_with_what_to_do() -> None:
     with pytest.raises(UserError) as raised:
         Settings.for_role("worker")
-    assert all(f"{PREFIX}{name.upper()}" in raised.value.what for name in VALUES)
+    required = [name for name, field in Settings.model_fields.items() if field.is_required() and name != "data_dir"]
+    assert all(f"{PREFIX}{name.upper()}" in raised.value.what for name in required)
     assert "streamgauge stack up" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"kafka_password": None}, "KAFKA_PASSWORD"),
+        ({"kafka_username": None, "kafka_sasl_mechanism": "PLAIN"}, "KAFKA_USERNAME"),
+        ({"kafka_certificate_file": __file__}, "KAFKA_KEY_FILE"),
+        ({"kafka_ca_file": "/nowhere/ca.pem"}, "KAFKA_CA_FILE"),
+        ({"registry_username": "ada"}, "REGISTRY_PASSWORD"),
+        ({"registry_key_file": __file__}, "REGISTRY_CERTIFICATE_FILE"),
+        ({"kafka_properties": '{"enable.auto.commit": "true"}'}, "KAFKA_PROPERTIES"),
+        ({"kafka_sasl_mechanism": "MAGIC"}, "KAFKA_SASL_MECHANISM"),
+    ],
+)
+def test_logins_that_are_half_given_are_named(
+    given: dict[str, str | None], named: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {name: value for name, value in {**VALUES, **given}.items() if value is not None}
+    for name, value in wanted.items():
+        monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
+    with pytest.raises(UserError) as raised:
+        Settings.for_role("worker")
+    assert raised.value.what.endswith(f": {PREFIX}{named}")
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({"kafka_security_protocol": "PLAINTEXT"}, "KAFKA_PASSWORD"),
+        ({"kafka_sasl_mechanism": "OAUTHBEARER"}, "KAFKA_USERNAME"),
+    ],
+)
+def test_a_login_that_is_not_used_need_not_be_given(
+    given: dict[str, str], missing: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**VALUES, **given}.items():
+        if name != missing.lower():
+            monkeypatch.setenv(f"{PREFIX}{name.upper()}", value)
+    assert Settings.for_role("worker")
 
 
 def test_a_wrong_one_is_named_without_its_value(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

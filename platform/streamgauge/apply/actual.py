@@ -61,6 +61,7 @@ class ActualTable:
 
 @dataclass(frozen=True)
 class ActualDatabase:
+    timescaledb: bool = True
     schema_exists: bool = False
     usage: frozenset[str] = frozenset()
     """The roles that may use the schema."""
@@ -165,9 +166,11 @@ def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
     indexes: dict[str, set[str]] = {}
     for table, index in connection.execute(_INDEXES, (SCHEMA, tables)):
         indexes.setdefault(table, set()).add(index)
-    hypertables = {name for (name,) in connection.execute(_HYPERTABLES, (SCHEMA,))}
+    timescaledb = connection.execute(_TIMESCALEDB).fetchone() is not None
+    hypertables = {name for (name,) in connection.execute(_HYPERTABLES, (SCHEMA,))} if timescaledb else set[str]()
     usage = connection.execute(_USAGE, (SCHEMA,)).fetchall()
     return ActualDatabase(
+        timescaledb=timescaledb,
         schema_exists=connection.execute(_SCHEMA, (SCHEMA,)).fetchone() is not None,
         usage=frozenset(role for (role,) in usage),
         tables={
@@ -201,6 +204,7 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY(i.indkey)
 WHERE i.indisprimary AND c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%s) GROUP BY c.relname"""
 _INDEXES = """
 SELECT tablename::text, indexname::text FROM pg_indexes WHERE schemaname = %s AND tablename = ANY(%s)"""
+_TIMESCALEDB = "SELECT FROM pg_extension WHERE extname = 'timescaledb'"
 _HYPERTABLES = "SELECT hypertable_name FROM timescaledb_information.hypertables WHERE hypertable_schema = %s"
 _VIEWS = """
 SELECT c.relname, coalesce(obj_description(c.oid, 'pg_class'), '')

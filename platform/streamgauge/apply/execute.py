@@ -192,7 +192,7 @@ def statements(change: PostgresChange) -> list[str]:
             name, callers = _at(function.name), ", ".join(map(quote, function.callers))
             return [
                 f"DROP FUNCTION IF EXISTS {name}",
-                f"CREATE FUNCTION {name}({function.arguments}) RETURNS {function.returns} LANGUAGE sql"
+                f"CREATE FUNCTION {name}({function.arguments}) RETURNS {function.returns} LANGUAGE plpgsql"
                 f" SECURITY DEFINER SET search_path = {quote(SCHEMA)}, public, pg_temp AS {literal(function.body)}",
                 f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC",
                 f"GRANT EXECUTE ON FUNCTION {name} TO {callers}",

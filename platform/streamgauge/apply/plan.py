@@ -68,7 +68,9 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
         *_subjects(desired, actual),
         *(step for topic in desired.topics for step in _topic(topic, actual.topics.get(topic.name))),
         *_acls(desired, actual),
-        *_database(desired.database, actual.database),
+        *_database(
+            desired.database if actual.database.timescaledb else desired.database.without_chunks(), actual.database
+        ),
     )
     for step in found:
         match step:

@@ -5,6 +5,7 @@ https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 
 import json
 import re
+import ssl
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -60,12 +61,16 @@ class Registry:
         attempts: int = 4,
         timeout: float = 5.0,
         transport: httpx.BaseTransport | None = None,
+        auth: tuple[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
     ) -> None:
         self._url = url
         self._http = httpx.Client(
             base_url=url.rstrip("/") + "/",
             timeout=timeout,
             transport=transport,
+            auth=auth,
+            verify=verify,
             headers={"Content-Type": _MEDIA_TYPE, "Accept": f"{_MEDIA_TYPE}, application/json"},
         )
         self._attempts = attempts
@@ -87,6 +92,10 @@ class Registry:
             return self.schema(schema_id)
         except SchemaNotFound:
             return None
+
+    def check(self) -> None:
+        """Raises RegistryError where it doesn't answer, or not to this login."""
+        self._call("GET", "config")
 
     def latest(self, subject: str) -> SubjectVersion | None:
         try:
@@ -183,8 +192,22 @@ class Registry:
         )
 
 
-def registry(settings: Settings) -> Registry:
-    return Registry(settings.registry_url)
+def registry(settings: Settings, *, attempts: int = 4, timeout: float = 5.0) -> Registry:
+    auth, verify = registry_login(settings)
+    return Registry(settings.registry_url, attempts=attempts, timeout=timeout, auth=auth, verify=verify)
+
+
+def registry_login(settings: Settings) -> tuple[tuple[str, str] | None, ssl.SSLContext | bool]:
+    """User and password, where the registry wants them, and what a TLS connection to it is checked with."""
+    auth = None
+    if settings.registry_username is not None and settings.registry_password is not None:
+        auth = (settings.registry_username, settings.registry_password.get_secret_value())
+    if settings.registry_ca_file is None and settings.registry_certificate_file is None:
+        return auth, True
+    context = ssl.create_default_context(cafile=settings.registry_ca_file)
+    if settings.registry_certificate_file is not None:
+        context.load_cert_chain(settings.registry_certificate_file, settings.registry_key_file)
+    return auth, context
 
 
 def _message(response: httpx.Response) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from streamgauge.contract.model import Contract
@@ -19,6 +19,7 @@ ALL: tuple[Privilege, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
 UPSERT: tuple[Privilege, ...] = ("SELECT", "INSERT", "UPDATE")
 TIME = "timestamp with time zone"
 
+EPOCH = "TIMESTAMPTZ '1970-01-01 00:00:00Z'"
 CHUNK = "7 days"
 MAX_NAME_BYTES = 63
 """Postgres cuts longer names, and two long ones may then be the same."""
@@ -54,7 +55,8 @@ class Table:
     primary_key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
     time: str | None = None
-    """The column by which a hypertable is cut into chunks; None makes it a plain table."""
+    """The column by which a hypertable is cut into chunks; None makes it a plain table. Where Postgres has no
+    TimescaleDB all tables are plain."""
     rights: Mapping[str, tuple[Privilege, ...]] = field(default_factory=dict[str, tuple[Privilege, ...]])
     """Who may change it, and how. Everyone may read it, unless it is private to those named here."""
     private: bool = False
@@ -73,7 +75,7 @@ class View:
 
 @dataclass(frozen=True)
 class Function:
-    """What a login may have done with its owner's rights. `body` is SQL; the arguments' types are told once."""
+    """What a login may have done with its owner's rights. `body` is PL/pgSQL."""
 
     name: str
     arguments: str
@@ -100,12 +102,22 @@ class Database:
     views: tuple[View, ...]
     functions: tuple[Function, ...] = ()
 
+    def without_chunks(self) -> "Database":
+        """As it is where Postgres has no TimescaleDB."""
+        return replace(self, tables=tuple(replace(t, time=None) for t in self.tables))
+
     @property
     def grants(self) -> tuple[Grant, ...]:
         open_to_all = [*(t.name for t in self.tables if not t.private), *(v.name for v in self.views)]
         read = [Grant(name, login, "SELECT") for name in open_to_all for login in LOGINS]
         change = [Grant(t.name, login, p) for t in self.tables for login, ps in t.rights.items() for p in ps]
         return tuple(dict.fromkeys((*read, *change)))
+
+
+def bucket(width: str, column: str) -> str:
+    """The start of the window of this width that a time falls into, counted from 1970: date_bin() is in every Postgres,
+    TimescaleDB's time_bucket() is not."""
+    return f"date_bin({literal(width)}, {column}, {EPOCH})"
 
 
 def quote(name: str) -> str:

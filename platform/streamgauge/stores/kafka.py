@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
+from pydantic import SecretStr
 
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
@@ -24,16 +25,35 @@ _log = logging.getLogger("streamgauge.stores.kafka")
 def client_config(settings: Settings) -> dict[str, Any]:
     return {
         "bootstrap.servers": settings.kafka_bootstrap_servers,
-        "security.protocol": "SASL_PLAINTEXT",
-        "sasl.mechanism": "SCRAM-SHA-256",
-        "sasl.username": settings.kafka_username,
-        "sasl.password": settings.kafka_password.get_secret_value(),
+        **_security(settings),
         "client.id": "streamgauge",
         "reconnect.backoff.ms": 100,
         "reconnect.backoff.max.ms": 2000,
         # Else librdkafka writes its own lines to stderr, in between of ours.
         "logger": _log,
+        **settings.kafka_properties,
     }
+
+
+def _security(settings: Settings) -> dict[str, str]:
+    """Only what the protocol and the mechanism use: librdkafka warns of the rest on each client's start."""
+    protocol, mechanism = settings.kafka_security_protocol, settings.kafka_sasl_mechanism
+    wanted: dict[str, object] = {"security.protocol": protocol}
+    if protocol.startswith("SASL"):
+        wanted["sasl.mechanism"] = mechanism
+        if mechanism not in ("GSSAPI", "OAUTHBEARER"):
+            wanted["sasl.username"] = settings.kafka_username
+            wanted["sasl.password"] = settings.kafka_password
+    if protocol.endswith("SSL"):
+        wanted["ssl.ca.location"] = settings.kafka_ca_file
+        wanted["ssl.certificate.location"] = settings.kafka_certificate_file
+        wanted["ssl.key.location"] = settings.kafka_key_file
+        wanted["ssl.key.password"] = settings.kafka_key_password
+    return {name: _text(value) for name, value in wanted.items() if value is not None}
+
+
+def _text(value: object) -> str:
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def consumer_config(settings: Settings, group: str) -> dict[str, Any]:

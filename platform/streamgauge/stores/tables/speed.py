@@ -11,6 +11,7 @@ from streamgauge.stores.ddl import (
     Index,
     Table,
     View,
+    bucket,
     check_name,
     checked,
     literal,
@@ -114,7 +115,7 @@ def reference_history_table(contract: Contract) -> Table | None:
 
 def window_views(contract: Contract) -> list[View]:
     """Sums over partitions for each window. Sketches don't merge in SQL: streamgauge.rollup.windows merges them."""
-    tumbling = [(f"{contract.stream}_{w}", f"time_bucket('{w}', minute)") for w in ("1m", "5m", "1h")]
+    tumbling = [(f"{contract.stream}_{w}", bucket(w, "minute")) for w in ("1m", "5m", "1h")]
     hopping = (f"{contract.stream}_5m_hop_1m", "minute - hop * interval '1 minute'")
     views = [_window_view(contract, name, start, "") for name, start in tumbling]
     views.append(_window_view(contract, *hopping, " CROSS JOIN generate_series(0, 4) AS hop"))

@@ -5,11 +5,22 @@ from streamgauge.stores.postgres import SCHEMA
 
 DROP_OLD = Function(
     "drop_old",
-    # a text, so that no other schema's table can be named
-    "hypertable text, before timestamp with time zone",
+    # texts, so that no other schema's table can be named
+    "old_table text, time_column text, before timestamp with time zone",
     "bigint",
-    f"SELECT count(*) FROM public.drop_chunks(format('%I.%I', '{SCHEMA}', hypertable)::regclass, before)",
+    f"""
+DECLARE gone bigint;
+BEGIN
+  IF EXISTS (SELECT FROM pg_extension WHERE extname = 'timescaledb') THEN
+    EXECUTE 'SELECT count(*) FROM public.drop_chunks($1::regclass, $2)'
+      INTO gone USING format('%I.%I', '{SCHEMA}', old_table), before;
+  ELSE
+    EXECUTE format('DELETE FROM %I.%I WHERE %I < $1', '{SCHEMA}', old_table, time_column) USING before;
+    GET DIAGNOSTICS gone = ROW_COUNT;
+  END IF;
+  RETURN gone;
+END""",
     (BATCH,),
 )
-"""Drops the chunks that end before a time, and says how many: only a hypertable's owner may, and that is the
-administrator, whose login no part of the batch layer has."""
+"""Drops the chunks that end before a time, or deletes the rows before it where Postgres has no TimescaleDB, and returns
+how many: only a table's owner may, and that is the administrator, whose login no part of the batch layer has."""

@@ -1,0 +1,100 @@
+"""The image, built from its Dockerfile by buildah and run in a chroot: neither needs an engine.
+
+The base image can't be pulled where there is no registry of images, so one of the same name is made from Debian's
+packages: the same distribution with the same Python.
+"""
+
+import fcntl
+import os
+import subprocess
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamgauge.settings import CHECKOUT
+from streamgauge.stack.layout import cache_dir
+
+BASE = "docker.io/library/python:3.11-slim-bookworm"
+_AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@dataclass(frozen=True)
+class Image:
+    """`root` holds buildah's storage, `container` is made from the image."""
+
+    root: Path
+    container: str
+
+    def command(self, *arguments: str, environment: Mapping[str, str] | None = None, folder: str = "/") -> list[str]:
+        variables = [part for name, value in (environment or {}).items() for part in ("--env", f"{name}={value}")]
+        return [*_buildah(self.root), "run", "--workingdir", folder, *variables, self.container, "--", *arguments]
+
+    def run(self, *arguments: str, environment: Mapping[str, str] | None = None, folder: str = "/") -> str:
+        return _run(self.command(*arguments, environment=environment, folder=folder))
+
+
+@contextmanager
+def built_image(root: Path) -> Generator[Image]:
+    buildah = _buildah(root)
+    base = _run([*buildah, "from", "scratch"])
+    _run([*buildah, "add", "--quiet", base, str(_base_archive()), "/"])
+    settings = {
+        # Debian's own Python refuses pip; the official image's is nobody else's.
+        "PIP_BREAK_SYSTEM_PACKAGES": "1",
+        **dict.fromkeys(("SSL_CERT_FILE", "PIP_CERT"), str(_AUTHORITIES)),
+        "UV_SYSTEM_CERTS": "true",
+    }
+    settings |= {name: os.environ[name] for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX") if name in os.environ}
+    _run([*buildah, "config", *(p for n, v in settings.items() for p in ("--env", f"{n}={v}")), base])
+    _run([*buildah, "commit", "--quiet", "--rm", base, BASE])
+    dockerfile = CHECKOUT / "platform" / "deploy" / "Dockerfile"
+    _run([*buildah, "bud", "--pull-never", "--tag", "streamgauge", "--file", str(dockerfile), str(CHECKOUT)])
+    container = _run([*buildah, "from", "--pull-never", "localhost/streamgauge"])
+    try:
+        yield Image(root, container)
+    finally:
+        _run([*buildah, "rm", "--all"])
+        _run([*buildah, "rmi", "--all", "--force"])
+
+
+def _base_archive() -> Path:
+    """Kept in the cache: a Debian of that name changes little, and takes a minute to make."""
+    archive = cache_dir() / "image-base-bookworm.tar"
+    with (cache_dir() / "image-base.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not archive.exists():
+            tree, new = archive.with_suffix(".tree"), archive.with_suffix(".new")
+            _run(["rm", "-rf", str(tree)])
+            packages = "--include=ca-certificates,python3,python3-venv,python3-pip"
+            _run(["debootstrap", "--variant=minbase", packages, "bookworm", str(tree), _mirror()])
+            _run(["cp", str(_AUTHORITIES), f"{tree}{_AUTHORITIES}"])
+            _run(["tar", "-C", str(tree), "-cf", str(new), "."])
+            _run(["rm", "-rf", str(tree)])
+            new.replace(archive)
+    return archive
+
+
+def _mirror() -> str:
+    """Where this machine has its own packages from."""
+    uris = _run(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(CREATED_BY)"]).splitlines()
+    found = [u.split()[0] for u in uris if u.split()[1:] == ["bookworm", "Packages"]]
+    assert found, "apt knows no archive of bookworm"
+    return found[0]
+
+
+def _buildah(root: Path) -> list[str]:
+    return ["buildah", "--root", str(root / "storage"), "--runroot", str(root / "run")]
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "BUILDAH_ISOLATION": "chroot"},
+    )
+    assert done.returncode == 0, f"{command}\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
+    return done.stdout.strip()
