@@ -4,13 +4,14 @@ import time
 from typing import Any
 
 import psycopg2
-from dagster._core.storage.config import PostgresStorageConfig
-from dagster._serdes import ConfigurableClassData
 from dagster_postgres import DagsterPostgresStorage
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.utils import create_pg_engine, pg_url_from_config
 from sqlalchemy import Engine, event
 from sqlalchemy.exc import DisconnectionError
+
+from assets.dagster_internals import ConfigurableClassData, PostgresStorageConfig
+from assets.dagster_renames import rename_assets
 
 TRUSTED_SECONDS = 2.0
 _LAST_USED = "last_used"
@@ -25,6 +26,7 @@ class PooledPostgresStorage(DagsterPostgresStorage):
 
     def __init__(self, postgres_url: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(postgres_url, inst_data=inst_data)
+        rename_assets(postgres_url)
         self._event_log_storage = _EventLog(postgres_url, should_autocreate_tables=False)
         for storage in (self._run_storage, self._event_log_storage, self._schedule_storage):
             storage._engine = _pool(postgres_url)  # pyright: ignore[reportPrivateUsage]  it has no setting for it

@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.asset_checks.asset_check_evaluation import (
-    AssetCheckEvaluationTargetMaterializationData as Target,
-)
+
+from assets.dagster_internals import CheckedMaterialization
 
 Verdict = tuple[str, dg.AssetCheckResult]
 """The partition's key, and what was found."""
@@ -33,13 +32,17 @@ def log_evaluations(
         context.op_execution_context.log_event(evaluation)  # pyright: ignore[reportArgumentType]  which it takes
 
 
-def _latest(instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]) -> Mapping[str, Target]:
+def _latest(
+    instance: dg.DagsterInstance, key: dg.AssetKey, partitions: Collection[str]
+) -> Mapping[str, CheckedMaterialization]:
     storage, kind = instance.event_log_storage, dg.DagsterEventType.ASSET_MATERIALIZATION
     ids = storage.get_latest_storage_id_by_partition(key, kind, set(partitions))
     wanted = dg.AssetRecordsFilter(asset_key=key, storage_ids=list(ids.values()))
     found: Any = instance.fetch_materializations(wanted, limit=len(ids)).records if ids else []
     return {
-        record.partition_key: Target(storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp)
+        record.partition_key: CheckedMaterialization(
+            storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+        )
         for record in found
         if record.partition_key is not None
     }

@@ -1,27 +1,30 @@
 """What is run together for hours of event time."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.keys import AssetPath
 
+Job = Any
+"""Dagster exports no name for what `define_asset_job` returns."""
 
-def event_hours_job(contract: Contract) -> UnresolvedAssetJobDefinition:
+
+def event_hours_job(contract: Contract) -> Job:
     """From the lake's rows to the verdict on the hour, with every check on the way."""
-    made = (asset_keys.facts(contract), asset_keys.rollups_hourly(contract), asset_keys.reconciliation(contract))
+    made = asset_keys.event_hours_assets(contract)
     return _job(asset_keys.event_hours_job(contract), made, "Facts, rollups and reconciliation of hours of event time.")
 
 
-def reconcile_job(contract: Contract) -> UnresolvedAssetJobDefinition:
+def reconcile_job(contract: Contract) -> Job:
     made = (asset_keys.reconciliation(contract),)
     return _job(asset_keys.reconcile_job(contract), made, "Compares hours of event time once more.")
 
 
-def _job(name: str, paths: Iterable[AssetPath], description: str) -> UnresolvedAssetJobDefinition:
+def _job(name: str, paths: Iterable[AssetPath], description: str) -> Job:
     return dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
         name,
         selection=dg.AssetSelection.assets(*(dg.AssetKey(p) for p in paths)),

@@ -18,6 +18,7 @@ from streamgauge.cli.output import number
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import hour_key
+from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.stores.tables.reconciliation import TABLES
 
 CHECK = "layers_agree"
@@ -96,7 +97,7 @@ def _metadata(contract: Contract, result: HourResult, standing: Standing) -> dic
     """Numbers and minutes only: dimensions and event ids stay in Postgres, where the command finds them."""
     hour = hour_key(result.hour)
     metadata: dict[str, Any] = {
-        "dagster/partition_row_count": result.buckets,
+        PARTITION_ROW_COUNT: result.buckets,
         **{f: getattr(result, f) for f in _FIGURES},
         "status": standing.status,
         "command": f"streamgauge reconcile {contract.stream} --from {hour} --to {hour} --explained",

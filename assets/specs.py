@@ -9,6 +9,7 @@ import polars as pl
 
 from streamgauge.contract.model import Contract, FieldSpec
 from streamgauge.dagster.keys import AssetPath
+from streamgauge.dagster.names import COLUMN_SCHEMA, URI
 from streamgauge.stores.ddl import Table
 
 REPORTING = timedelta(minutes=2)
@@ -43,8 +44,8 @@ def asset_spec(
         automation_condition=condition,
         freshness_policy=freshness,
         metadata={
-            "dagster/uri": uri,
-            "dagster/column_schema": dg.TableSchema(columns=list(columns)),
+            URI: uri,
+            COLUMN_SCHEMA: dg.TableSchema(columns=list(columns)),
             "contract_version": contract.version,
             **(metadata or {}),
         },

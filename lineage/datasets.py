@@ -1,12 +1,13 @@
 """Which column of which dataset comes from which: the whole way of a stream, from its contract alone."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from streamgauge.contract.model import Contract, Source
+from streamgauge.contract.model import CALENDAR, Contract, Source
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.stores.ddl import Column as TableColumn
 from streamgauge.stores.ddl import Table
+from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, RULE, key_column
 from streamgauge.stores.tables import batch, speed
 
 Key = tuple[str, ...]
@@ -44,6 +45,10 @@ class Dataset:
         return tuple(dict.fromkeys(o.dataset for origins in self.origins.values() for o in origins))
 
 
+_CALENDAR = {
+    "date": (Field(DATE_KEY, "int"), Field("date", "date")),
+    "hour": (Field(HOUR_KEY, "int"), Field("hour", "string")),
+}
 _POSITION = (
     Field("partition", "int", "The record's partition in Kafka."),
     Field("offset", "long", "The record's offset in its partition."),
@@ -80,6 +85,16 @@ def datasets(contract: Contract) -> tuple[Dataset, ...]:
         ),
         Dataset(lake, "lake", f"lake/{stream}", rows, _same(topic, rows)),
         Dataset(facts, "lake", f"facts/{stream}", (*rows, *enriched), to_facts),
+        Dataset(asset_keys.duplicates(contract), "lake", f"duplicates/{stream}", (*rows, *enriched), to_facts),
+        Dataset(
+            asset_keys.quarantine(contract),
+            "lake",
+            f"quarantine/{stream}",
+            (Field(RULE, "string", "The rule that the record breaks."), *rows),
+            _same(lake, rows),
+        ),
+        *(_dimension(contract, facts, d) for d in contract.star),
+        *(Dataset(asset_keys.dimension(name), "lake", f"dims/{name}", _CALENDAR[name]) for name in CALENDAR),
         *_batch_rollups(contract, facts, hourly),
         Dataset(
             asset_keys.reconciliation(contract),
@@ -92,12 +107,43 @@ def datasets(contract: Contract) -> tuple[Dataset, ...]:
     if contract.reference is not None:
         spec = contract.reference
         made = tuple(Field(c, "string") for c in (spec.key, *spec.columns))
-        found.insert(0, Dataset(("reference", spec.name), "postgres", spec.table, made))
+        found.insert(0, Dataset(_reference_key(contract), "postgres", spec.table, made))
     return tuple(found)
 
 
 def by_key(contracts: Iterable[Contract]) -> dict[Key, Dataset]:
-    return {d.key: d for contract in contracts for d in datasets(contract)}
+    """A dimension that several streams share comes from the facts of each."""
+    found: dict[Key, Dataset] = {}
+    for contract in contracts:
+        for dataset in datasets(contract):
+            other = found.get(dataset.key)
+            found[dataset.key] = dataset if other is None else _merged(other, dataset)
+    return found
+
+
+def _merged(one: Dataset, other: Dataset) -> Dataset:
+    origins = {
+        column: tuple(dict.fromkeys((*one.origins.get(column, ()), *other.origins.get(column, ()))))
+        for column in (*one.origins, *other.origins)
+    }
+    return replace(one, origins=origins)
+
+
+def _dimension(contract: Contract, facts: Key, source: Source) -> Dataset:
+    members = _sources(contract, facts, source)
+    attributes = contract.attributes(source)
+    key = key_column(source.name)
+    return Dataset(
+        asset_keys.dimension(source.name),
+        "lake",
+        f"dims/{source.name}",
+        (Field(key, "long"), Field(source.name, "string"), *(Field(a, "string") for a in attributes)),
+        {
+            key: members,
+            source.name: members,
+            **{a: (Origin(_reference_key(contract), a),) for a in attributes},
+        },
+    )
 
 
 def _batch_rollups(contract: Contract, facts: Key, hourly: Key) -> list[Dataset]:
@@ -146,7 +192,7 @@ def _sources(contract: Contract, events: Key, source: Source) -> tuple[Origin, .
         return (Origin(events, head),)
     if events[0] == "facts":
         return (Origin(events, tail),)
-    return (Origin(("reference", contract.reference.name), tail), Origin(events, contract.reference.key))
+    return (Origin(_reference_key(contract), tail), Origin(events, contract.reference.key))
 
 
 def _reference(contract: Contract) -> dict[str, tuple[Origin, ...]]:
@@ -154,7 +200,12 @@ def _reference(contract: Contract) -> dict[str, tuple[Origin, ...]]:
     if spec is None:
         return {}
     lake = asset_keys.lake(contract)
-    return {c: (Origin(("reference", spec.name), c), Origin(lake, spec.key)) for c in spec.columns}
+    return {c: (Origin(_reference_key(contract), c), Origin(lake, spec.key)) for c in spec.columns}
+
+
+def _reference_key(contract: Contract) -> Key:
+    assert contract.reference is not None
+    return ("reference", contract.reference.name)
 
 
 def _same(source: Key, fields: Iterable[Field]) -> dict[str, tuple[Origin, ...]]:

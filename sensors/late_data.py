@@ -6,19 +6,15 @@ its facts, rollups and reconciliation have all caught up with the lake.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-)
 
 from sensors.demand import MEMORY, PastRun, to_run
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HourRange, hour_key, hour_of
+from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from streamgauge.settings import batch_start
 from streamgauge.stores.postgres import Connection
 
@@ -29,7 +25,8 @@ _RUNS_AT_ONCE = 4
 
 _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
-Jobs = Sequence[UnresolvedAssetJobDefinition]
+Jobs = Sequence[Any]
+"""As `define_asset_job` returns them: Dagster exports no name for that."""
 
 _OWED = """select hour, touched_at from event_hours
 where stream = %s and least(built, rolled, reconciled) < touched and hour between %s and %s"""
@@ -91,8 +88,8 @@ def _request(job: str, contract: Contract, hours: HourRange) -> dg.RunRequest:
     if hours.first == hours.last:
         return dg.RunRequest(job_name=job, tags=tags, partition_key=hour_key(hours.first))
     ends = {
-        ASSET_PARTITION_RANGE_START_TAG: hour_key(hours.first),
-        ASSET_PARTITION_RANGE_END_TAG: hour_key(hours.last),
+        RANGE_START_TAG: hour_key(hours.first),
+        RANGE_END_TAG: hour_key(hours.last),
     }
     return dg.RunRequest(job_name=job, tags={**tags, **ends})
 
@@ -123,6 +120,6 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _hours(tags: Mapping[str, str]) -> HourRange | None:
-    key = tags.get(PARTITION_NAME_TAG)
-    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG, key), tags.get(ASSET_PARTITION_RANGE_END_TAG, key)
+    key = tags.get(PARTITION_TAG)
+    first, last = tags.get(RANGE_START_TAG, key), tags.get(RANGE_END_TAG, key)
     return None if first is None or last is None else HourRange(hour_of(first), hour_of(last))

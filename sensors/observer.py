@@ -16,6 +16,7 @@ from quality.speed import NOTHING, SpeedState, Totals, Verdict, judge_speed, rea
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.keys import AssetPath
+from streamgauge.dagster.names import ROW_COUNT
 from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry.delays import percentile_ms
 
@@ -92,7 +93,7 @@ def _materializations(contract: Contract, state: SpeedState, now: datetime) -> I
         if (bound := percentile_ms(state.delays, share)) is not None
     }
     totals = state.totals
-    topic = {"dagster/row_count": totals.records + state.lag, "records_behind": state.lag}
+    topic = {ROW_COUNT: totals.records + state.lag, "records_behind": state.lag}
     minutes = {"records": totals.records, "late": totals.late, "duplicates": totals.duplicates}
     yield _materialization(asset_keys.kafka(contract), {**topic, **progress})
     yield _materialization(

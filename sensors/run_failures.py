@@ -11,15 +11,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.tags import (
-    ASSET_PARTITION_RANGE_END_TAG,
-    ASSET_PARTITION_RANGE_START_TAG,
-    PARTITION_NAME_TAG,
-    WILL_RETRY_TAG,
-)
 
 from sensors.alerting.incidents import Problem
 from streamgauge.dagster.hours import DAY_FORMAT, HourRange, hour_of
+from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, WILL_RETRY_TAG
 
 SETTLED = timedelta(seconds=10)
 """Dagster decides on a retry just after the run has failed."""
@@ -73,8 +68,8 @@ def take_in(failing: Mapping[str, Mapping[str, Failing]], finished: Iterable[Fin
 
 def partitions_of(tags: Mapping[str, str]) -> tuple[str, ...]:
     """The keys that a run is for."""
-    key = tags.get(PARTITION_NAME_TAG)
-    first, last = tags.get(ASSET_PARTITION_RANGE_START_TAG, key), tags.get(ASSET_PARTITION_RANGE_END_TAG, key)
+    key = tags.get(PARTITION_TAG)
+    first, last = tags.get(RANGE_START_TAG, key), tags.get(RANGE_END_TAG, key)
     if first is None or last is None:
         return ()
     if first == last:

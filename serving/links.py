@@ -11,6 +11,8 @@ DESCRIBED = {
     asset_keys.redis_top: "Top-N, for those who ask often.",
     asset_keys.lake: "The events of each hour, as they came.",
     asset_keys.facts: "Events without duplicates and without those that break the contract.",
+    asset_keys.duplicates: "Records of events that are facts already.",
+    asset_keys.quarantine: "Records that break the contract, with the rule.",
     asset_keys.rollups_hourly: "The same measures, made of facts, hour by hour.",
     asset_keys.rollups_daily: "Days, made of hours.",
     asset_keys.reconciliation: "Both layers compared; makes hours final.",

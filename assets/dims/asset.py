@@ -1,4 +1,4 @@
-"""The assets `dims/<name>`: one for each dimension that a contract names, and the calendar."""
+"""The assets `dims/dim_<name>`: one for each dimension that a contract names, and the calendar."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -14,8 +14,10 @@ from assets.dims.store import DATE, HOUR, Dimensions, calendar, dimension_schema
 from assets.locks import partition_lock
 from assets.resources import Ground
 from assets.specs import asset_spec, daily_freshness, frame_columns
+from lineage.metadata import column_lineage
 from streamgauge.contract.model import CALENDAR, NO_VALUE, Contract, Source
 from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.names import ROW_COUNT
 from streamgauge.rollup.enrich import REFERENCE
 from streamgauge.rollup.plan import text_of
 from streamgauge.settings import batch_start, lake_root
@@ -93,7 +95,7 @@ def _attributes(name: str, contract: Contract) -> tuple[str, ...]:
 
 
 def _result(name: str, rows: int) -> dg.MaterializeResult[Any]:
-    return dg.MaterializeResult(asset_key=dg.AssetKey(asset_keys.dimension(name)), metadata={"dagster/row_count": rows})
+    return dg.MaterializeResult(asset_key=dg.AssetKey(asset_keys.dimension(name)), metadata={ROW_COUNT: rows})
 
 
 def _spec(name: str, description: str, contracts: Sequence[Contract], attributes: tuple[str, ...]) -> dg.AssetSpec:
@@ -110,6 +112,7 @@ def _spec(name: str, description: str, contracts: Sequence[Contract], attributes
         columns=frame_columns(dimension_schema(name, attributes), described),
         freshness=daily_freshness(contracts[0]),
         deps=[] if name in CALENDAR else [asset_keys.facts(c) for c in contracts],
+        metadata=column_lineage(contracts, path),
         # builds of facts add what they need; this brings what the reference table says of members without events
         condition=_while_idle(dg.AutomationCondition.cron_tick_passed("20 0 * * *")),  # pyright: ignore[reportUnknownArgumentType]
     )

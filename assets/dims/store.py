@@ -1,5 +1,5 @@
 """The tables of the dimensions. Facts bring their members before they are written, so a key that a fact carries
-leads somewhere from the first moment on; the assets `dims/…` make the tables again from all facts.
+leads somewhere from the first moment on; the assets `dims/dim_…` make the tables again from all facts.
 """
 
 from collections.abc import Callable, Mapping
@@ -36,6 +36,11 @@ def dimension_schema(name: str, attributes: tuple[str, ...]) -> pl.Schema:
 def dimension_table(root: str, name: str, attributes: tuple[str, ...] = ()) -> LakeTable:
     what = "each version of each member" if attributes else "its members"
     return table_at(root, f"dims/{name}", dimension_schema(name, attributes), None, f"Dimension {name}: {what}")
+
+
+def dimension_rows(root: str, name: str) -> int:
+    """How many rows its table has now."""
+    return sum(stored.rows for stored in dimension_table(root, name).stored().values())
 
 
 def calendar(name: str, start: date) -> pl.DataFrame:

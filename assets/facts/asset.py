@@ -1,15 +1,18 @@
-"""The assets `facts/<stream>`."""
+"""The assets of facts, duplicates and quarantine: one step makes all three, and the dimensions' new members."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
+import polars as pl
 
 from assets import event_hours
 from assets.dims.asset import WHOLE
 from assets.dims.history import read_history
+from assets.dims.store import dimension_rows
 from assets.facts.build import Built, FactsBuilder
 from assets.locks import PartitionLock, partition_lock
 from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
@@ -19,16 +22,20 @@ from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import hour_key
+from streamgauge.dagster.names import PARTITION_ROW_COUNT, ROW_COUNT
 from streamgauge.settings import batch_start, lake_root
-from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, facts_schema, facts_table
+from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, duplicates_table, facts_table, quarantine_table
+from streamgauge.stores.lake import LakeTable
 
 _DESCRIBED = {
     "partition": "The record's partition in Kafka.",
     "offset": "The record's offset in its partition.",
     "ingest_time": "When the broker appended the record.",
-    DATE_KEY: "Leads to dims/date.",
-    HOUR_KEY: "Leads to dims/hour.",
+    DATE_KEY: "The day's row in dim_date.",
+    HOUR_KEY: "The hour's row in dim_hour.",
     "event_hour": "The partition: the hour of event time, UTC.",
+    "rule": "The rule of the contract that the record breaks.",
+    "record": "The record as it came, where it could not be decoded.",
 }
 
 
@@ -37,46 +44,86 @@ def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
 
 
 def make_facts(contract: Contract) -> dg.AssetsDefinition:
-    path = asset_keys.facts(contract)
-    key = dg.AssetKey(path)
+    facts_key, duplicates_key, quarantine_key = (dg.AssetKey(p) for p in asset_keys.facts_tables(contract))
 
-    @dg.multi_asset(
-        name=f"{contract.stream}_facts",
-        specs=[
-            asset_spec(
-                contract,
-                path,
-                description=f"{contract.purpose}\n\nEach event once: valid, without duplicates, enriched as of its "
-                "ingest time, with the keys of its dimensions. What breaks the contract is in quarantine/"
-                f"{contract.stream}, records of events that are here already in duplicates/{contract.stream}.",
-                kinds={"deltalake", "polars"},
-                layer="facts",
-                uri=facts_table(lake_root(), contract).url,
-                columns=_columns(contract),
-                freshness=hourly_freshness(contract),
-                deps=[asset_keys.lake(contract)],
-                partitions=HOURLY,
-                metadata=column_lineage(contract, path),
-            )
-        ],
-        backfill_policy=HOURLY_RUNS,
-    )
-    def facts(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+    @dg.multi_asset(name=f"{contract.stream}_facts", specs=_specs(contract), backfill_policy=HOURLY_RUNS)
+    def facts(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
         made = build(ground, contract, hours_of(context), context.run.run_id)
-        for hour in made:
-            context.add_asset_metadata(_metadata(hour), asset_key=key, partition_key=hour_key(hour.hour))
-        totals = Built(
-            made[0].hour, *(sum(getattr(b, n) for b in made) for n in ("facts", "duplicates", "quarantined"))
-        )
-        return dg.MaterializeResult(asset_key=key, metadata=_metadata(totals) if len(made) > 1 else None)
+        for name, rows in made.dimensions.items():
+            key = dg.AssetKey(asset_keys.dimension(name))
+            context.log_event(dg.AssetMaterialization(key, metadata={ROW_COUNT: rows}))
+        counts = {
+            facts_key: {hour_key(b.hour): b.facts for b in made.hours},
+            duplicates_key: {hour_key(b.hour): b.duplicates for b in made.hours},
+            quarantine_key: {hour_key(b.hour): b.quarantined for b in made.hours},
+        }
+        for key, rows in counts.items():
+            yield _result(context, key, rows)
 
     return facts
 
 
-def build(ground: Ground, contract: Contract, hours: Sequence[datetime], run_id: str) -> list[Built]:
-    """What was built, in the hours' order. An hour counts as built once all three of its tables hold it."""
+def _result(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Mapping[str, int]) -> dg.MaterializeResult[Any]:
+    """One result for a table, with the rows of each hour, and of all of them where there are several."""
+    for hour, count in rows.items():
+        metadata = {PARTITION_ROW_COUNT: count}
+        context.add_asset_metadata(metadata, asset_key=key, partition_key=hour)
+    total = {"rows": sum(rows.values())} if len(rows) > 1 else None
+    return dg.MaterializeResult(asset_key=key, metadata=total)
+
+
+def _specs(contract: Contract) -> list[dg.AssetSpec]:
+    root = lake_root()
+
+    def spec(path: asset_keys.AssetPath, description: str, table: LakeTable) -> dg.AssetSpec:
+        return asset_spec(
+            contract,
+            path,
+            description=description,
+            kinds={"deltalake", "polars"},
+            layer="facts",
+            uri=table.url,
+            columns=_columns(contract, table.schema),
+            freshness=hourly_freshness(contract),
+            deps=[asset_keys.lake(contract)],
+            partitions=HOURLY,
+            metadata=column_lineage([contract], path),
+        )
+
+    return [
+        spec(
+            asset_keys.facts(contract),
+            f"{contract.purpose}\n\nEach event once: valid, without duplicates, enriched as of its ingest time, with "
+            "the keys of its dimensions.",
+            facts_table(root, contract),
+        ),
+        spec(
+            asset_keys.duplicates(contract),
+            "Valid records whose event is a fact already, in the form of the facts. Most hours have none.",
+            duplicates_table(root, contract),
+        ),
+        spec(
+            asset_keys.quarantine(contract),
+            "Records that break the contract, each with the rule. Most hours have none.",
+            quarantine_table(root, contract),
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class FactsBuilt:
+    """What a step made: its hours in order, and the rows of each dimension that it had to add members to."""
+
+    hours: Sequence[Built]
+    dimensions: Mapping[str, int]
+
+
+def build(ground: Ground, contract: Contract, hours: Sequence[datetime], run_id: str) -> FactsBuilt:
+    """An hour counts as built once all three of its tables hold it."""
+    written: set[str] = set()
 
     def locked(dimension: str) -> AbstractContextManager[PartitionLock]:
+        written.add(dimension)
         return partition_lock(ground, asset_keys.dimension(dimension), [WHOLE])
 
     with (
@@ -88,22 +135,14 @@ def build(ground: Ground, contract: Contract, hours: Sequence[datetime], run_id:
         builder = FactsBuilder(ground.settings.lake, contract, history, batch_start(), locked, lock.check)
         made = list(builder.build(hours))
         event_hours.note_built(connection, contract, marks, made, run_id)
-    return made
+    return FactsBuilt(made, {name: dimension_rows(ground.settings.lake, name) for name in sorted(written)})
 
 
-def _metadata(built: Built) -> dict[str, Any]:
-    return {
-        "dagster/partition_row_count": built.facts,
-        "duplicates": built.duplicates,
-        "quarantined": built.quarantined,
-    }
-
-
-def _columns(contract: Contract) -> list[dg.TableColumn]:
+def _columns(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[dg.TableColumn]:
     own = contract_columns(contract)
-    described = {**_DESCRIBED, **{f"{d.name}_key": f"Leads to dims/{d.name}." for d in contract.star}}
+    described = {**_DESCRIBED, **{f"{d.name}_key": f"The row in dim_{d.name}." for d in contract.star}}
     if contract.reference is not None:
         said = f"From the reference {contract.reference.name}, as of the ingest time."
         described |= dict.fromkeys(contract.reference.columns, said)
-    rest = {n: t for n, t in facts_schema(contract).items() if n not in contract.field}
+    rest = {n: t for n, t in schema.items() if n not in contract.field}
     return [*own, *frame_columns(rest, described)]

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.storage.event_log.schema import AssetEventTagsTable, SqlEventLogStorageTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
+
+from assets.dagster_internals import AssetEventTagsTable, SqlEventLogStorage, SqlEventLogStorageTable
 
 KEPT = timedelta(days=30)
 _RUNS_A_PAGE = 200

@@ -58,7 +58,7 @@ def make_lake(contract: Contract) -> dg.AssetsDefinition:
                 deps=[asset_keys.kafka(contract)],
                 partitions=HOURLY,
                 condition=lake_condition(),
-                metadata=column_lineage(contract, path),
+                metadata=column_lineage([contract], path),
             )
         ],
         backfill_policy=HOURLY_RUNS,

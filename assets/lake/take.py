@@ -13,6 +13,7 @@ from assets.lake.hour import Held, HourSpans, check_complete, check_rows
 from assets.lake.rows import LakeRowsOf
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key, is_closed
+from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.records.log_spans import LogSpans, Span
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
@@ -43,7 +44,7 @@ class Taken:
     @property
     def metadata(self) -> dict[str, Any]:
         return {
-            "dagster/partition_row_count": self.stored.rows,
+            PARTITION_ROW_COUNT: self.stored.rows,
             "closed": self.closed,
             "offsets": {str(p): [first, end] for p, (first, end) in sorted(self.spans.items())},
             "bytes": self.stored.bytes,

@@ -20,6 +20,7 @@ from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import DAY_FORMAT, HOUR, hour_key
+from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.settings import lake_root
 from streamgauge.stores.ddl import Table
 from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
@@ -51,7 +52,7 @@ def make_hourly(contract: Contract) -> dg.AssetsDefinition:
                 freshness=hourly_freshness(contract),
                 deps=[asset_keys.facts(contract)],
                 partitions=HOURLY,
-                metadata=column_lineage(contract, path),
+                metadata=column_lineage([contract], path),
             )
         ],
         backfill_policy=HOURLY_RUNS,
@@ -103,7 +104,7 @@ def make_daily(contract: Contract) -> dg.AssetsDefinition:
                 deps=[day_of_hours(asset_keys.rollups_hourly(contract))],
                 partitions=DAILY,
                 condition=daily_condition(),
-                metadata=column_lineage(contract, path),
+                metadata=column_lineage([contract], path),
             )
         ],
         backfill_policy=DAILY_RUNS,
@@ -111,7 +112,7 @@ def make_daily(contract: Contract) -> dg.AssetsDefinition:
     def daily(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
         for name in context.partition_keys:
             rows, facts = roll_day(ground, contract, _day(name))
-            metadata = {"dagster/partition_row_count": rows, "facts": facts}
+            metadata = {PARTITION_ROW_COUNT: rows, "facts": facts}
             context.add_asset_metadata(metadata, asset_key=key, partition_key=name)
         return dg.MaterializeResult(asset_key=key)
 
@@ -142,7 +143,7 @@ def _day(name: str) -> datetime:
 
 
 def _metadata(rolled: Rolled) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"dagster/partition_row_count": rolled.buckets, "facts": rolled.facts}
+    metadata: dict[str, Any] = {PARTITION_ROW_COUNT: rolled.buckets, "facts": rolled.facts}
     return metadata if rolled.revision is None else {**metadata, "revision": rolled.revision}
 
 

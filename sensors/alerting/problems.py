@@ -65,6 +65,8 @@ _ASSETS = (
     asset_keys.redis_top,
     asset_keys.lake,
     asset_keys.facts,
+    asset_keys.duplicates,
+    asset_keys.quarantine,
     asset_keys.rollups_hourly,
     asset_keys.rollups_daily,
     asset_keys.reconciliation,

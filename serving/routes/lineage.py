@@ -22,6 +22,7 @@ from serving.rollups.read import read
 from serving.routes.batch import hour_details
 from serving.routes.rollups import WindowName, Words
 from serving.schemas import Anything, Traces
+from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
@@ -168,7 +169,7 @@ def _source(connection: Connection, asked: Asked, layer: Layer) -> dict[str, Any
         return {
             "layer": "batch",
             "relation": layer.table,
-            "asset": f"rollups/{contract.stream}_hourly",
+            "asset": "/".join(asset_keys.rollups_hourly(contract)),
             "partitions": [],
             "run_id": built[0] if built else None,
             "written_at": built[1] if built else None,
@@ -181,7 +182,7 @@ def _source(connection: Connection, asked: Asked, layer: Layer) -> dict[str, Any
     return {
         "layer": "speed",
         "relation": layer.table,
-        "asset": f"speed/{contract.minutes_table}",
+        "asset": "/".join(asset_keys.minutes(contract)),
         "partitions": partitions,
         "run_id": None,
         "written_at": None,

@@ -85,9 +85,13 @@ class Answers:
             },
             "pauses": [],
             "assets": [
-                {"asset": f"facts/{name}", "description": "Each event once.", "url": "http://127.0.0.1:1/assets/facts"},
                 {
-                    "asset": f"reconciliation/{name}",
+                    "asset": f"facts/{name}_facts",
+                    "description": "Each event once.",
+                    "url": "http://127.0.0.1:1/assets/facts",
+                },
+                {
+                    "asset": f"reconciliation/{name}_reconciliation",
                     "description": "Speed against batch.",
                     "url": "http://127.0.0.1:1/r",
                 },
@@ -198,7 +202,7 @@ class Answers:
             "upstream": [
                 {"asset": f"kafka/app-{name}", "description": "The log.", "url": None},
                 {
-                    "asset": f"lake/{name}",
+                    "asset": f"lake/{name}_lake",
                     "description": "Every record, by hour of arrival.",
                     "url": "http://127.0.0.1:1/lake",
                 },
@@ -313,7 +317,7 @@ def make_app(answers: Answers) -> FastAPI:
 
     @app.get("/v1/quality")
     def quality(stream: str) -> Json:
-        common = {"asset": f"facts/{stream}", "at": text(answers.now), "url": "http://127.0.0.1:1/runs/r"}
+        common = {"asset": f"facts/{stream}_facts", "at": text(answers.now), "url": "http://127.0.0.1:1/runs/r"}
         failed = {"check": "null_rate", "status": "failed", "description": "3 % without an owner; expected at most 1 %"}
         passed = {"check": "event_id_unique", "status": "passed", "description": "0 twice; expected 0"}
         return {"rows": [{**common, **failed}, {**common, **passed}]}

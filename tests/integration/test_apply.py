@@ -202,6 +202,40 @@ def test_new_rollups_become_columns_and_keep_the_rows(stream: OwnStream) -> None
     assert row == (5, 0, None)
 
 
+def test_check_results_and_alerts_follow_an_assets_new_name(stream: OwnStream) -> None:
+    apply_own(stream)
+    name = stream.contract.stream
+    former, now = f"facts/{name}", f"facts/{name}_facts"
+    failing = {"failing": {former: {"2026-11-05-07": 1}, f"{former}:contract": {"": 2}, f"{former}x": {"": 3}}}
+    with connect(stream.settings(), autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO check_results (stream, asset, check_name, partition, status, severity, observed, expected,"
+            " failing, denominator, run_id) VALUES (%s, %s, 'c', 'p', 'passed', 'error', '', '', 0, 0, 'r')",
+            (name, former),
+        )
+        connection.execute(
+            "INSERT INTO alerts (id, cause, name, severity, stream, asset, owner, summary, description, runbook_url,"
+            " since, raised_at, resolved_at) VALUES (%s, %s, 'n', 'warning', %s, %s, 'o', 's', 'd', 'u',"
+            " now(), now(), now())",
+            (name, f"run/{former}", name, former),
+        )
+        connection.execute("INSERT INTO alert_memory VALUES (%s, '{}'), (%s, %s)", (former, name, json.dumps(failing)))
+        changes = plan(stream.settings(), (stream.contract,)).changes
+        assert [str(commands.describe(c).target) for c in changes] == [f"asset {former}"]
+        apply_own(stream)
+        assert not plan(stream.settings(), (stream.contract,)).changes
+        found = connection.execute(
+            "SELECT c.asset, a.asset, a.cause, m.memory FROM check_results c JOIN alerts a USING (stream),"
+            " alert_memory m WHERE stream = %s AND m.subject = %s",
+            (name, name),
+        ).fetchall()
+        subjects = connection.execute("SELECT subject FROM alert_memory WHERE subject = %s", (now,)).fetchall()
+        connection.execute("DELETE FROM alert_memory WHERE subject IN (%s, %s)", (now, name))
+    kept = {"failing": {now: {"2026-11-05-07": 1}, f"{now}:contract": {"": 2}, f"{former}x": {"": 3}}}
+    assert found == [(now, now, f"run/{now}", kept)]
+    assert subjects == [(now,)]
+
+
 def test_more_partitions_are_refused_once_there_is_data(stream: OwnStream) -> None:
     document = stream.document()
     block(document, "topic")["partitions"] = 2

@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -34,8 +35,8 @@ class Batch:
         self.settings = Settings.for_role("batch")
         self.broken: set[datetime] = set()
         self.made: list[tuple[str, list[datetime]]] = []
-        chain = (asset_keys.lake, asset_keys.facts, asset_keys.rollups_hourly, asset_keys.reconciliation)
-        paths = [of(contract) for of in chain]
+        rest = (asset_keys.rollups_hourly, asset_keys.reconciliation)
+        paths = [(asset_keys.lake(contract),), asset_keys.facts_tables(contract), *((of(contract),) for of in rest)]
         assets = [self._asset(paths[0], None, None)]
         assets += [self._asset(paths[i], paths[i - 1], self._STEPS[i - 1]) for i in (1, 2, 3)]
         jobs = [event_hours_job(contract), reconcile_job(contract)]
@@ -48,12 +49,17 @@ class Batch:
     _STEPS = (("built", "touched"), ("rolled", "built"), ("reconciled", "rolled"))
 
     def _asset(
-        self, path: asset_keys.AssetPath, after: asset_keys.AssetPath | None, step: tuple[str, str] | None
+        self,
+        paths: tuple[asset_keys.AssetPath, ...],
+        after: tuple[asset_keys.AssetPath, ...] | None,
+        step: tuple[str, str] | None,
     ) -> dg.AssetsDefinition:
-        deps = [dg.AssetKey(after)] if after else []
+        path = paths[0]
+        deps = [dg.AssetKey(after[0])] if after else []
+        specs = [dg.AssetSpec(dg.AssetKey(p), deps=deps, partitions_def=HOURLY) for p in paths]
 
-        @dg.asset(key=dg.AssetKey(path), deps=deps, partitions_def=HOURLY, backfill_policy=HOURLY_RUNS)
-        def make(context: dg.AssetExecutionContext) -> None:
+        @dg.multi_asset(name=path[1], specs=specs, backfill_policy=HOURLY_RUNS)
+        def make(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
             hours = hours_of(context)
             self.made.append((path[0], hours))
             if step and path[0] == "rollups" and self.broken & set(hours):
@@ -62,6 +68,8 @@ class Batch:
                 query = f"update event_hours set {step[0]} = {step[1]} where stream = %s and hour = any(%s)"
                 with self.connect() as connection:
                     connection.execute(query.encode(), (self.contract.stream, hours))
+            for p in paths:
+                yield dg.MaterializeResult(asset_key=dg.AssetKey(p))
 
         return make
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,8 +89,8 @@ def owed(contract: Contract) -> list[datetime]:
     return [hour for (hour,) in rows]
 
 
-def made(contract: Contract, hours: list[datetime]) -> list[Built]:
-    built = build(Ground(), contract, hours, "test")
+def made(contract: Contract, hours: list[datetime]) -> Sequence[Built]:
+    built = build(Ground(), contract, hours, "test").hours
     roll_hours(Ground(), contract, hours, "test")
     return built
 
@@ -186,7 +186,7 @@ def test_two_builds_at_once_give_what_one_gives(stream: Running) -> None:
     hours = owed(stream.contract)
     start = threading.Barrier(2)
 
-    def one(_: int) -> list[Built]:
+    def one(_: int) -> Sequence[Built]:
         start.wait()
         return made(stream.contract, hours)
 

@@ -55,7 +55,7 @@ def test_the_answer_comes_first_then_the_numbers(shown: Page, answers: Answers) 
     expect(shown.locator("#account-dead_letters")).to_have_text("3")
     expect(shown.locator("#ranking li .key").first).to_have_text(MARKUP)
     expect(shown.locator("#checks tbody tr")).to_have_count(5)
-    expect(shown.locator("#assets").get_by_role("link", name="facts/user_events in Dagster")).to_have_attribute(
+    expect(shown.locator("#assets").get_by_role("link", name="facts/user_events_facts in Dagster")).to_have_attribute(
         "href", "http://127.0.0.1:1/assets/facts"
     )
     expect(shown.locator("#quality tbody tr").first).to_contain_text("Failed")

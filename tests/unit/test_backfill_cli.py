@@ -58,20 +58,26 @@ def test_hours_before_the_batch_layer_are_refused(monkeypatch: pytest.MonkeyPatc
 
 
 def test_each_layer_brings_along_what_hangs_on_it() -> None:
-    chain = [("facts", "user_events"), ("rollups", "user_events_hourly"), ("reconciliation", "user_events")]
-    assert assets_of(Layer.LAKE, [CONTRACT]) == [("lake", "user_events")]
+    chain = [
+        ("facts", "user_events_facts"),
+        ("facts", "user_events_duplicates"),
+        ("facts", "user_events_quarantine"),
+        ("rollups", "user_events_hourly"),
+        ("reconciliation", "user_events_reconciliation"),
+    ]
+    assert assets_of(Layer.LAKE, [CONTRACT]) == [("lake", "user_events_lake")]
     assert assets_of(Layer.FACTS, [CONTRACT]) == chain
-    assert assets_of(Layer.ROLLUPS, [CONTRACT]) == chain[1:]
-    assert assets_of(Layer.RECONCILIATION, [CONTRACT]) == chain[2:]
+    assert assets_of(Layer.ROLLUPS, [CONTRACT]) == chain[3:]
+    assert assets_of(Layer.RECONCILIATION, [CONTRACT]) == chain[4:]
 
 
 def test_a_backfill_names_assets_and_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = {"__typename": "LaunchBackfillSuccess", "backfillId": "abc"}
     server, asked = dagster(monkeypatch, {"data": {"launchPartitionBackfill": launched}})
-    assert server.launch_backfill([("lake", "user_events")], HourRange(FIRST, FIRST + HOUR), "t") == "abc"
+    assert server.launch_backfill([("lake", "user_events_lake")], HourRange(FIRST, FIRST + HOUR), "t") == "abc"
     wanted = [
         {
-            "assetKey": {"path": ["lake", "user_events"]},
+            "assetKey": {"path": ["lake", "user_events_lake"]},
             "partitions": {"range": {"start": "2026-11-05-00", "end": "2026-11-05-01"}},
         }
     ]
@@ -81,9 +87,9 @@ def test_a_backfill_names_assets_and_hours(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_run_names_assets_and_the_ends_of_its_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = {"__typename": "LaunchRunSuccess", "run": {"runId": "abc"}}
     server, asked = dagster(monkeypatch, {"data": {"launchRun": launched}})
-    assert server.launch_run([("lake", "user_events")], HourRange(FIRST, FIRST + HOUR)) == "abc"
+    assert server.launch_run([("lake", "user_events_lake")], HourRange(FIRST, FIRST + HOUR)) == "abc"
     params = asked[0]["variables"]["params"]
-    assert params["selector"]["assetSelection"] == [{"path": ["lake", "user_events"]}]
+    assert params["selector"]["assetSelection"] == [{"path": ["lake", "user_events_lake"]}]
     assert params["executionMetadata"]["tags"] == [
         {"key": "dagster/asset_partition_range_start", "value": "2026-11-05-00"},
         {"key": "dagster/asset_partition_range_end", "value": "2026-11-05-01"},
@@ -120,7 +126,7 @@ def test_a_refusal_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_progress_is_by_asset(monkeypatch: pytest.MonkeyPatch) -> None:
     row = {
-        "assetKey": {"path": ["lake", "user_events"]},
+        "assetKey": {"path": ["lake", "user_events_lake"]},
         "numPartitionsTargeted": 24,
         "numPartitionsInProgress": 3,
         "numPartitionsMaterialized": 20,
@@ -135,7 +141,7 @@ def test_progress_is_by_asset(monkeypatch: pytest.MonkeyPatch) -> None:
     server, _ = dagster(monkeypatch, {"data": {"partitionBackfillOrError": found}})
     progress = server.progress("abc")
     assert progress.state == "failed"
-    assert progress.assets == [AssetProgress("lake/user_events", wanted=24, running=3, done=20, failed=1)]
+    assert progress.assets == [AssetProgress("lake/user_events_lake", wanted=24, running=3, done=20, failed=1)]
 
 
 def test_a_server_that_is_away_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

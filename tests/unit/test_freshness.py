@@ -190,8 +190,8 @@ def test_every_contract_has_its_assets_judged_behind_one_worker_and_one_kafka() 
     assert keys[:2] == [KAFKA, WORKER]
     for c in contracts:
         for key in (
-            f"speed/{c.minutes_table}", f"redis/{c.stream}_top", f"lake/{c.stream}", f"facts/{c.stream}",
-            f"rollups/{c.stream}_hourly", f"rollups/{c.stream}_daily", f"reconciliation/{c.stream}",
+            f"speed/{c.minutes_table}", f"redis/{c.stream}_top", f"lake/{c.stream}_lake", f"facts/{c.stream}_facts",
+            f"rollups/{c.stream}_hourly", f"rollups/{c.stream}_daily", f"reconciliation/{c.stream}_reconciliation",
         ):  # fmt: skip
             assert key in keys
     for i, s in enumerate(graph):

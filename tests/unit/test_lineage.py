@@ -21,8 +21,8 @@ CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 KNOWN = by_key(CONTRACTS)
 STORES = Stores("kafka://h:1", "postgres://h:2", "redis://h:3", "file", "streamgauge.streamgauge", "/lake")
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
-FACTS: Key = ("facts", "user_events")
-LAKE: Key = ("lake", "user_events")
+FACTS: Key = ("facts", "user_events_facts")
+LAKE: Key = ("lake", "user_events_lake")
 RUN = RunFacts(
     "0190a8c0-0000-7000-8000-000000000000",
     "batch",
@@ -72,8 +72,13 @@ def roots(known: Mapping[Key, Dataset], key: Key, column: str) -> set[tuple[str,
 
 def test_a_run_tells_its_parent_its_datasets_and_its_checks() -> None:
     events = by_job(run_events(RUN, KNOWN, STORES))
-    assert set(events) == {"batch", "lake/user_events", "facts/user_events", "facts/user_events/checks"}
-    facts = events["facts/user_events"]
+    assert set(events) == {
+        "batch",
+        "lake/user_events_lake",
+        "facts/user_events_facts",
+        "facts/user_events_facts/checks",
+    }
+    facts = events["facts/user_events_facts"]
     assert facts["eventType"] == "COMPLETE"
     assert facts["run"]["facets"]["parent"]["run"]["runId"] == RUN.run_id
     assert facts["run"]["facets"]["nominalTime"]["nominalStartTime"] == "2026-01-01T10:00:00.000Z"
@@ -82,14 +87,14 @@ def test_a_run_tells_its_parent_its_datasets_and_its_checks() -> None:
     assert output["name"] == "/lake/facts/user_events"
     assert output["outputFacets"]["outputStatistics"]["rowCount"] == 5
     assert {f["name"] for f in output["facets"]["schema"]["fields"]} >= {"event_id", "organisation", "offset"}
-    (checks,) = events["facts/user_events/checks"]["inputs"]
+    (checks,) = events["facts/user_events_facts/checks"]["inputs"]
     assert checks["inputFacets"]["dataQualityAssertions"]["assertions"][0]["success"] is False
 
 
 def test_a_failed_run_erases_no_edge() -> None:
-    whole = by_job(run_events(RUN, KNOWN, STORES))["facts/user_events"]
+    whole = by_job(run_events(RUN, KNOWN, STORES))["facts/user_events_facts"]
     failed = replace(RUN, state=RunState.FAIL, rows={}, assertions=(), error="OSError")
-    event = by_job(run_events(failed, KNOWN, STORES))["facts/user_events"]
+    event = by_job(run_events(failed, KNOWN, STORES))["facts/user_events_facts"]
     assert event["eventType"] == "FAIL"
     assert event["run"]["facets"]["errorMessage"]["message"] == "OSError"
     assert [d["name"] for d in event["inputs"]] == [d["name"] for d in whole["inputs"]] != []
@@ -99,8 +104,8 @@ def test_a_failed_run_erases_no_edge() -> None:
 
 def test_what_a_failed_run_did_finish_is_complete() -> None:
     events = by_job(run_events(replace(RUN, state=RunState.FAIL, rows={LAKE: 7}, error="x"), KNOWN, STORES))
-    assert events["lake/user_events"]["eventType"] == "COMPLETE"
-    assert events["facts/user_events"]["eventType"] == "FAIL"
+    assert events["lake/user_events_lake"]["eventType"] == "COMPLETE"
+    assert events["facts/user_events_facts"]["eventType"] == "FAIL"
 
 
 def test_the_same_run_told_twice_is_the_same_run() -> None:

@@ -80,6 +80,8 @@ class Actual:
     acls: frozenset[Acl] | None
     """None where the broker checks no rights."""
     database: ActualDatabase
+    former_assets: frozenset[tuple[str, str]] = frozenset()
+    """By stream, assets that check results or alerts still know by a former name."""
 
 
 def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connection: Connection) -> Actual:
@@ -88,6 +90,7 @@ def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connec
         subjects={s.name: read_subject(registry, s) for s in desired.subjects},
         acls=read_acls(admin),
         database=read_database(connection, desired.database),
+        former_assets=read_former_assets(connection, desired),
     )
 
 
@@ -188,6 +191,24 @@ def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
     )
 
 
+def read_former_assets(connection: Connection, desired: Desired) -> frozenset[tuple[str, str]]:
+    tables = connection.execute(_ASSET_TABLES, (SCHEMA, list(ASSET_TABLES))).fetchall()
+    if len(tables) < len(ASSET_TABLES):
+        return frozenset()
+    wanted = [(stream, former) for stream, former, _ in sorted(desired.renamed)]
+    streams, formers = [s for s, _ in wanted], [f for _, f in wanted]
+    return frozenset(connection.execute(_FORMER_ASSETS.encode(), (streams, formers)).fetchall())  # pyright: ignore[reportArgumentType]
+
+
+ASSET_TABLES = ("check_results", "alerts", "alert_memory")
+"""Those that name assets."""
+
+_ASSET_TABLES = "SELECT FROM pg_class WHERE relnamespace = to_regnamespace(%s) AND relname = ANY(%s)"
+_FORMER_ASSETS = f"""
+SELECT stream, former FROM unnest(%s::text[], %s::text[]) AS f (stream, former)
+WHERE EXISTS (SELECT FROM "{SCHEMA}".check_results c WHERE c.stream = f.stream AND c.asset = f.former)
+   OR EXISTS (SELECT FROM "{SCHEMA}".alerts a WHERE a.stream = f.stream AND a.asset = f.former)
+   OR EXISTS (SELECT FROM "{SCHEMA}".alert_memory m WHERE m.subject = f.former)"""
 _SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
 _USAGE = """
 SELECT r.rolname FROM pg_namespace n, aclexplode(n.nspacl) a JOIN pg_roles r ON r.oid = a.grantee

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from streamgauge.apply.desired import Acl, Subject, Topic
+from streamgauge.dagster.keys import Renamed
 from streamgauge.stores.ddl import Column, Function, Index, Table, View
 
 
@@ -87,10 +88,25 @@ class AllowRelation:
     privileges: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class RenameAsset:
+    """In what Postgres knows of an asset: its check results and alerts."""
+
+    asset: Renamed
+
+
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
 KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka
 PostgresChange: TypeAlias = (
-    CreateSchema | AllowSchema | CreateTable | AddColumn | CreateIndex | MakeView | MakeFunction | AllowRelation
+    CreateSchema
+    | AllowSchema
+    | CreateTable
+    | AddColumn
+    | CreateIndex
+    | MakeView
+    | MakeFunction
+    | AllowRelation
+    | RenameAsset
 )
 Change: TypeAlias = RegistryChange | KafkaChange | PostgresChange
 
@@ -135,6 +151,8 @@ def describe(change: Change) -> Described:
             return Described("create", f"function {function.name}", f"for {', '.join(function.callers)}")
         case AllowRelation(relation, role, privileges):
             return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
+        case RenameAsset((_, former, name)):
+            return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
 
 
 def _text(config: Mapping[str, str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from streamgauge.contract.model import Contract
+from streamgauge.dagster.keys import Renamed, renamed
 from streamgauge.records.avro import avro_schema, counts_schema
 from streamgauge.stores.ddl import Database
 from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES
@@ -51,6 +52,7 @@ class Desired:
     subjects: tuple[Subject, ...]
     acls: tuple[Acl, ...]
     database: Database
+    renamed: frozenset[Renamed] = frozenset()
 
 
 def desired(contracts: Iterable[Contract]) -> Desired:
@@ -60,6 +62,7 @@ def desired(contracts: Iterable[Contract]) -> Desired:
         subjects=tuple(s for c in contracts for s in _subjects(c)),
         acls=tuple(a for c in contracts for a in _acls(c)),
         database=database(contracts),
+        renamed=renamed(contracts),
     )
 
 

@@ -39,6 +39,7 @@ from streamgauge.apply.changes import (
     PostgresChange,
     RegisterSchema,
     RegistryChange,
+    RenameAsset,
     SetCompatibility,
     SetTopicConfig,
 )
@@ -197,6 +198,21 @@ def statements(change: PostgresChange) -> list[str]:
                 f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC",
                 f"GRANT EXECUTE ON FUNCTION {name} TO {callers}",
                 f"COMMENT ON FUNCTION {name} IS '{function.fingerprint}'",
+            ]
+        case RenameAsset((stream, former, name)):
+            before, after = literal(former), literal(name)
+            key, check = literal(f'"{former}'), literal(f'"{name}')
+            memory = "memory::text"
+            for end in ('"', ":"):
+                # a subject of what is remembered: an asset, or an asset and its check
+                memory = f"replace({memory}, {key} || {literal(end)}, {check} || {literal(end)})"
+            this = f"stream = {literal(stream)} AND asset = {before}"
+            return [
+                f"UPDATE {_at('check_results')} SET asset = {after} WHERE {this}",
+                f"UPDATE {_at('alerts')} SET asset = {after}, cause = replace(cause, {before}, {after}) WHERE {this}",
+                f"UPDATE {_at('alert_memory')} SET subject = {after} WHERE subject = {before}",
+                f"UPDATE {_at('alert_memory')} SET memory = ({memory})::jsonb WHERE memory::text LIKE"
+                f" '%' || {key} || '%'",
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]

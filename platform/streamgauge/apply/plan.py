@@ -21,6 +21,7 @@ from streamgauge.apply.changes import (
     PostgresChange,
     RegisterSchema,
     RegistryChange,
+    RenameAsset,
     SetCompatibility,
     SetTopicConfig,
 )
@@ -71,6 +72,7 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
         *_database(
             desired.database if actual.database.timescaledb else desired.database.without_chunks(), actual.database
         ),
+        *(RenameAsset(r) for r in sorted(desired.renamed) if (r.stream, r.former) in actual.former_assets),
     )
     for step in found:
         match step:

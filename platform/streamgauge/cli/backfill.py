@@ -82,9 +82,13 @@ def hours_between(first: datetime, end: datetime, now: datetime) -> HourRange:
 def assets_of(layer: Layer, contracts: Sequence[Contract]) -> list[AssetPath]:
     if layer is Layer.LAKE:
         return [asset_keys.lake(c) for c in contracts]
-    chain = (asset_keys.facts, asset_keys.rollups_hourly, asset_keys.reconciliation)
-    wanted = chain[(Layer.FACTS, Layer.ROLLUPS, Layer.RECONCILIATION).index(layer) :]
-    return [of(c) for c in contracts for of in wanted]
+    first = {
+        Layer.FACTS: asset_keys.facts,
+        Layer.ROLLUPS: asset_keys.rollups_hourly,
+        Layer.RECONCILIATION: asset_keys.reconciliation,
+    }[layer]
+    chains = [(asset_keys.event_hours_assets(c), first(c)) for c in contracts]
+    return [path for chain, begin in chains for path in chain[chain.index(begin) :]]
 
 
 def _watch(dagster: Dagster, backfill: str, *, quiet: bool) -> BackfillProgress:

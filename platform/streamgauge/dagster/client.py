@@ -8,6 +8,7 @@ import httpx
 
 from streamgauge.dagster.hours import HourRange, hour_key
 from streamgauge.dagster.keys import AssetPath
+from streamgauge.dagster.names import ASSET_JOB, RANGE_END_TAG, RANGE_START_TAG, REPOSITORY
 from streamgauge.errors import UserError
 
 _LAUNCH = """mutation ($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
@@ -36,7 +37,7 @@ _PROGRESS = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) 
   }
 } }"""
 
-_CODE = {"repositoryLocationName": "streamgauge", "repositoryName": "__repository__"}
+_CODE = {"repositoryLocationName": "streamgauge", "repositoryName": REPOSITORY}
 """The location as workspace.yaml names it, and Dagster's name for what `definitions.py` holds."""
 
 _ENDED = {
@@ -90,10 +91,10 @@ class Dagster:
         """One run for all of the hours. Returns its id. A backfill's own rhythm adds half a minute or more."""
         ends = {"start": hour_key(hours.first), "end": hour_key(hours.last)}
         params = {
-            "selector": {**_CODE, "jobName": "__ASSET_JOB", "assetSelection": [{"path": list(a)} for a in assets]},
+            "selector": {**_CODE, "jobName": ASSET_JOB, "assetSelection": [{"path": list(a)} for a in assets]},
             "runConfigData": {},
             "executionMetadata": {
-                "tags": [{"key": f"dagster/asset_partition_range_{end}", "value": key} for end, key in ends.items()]
+                "tags": [{"key": RANGE_START_TAG, "value": ends["start"]}, {"key": RANGE_END_TAG, "value": ends["end"]}]
             },
         }
         found = self._ask(_RUN, {"params": params})["launchRun"]

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import httpx
 import psycopg
 
+from streamgauge.dagster.names import HEARTBEAT_COLUMN, HEARTBEATS_TABLE
 from streamgauge.settings import CHECKOUT
 from streamgauge.stack.credentials import DAGSTER_ROLE, Credentials
 from streamgauge.stack.layout import LOOPBACK, private_folder
@@ -77,7 +78,7 @@ def probe_daemon(credentials: Credentials) -> str:
     try:
         with psycopg.connect(_database(credentials), connect_timeout=3) as connection:
             row = connection.execute(
-                "select max(timestamp) > now() - interval '90 s' from daemon_heartbeats"
+                f"select max({HEARTBEAT_COLUMN}) > now() - interval '90 s' from {HEARTBEATS_TABLE}"
             ).fetchone()
     except psycopg.Error as e:
         raise NotReady(str(e).strip()) from e
