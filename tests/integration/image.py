@@ -1,13 +1,14 @@
-"""The image, built from its Dockerfile by buildah and run in a chroot: neither needs an engine.
+"""Containers without an engine: made by buildah, run in a chroot. The image is built from its own Dockerfile.
 
 The base image can't be pulled where there is no registry of images, so one of the same name is made from Debian's
 packages: the same distribution with the same Python.
 """
 
 import fcntl
+import hashlib
 import os
 import subprocess
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,25 +21,32 @@ _AUTHORITIES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 @dataclass(frozen=True)
-class Image:
-    """`root` holds buildah's storage, `container` is made from the image."""
+class Container:
+    """`root` holds buildah's storage."""
 
     root: Path
-    container: str
+    name: str
 
     def command(self, *arguments: str, environment: Mapping[str, str] | None = None, folder: str = "/") -> list[str]:
         variables = [part for name, value in (environment or {}).items() for part in ("--env", f"{name}={value}")]
-        return [*_buildah(self.root), "run", "--workingdir", folder, *variables, self.container, "--", *arguments]
+        return [*_buildah(self.root), "run", "--workingdir", folder, *variables, self.name, "--", *arguments]
 
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None, folder: str = "/") -> str:
         return _run(self.command(*arguments, environment=environment, folder=folder))
 
+    def add(self, folder: str, *paths: Path) -> None:
+        for path in paths:
+            into = f"{folder}/{path.name}" if path.is_dir() else folder + "/"
+            _run([*_buildah(self.root), "add", "--quiet", self.name, str(path), into])
+
 
 @contextmanager
-def built_image(root: Path) -> Generator[Image]:
+def debian(root: Path, suite: str, packages: Iterable[str] = ()) -> Generator[Container]:
+    """A Debian with Python and these packages, that trusts whom this machine trusts."""
     buildah = _buildah(root)
-    base = _run([*buildah, "from", "scratch"])
-    _run([*buildah, "add", "--quiet", base, str(_base_archive()), "/"])
+    name = _run([*buildah, "from", "scratch"])
+    archive = _archive(suite, ("ca-certificates", "python3", "python3-venv", "python3-pip", *packages))
+    _run([*buildah, "add", "--quiet", name, str(archive), "/"])
     settings = {
         # Debian's own Python refuses pip; the official image's is nobody else's.
         "PIP_BREAK_SYSTEM_PACKAGES": "1",
@@ -46,28 +54,36 @@ def built_image(root: Path) -> Generator[Image]:
         "UV_SYSTEM_CERTS": "true",
     }
     settings |= {name: os.environ[name] for name in ("PIP_INDEX_URL", "UV_DEFAULT_INDEX") if name in os.environ}
-    _run([*buildah, "config", *(p for n, v in settings.items() for p in ("--env", f"{n}={v}")), base])
-    _run([*buildah, "commit", "--quiet", "--rm", base, BASE])
-    dockerfile = CHECKOUT / "platform" / "deploy" / "Dockerfile"
-    _run([*buildah, "bud", "--pull-never", "--tag", "streamgauge", "--file", str(dockerfile), str(CHECKOUT)])
-    container = _run([*buildah, "from", "--pull-never", "localhost/streamgauge"])
+    _run([*buildah, "config", *(p for n, v in settings.items() for p in ("--env", f"{n}={v}")), name])
     try:
-        yield Image(root, container)
+        yield Container(root, name)
     finally:
         _run([*buildah, "rm", "--all"])
         _run([*buildah, "rmi", "--all", "--force"])
 
 
-def _base_archive() -> Path:
+@contextmanager
+def built_image(root: Path) -> Generator[Container]:
+    """A container of the image that platform/deploy/Dockerfile makes."""
+    buildah = _buildah(root)
+    with debian(root, "bookworm") as base:
+        _run([*buildah, "commit", "--quiet", base.name, BASE])
+        dockerfile = CHECKOUT / "platform" / "deploy" / "Dockerfile"
+        _run([*buildah, "bud", "--pull-never", "--tag", "streamgauge", "--file", str(dockerfile), str(CHECKOUT)])
+        yield Container(root, _run([*buildah, "from", "--pull-never", "localhost/streamgauge"]))
+
+
+def _archive(suite: str, packages: tuple[str, ...]) -> Path:
     """Kept in the cache: a Debian of that name changes little, and takes a minute to make."""
-    archive = cache_dir() / "image-base-bookworm.tar"
-    with (cache_dir() / "image-base.lock").open("w") as lock:
+    key = hashlib.sha256(",".join(packages).encode()).hexdigest()[:8]
+    archive = cache_dir() / f"debian-{suite}-{key}.tar"
+    with (cache_dir() / "debian.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not archive.exists():
             tree, new = archive.with_suffix(".tree"), archive.with_suffix(".new")
             _run(["rm", "-rf", str(tree)])
-            packages = "--include=ca-certificates,python3,python3-venv,python3-pip"
-            _run(["debootstrap", "--variant=minbase", packages, "bookworm", str(tree), _mirror()])
+            included = f"--include={','.join(packages)}"
+            _run(["debootstrap", "--variant=minbase", included, suite, str(tree), _mirror()])
             _run(["cp", str(_AUTHORITIES), f"{tree}{_AUTHORITIES}"])
             _run(["tar", "-C", str(tree), "-cf", str(new), "."])
             _run(["rm", "-rf", str(tree)])

@@ -19,7 +19,7 @@ from streamgauge.stack.credentials import credentials
 from streamgauge.stack.layout import layout
 from streaming.producer.producer import EventProducer
 from tests.integration.free_port import free_port
-from tests.integration.image import Image, built_image
+from tests.integration.image import Container, built_image
 from tests.integration.running import events, stored
 from tests.integration.workers import wait_for
 
@@ -29,13 +29,13 @@ SERVICES: dict[str, Any] = yaml.safe_load((CHECKOUT / "platform" / "deploy" / "c
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Generator[Image]:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Generator[Container]:
     with built_image(tmp_path_factory.mktemp("image")) as built:
         yield built
 
 
 @pytest.fixture(scope="module")
-def applied(stack: Stack, image: Image) -> None:
+def applied(stack: Stack, image: Container) -> None:
     """By the image's own `apply`, from the contracts in it."""
     image.run(*SERVICES["apply"]["command"], environment=_settings("admin"))
 
@@ -46,7 +46,7 @@ def _settings(role: Role) -> dict[str, str]:
 
 @contextmanager
 def _service(
-    image: Image, name: str, log: Path, environment: Mapping[str, str], **replaced: str
+    image: Container, name: str, log: Path, environment: Mapping[str, str], **replaced: str
 ) -> Generator[subprocess.Popen[bytes]]:
     """A service's own command; `replaced` are words of it, where compose's port is not this machine's."""
     service = SERVICES[name]
@@ -72,7 +72,7 @@ def _service(
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def test_the_worker_counts(applied: None, image: Image, tmp_path: Path) -> None:
+def test_the_worker_counts(applied: None, image: Container, tmp_path: Path) -> None:
     contract = load_contract(CONTRACTS / "user_events.yaml")
     before = stored(contract)[0][0] or 0
     with _service(image, "worker", tmp_path / "log", _settings("worker")) as worker:
@@ -86,7 +86,7 @@ def test_the_worker_counts(applied: None, image: Image, tmp_path: Path) -> None:
         wait_for(counted, "the events are counted")
 
 
-def test_the_api_serves_the_page_with_its_library(applied: None, image: Image, tmp_path: Path) -> None:
+def test_the_api_serves_the_page_with_its_library(applied: None, image: Container, tmp_path: Path) -> None:
     port = free_port()
     with (
         _service(image, "api", tmp_path / "log", {**_settings("api"), f"{PREFIX}API_PORT": str(port)}) as api,
@@ -108,7 +108,7 @@ def test_the_api_serves_the_page_with_its_library(applied: None, image: Image, t
         assert client.get("/v1/streams").raise_for_status()
 
 
-def test_dagster_loads_the_definitions(applied: None, image: Image, tmp_path: Path) -> None:
+def test_dagster_loads_the_definitions(applied: None, image: Container, tmp_path: Path) -> None:
     port = str(free_port())
     environment = {**_settings("batch"), "DAGSTER_HOME": "", f"{PREFIX}LAKE_URL": "/tmp/lake"}
     with _service(image, "dagster-code", tmp_path / "log", environment, p4000=port) as code:
@@ -125,7 +125,7 @@ def test_dagster_loads_the_definitions(applied: None, image: Image, tmp_path: Pa
         wait_for(serves, "the code server answers", 90)
 
 
-def test_nothing_in_it_is_writable_or_runs_as_root(image: Image) -> None:
+def test_nothing_in_it_is_writable_or_runs_as_root(image: Container) -> None:
     assert image.run("id", "-un") == "streamgauge"
     found = image.run("find", "/app", "/contracts", "/dagster/dagster.yaml", "-writable", "-not", "-type", "l")
     assert found == ""
