@@ -5,39 +5,28 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving import page
 from serving.envelope import Envelope
-from serving.ground import Ground
+from serving.parameters import known_parameters
 from serving.problems import HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Problem
-from serving.routes import batch, keys, lineage, live, operations, problems, rollups, streams, tops
+from serving.routes import routers
 from serving.schemas import ProblemDetails
-
-_ROUTERS = (
-    streams.router,
-    rollups.router,
-    tops.router,
-    live.router,
-    lineage.router,
-    batch.router,
-    operations.router,
-    keys.router,
-    problems.router,
-)
+from serving.services import Services
 
 
-def create_app(ground: Ground) -> FastAPI:
+def create_app(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
-        ground.open()
+        services.open()
         try:
             yield
         finally:
-            ground.close()
+            services.close()
 
     app = FastAPI(
         title="Streamgauge",
@@ -47,18 +36,19 @@ def create_app(ground: Ground) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        dependencies=[Depends(known_parameters)],
         # the envelope has a span, a metric and a log line already
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
-    app.state.ground = ground
-    for router in _ROUTERS:
+    app.state.services = services
+    for router in routers():
         app.include_router(router)
     page.mount(app)
     app.add_middleware(Envelope)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    _document(app, list(ground.contracts))
+    _document(app, list(services.contracts))
     return app
 
 

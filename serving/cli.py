@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from serving.app import create_app
 from serving.config import ApiConfig
-from serving.ground import make_ground
 from serving.server import quiet, server
+from serving.services import make_services
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state.metrics import export_state
@@ -36,9 +36,9 @@ def api(
     quiet()
     export_metrics("streamgauge-api")
     export_traces("streamgauge-api")
-    ground = make_ground(settings, config)
-    export_state(settings, ground.contracts.values())
-    running = server(create_app(ground), ground, config)
+    services = make_services(settings, config)
+    export_state(settings, services.contracts.values())
+    running = server(create_app(services), services, config)
     log.info("listening at http://%s:%d", config.host, config.port)
     running.run()
     if not running.started:

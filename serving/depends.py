@@ -1,4 +1,4 @@
-"""What routes ask for: the ground, who is calling, and a stream that he may read."""
+"""What routes ask for: the services, who is calling, and a stream that he may read."""
 
 from typing import Annotated, Any, cast
 
@@ -6,50 +6,50 @@ from fastapi import Depends, Request
 from fastapi import Path as InPath
 
 from serving.access import Caller
-from serving.ground import Ground
 from serving.keys import ADMIN, OPERATIONS
 from serving.problems import NOT_FOUND, Problem
+from serving.services import Services
 from streamgauge.contract.model import Contract
 
 
-async def _ground(request: Request) -> Ground:
+async def _services(request: Request) -> Services:
     """Not `def`, as which FastAPI would have a thread do it: a hand-over that costs more than all the rest."""
-    return cast(Ground, request.app.state.ground)
+    return cast(Services, request.app.state.services)
 
 
-GroundDep = Annotated[Ground, Depends(_ground)]
+ServicesDep = Annotated[Services, Depends(_services)]
 
 
-async def _caller(request: Request, ground: GroundDep) -> Caller:
-    return await ground.access.caller(request)
+async def _caller(request: Request, services: ServicesDep) -> Caller:
+    return await services.access.caller(request)
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
-def find_stream(ground: Ground, caller: Caller, stream: str) -> Contract:
-    contract = ground.contracts.get(stream)
+def find_stream(services: Services, caller: Caller, stream: str) -> Contract:
+    contract = services.contracts.get(stream)
     if contract is None:
-        known = ", ".join(s for s in ground.contracts if caller.may_read(s))
+        known = ", ".join(s for s in services.contracts if caller.may_read(s))
         raise Problem(NOT_FOUND, f"There is no stream {stream!r}.", f"The streams are {known}.")
     caller.require_read(stream)
     return contract
 
 
 async def _stream(
-    ground: GroundDep, caller: CallerDep, stream: Annotated[str, InPath(description="Such as user_events.")]
+    services: ServicesDep, caller: CallerDep, stream: Annotated[str, InPath(description="Such as user_events.")]
 ) -> Contract:
-    return find_stream(ground, caller, stream)
+    return find_stream(services, caller, stream)
 
 
 StreamDep = Annotated[Contract, Depends(_stream)]
 
 
-def readable(ground: Ground, caller: Caller, stream: str | None) -> tuple[Contract, ...]:
+def readable(services: Services, caller: Caller, stream: str | None) -> tuple[Contract, ...]:
     """The stream asked for, or all that the caller may read."""
     if stream is not None:
-        return (find_stream(ground, caller, stream),)
-    return tuple(c for c in ground.contracts.values() if caller.may_read(c.stream))
+        return (find_stream(services, caller, stream),)
+    return tuple(c for c in services.contracts.values() if caller.may_read(c.stream))
 
 
 async def operator(caller: CallerDep) -> Caller:

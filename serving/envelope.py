@@ -1,4 +1,7 @@
-"""What every answer has, whoever made it: ids, security headers, a log line, a metric; and an answer to mistakes."""
+"""What every answer has, whoever made it: ids, security headers, a log line, a metric; and an answer to mistakes.
+
+HEAD is answered here for all routes, as GET is and without the content.
+"""
 
 import logging
 import re
@@ -55,12 +58,17 @@ class Envelope:
             await _Exchange(self._app, scope, here, span).run(receive, send)
 
 
+class _HeadersSent(Exception):
+    """Ends the work on a HEAD request once its headers are sent: a live answer would otherwise go on for ever."""
+
+
 class _Exchange:
     """One request and its answer."""
 
     def __init__(self, app: ASGIApp, scope: Scope, here: Context, span: trace.Span) -> None:
         self._app = app
-        self._scope = scope
+        self._method = str(scope["method"])
+        self._scope = {**scope, "method": "GET"} if self._method == "HEAD" else scope
         self._here = here
         self._span = span
         self._status: int | None = None
@@ -71,11 +79,16 @@ class _Exchange:
             if message["type"] == "http.response.start":
                 self._started(message)
             await send(message)
+            if self._method == "HEAD":
+                await send({"type": "http.response.body", "body": b""})
+                raise _HeadersSent
 
         try:
             await self._app(self._scope, receive, enveloped)
+        except _HeadersSent:
+            pass
         except Exception:
-            log.exception("%s %s failed", self._scope["method"], self._scope["path"])
+            log.exception("%s %s failed", self._method, self._scope["path"])
             if self._status is not None:
                 raise
             problem = Problem(INTERNAL, "The API failed in a way that nobody had thought of.")
@@ -97,7 +110,7 @@ class _Exchange:
         status = self._status or 499
         attributes: dict[str, Any] = {"http.route": route, "http.response.status_code": status}
         metrics.API_SECONDS.record(seconds, attributes)
-        self._span.update_name(f"{self._scope['method']} {route}")
+        self._span.update_name(f"{self._method} {route}")
         self._span.set_attributes({**attributes, "request.id": self._here.request_id})
         level = logging.WARNING if status >= 500 else logging.INFO
-        log.log(level, "%s %s %d %.0f ms", self._scope["method"], self._scope["path"], status, seconds * 1000)
+        log.log(level, "%s %s %d %.0f ms", self._method, self._scope["path"], status, seconds * 1000)

@@ -63,11 +63,11 @@ def etag(*parts: object) -> str:
     return f'W/"{hashlib.sha256(repr(parts).encode()).hexdigest()[:24]}"'
 
 
-def not_modified(request: Request, tag: str, cache: str = REVALIDATE) -> Response | None:
+def not_modified(request: Request, tag: str) -> Response | None:
     known = {t.strip() for t in request.headers.get("if-none-match", "").split(",")}
     if tag not in known and "*" not in known:
         return None
-    return Response(status_code=304, headers={"ETag": tag, "Cache-Control": cache, "Vary": _VARY})
+    return Response(status_code=304, headers={"ETag": tag, "Cache-Control": REVALIDATE, "Vary": _VARY})
 
 
 def respond(
@@ -99,11 +99,15 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def json_answer(request: Request, value: Any, *, tag: str | None = None, cache: str = REVALIDATE) -> Response:
-    """Without a tag, one is made of the content: it saves sending it, though not making it."""
-    content = json_bytes(value)
-    tag = tag or etag(content)
-    return not_modified(request, tag, cache) or respond(request, content, tag=tag, cache=cache)
+def json_answer(request: Request, value: Mapping[str, Any]) -> Response:
+    """Its ETag is made of the content but for `as_of`, the time of reading: it saves sending, though not making it."""
+    tag = etag(json_bytes({k: v for k, v in value.items() if k != "as_of"}))
+    return not_modified(request, tag) or respond(request, json_bytes(value), tag=tag)
+
+
+def momentary_answer(request: Request, value: Any) -> Response:
+    """Of what changes with the clock, such as freshness: it is never the same twice, and must not be kept."""
+    return respond(request, json_bytes(value), cache="no-store")
 
 
 @dataclass(frozen=True)

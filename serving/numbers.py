@@ -7,10 +7,10 @@ from typing import Any
 from psycopg import sql
 
 from serving.database import Database
-from serving.moment import Moment, read_moment
 from serving.personal import Pseudonyms, is_personal, shown
 from serving.rollups.layers import Layers, read_layers
 from serving.rollups.plan import layers_of
+from serving.stream_state import StreamState, read_state
 from serving.tops import Tops
 from serving.watch import Watch
 from streamgauge.contract.model import Contract
@@ -41,16 +41,16 @@ class Reader:
     def read(self) -> dict[str, Any]:
         contract = self._contract
         with self._database.snapshot() as connection:
-            moment = read_moment(connection, contract)
-            minutes = self._minutes(connection, moment)
+            state = read_state(connection, contract)
+            minutes = self._minutes(connection, state)
         ends = self._watch.ends(contract)
         problems = [] if self._watch.is_up("redis") else ["Redis is away: top-N come from Postgres."]
-        problems += [f"paused: {p}" for p in moment.pauses]
+        problems += [f"paused: {p}" for p in state.pauses]
         if ends is None:
             problems.append("Kafka doesn't answer: how much is still to be counted is not known")
         return {
             "stream": contract.stream,
-            **standing(moment, ends),
+            **standing(state, ends),
             "minutes": minutes,
             "tops": {
                 w: {
@@ -62,17 +62,17 @@ class Reader:
             "problems": problems,
         }
 
-    def _minutes(self, connection: Connection, moment: Moment) -> dict[datetime, dict[str, Any]]:
+    def _minutes(self, connection: Connection, state: StreamState) -> dict[datetime, dict[str, Any]]:
         """Of the last hour that has any."""
         newest = latest_minute(connection, self._contract)
         if newest is None:
             return {}
         start, end = newest - (MINUTES - 1) * MINUTE, newest + MINUTE
-        layers = read_layers(connection, self._contract, start, end, moment.watermark)
+        layers = read_layers(connection, self._contract, start, end, state.watermark)
         found: dict[datetime, dict[str, Any]] = {}
         for minute, count, late, duplicates in self._sums(connection, start, end, layers):
             standing = layers.standing(minute, minute + MINUTE)
-            complete = moment.complete_until is not None and minute + MINUTE <= moment.complete_until
+            complete = state.complete_until is not None and minute + MINUTE <= state.complete_until
             found[minute] = {
                 "minute": minute,
                 "window_end": minute + MINUTE,
@@ -103,14 +103,14 @@ class Reader:
         return rows
 
 
-def standing(moment: Moment, ends: Any) -> dict[str, Any]:
+def standing(state: StreamState, ends: Any) -> dict[str, Any]:
     return {
-        "as_of": moment.as_of,
-        "watermark": moment.watermark,
-        "freshness_seconds": moment.freshness_seconds,
-        "completeness": moment.completeness(ends),
-        "final_until": moment.final_until,
-        "accounts": moment.books(ends),
+        "as_of": state.as_of,
+        "watermark": state.watermark,
+        "freshness_seconds": state.freshness_seconds,
+        "completeness": state.completeness(ends),
+        "final_until": state.final_until,
+        "accounts": state.books(ends),
     }
 
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.config import ApiConfig
-from serving.ground import Ground
+from serving.services import Services
 from serving.sse import ABORT, NARROW
 
 _GRACE_SECONDS = 10
@@ -43,16 +43,16 @@ class Protocol(HttpToolsProtocol):
 class Server(uvicorn.Server):
     """Says goodbye to live clients first: their answers never end, and a graceful stop waits for the end."""
 
-    def __init__(self, config: uvicorn.Config, ground: Ground) -> None:
+    def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
-        self._ground = ground
+        self._services = services
 
     async def shutdown(self, sockets: Any = None) -> None:
-        self._ground.hub.close()
+        self._services.hub.close()
         await super().shutdown(sockets)
 
 
-def server(app: FastAPI, ground: Ground, config: ApiConfig) -> Server:
+def server(app: FastAPI, services: Services, config: ApiConfig) -> Server:
     return Server(
         uvicorn.Config(
             app,
@@ -70,7 +70,7 @@ def server(app: FastAPI, ground: Ground, config: ApiConfig) -> Server:
             limit_concurrency=None,
             lifespan="on",
         ),
-        ground,
+        services,
     )
 
 

@@ -14,9 +14,9 @@ from redis.exceptions import RedisError
 
 from serving.database import Database
 from serving.flight import SingleFlight
-from serving.moment import Moment, read_moment
 from serving.rollups.layers import FINAL, MIXED, PROVISIONAL, Layers
 from serving.rollups.plan import layers_of
+from serving.stream_state import StreamState, read_state
 from streamgauge.contract.model import Contract, Top
 from streamgauge.rollup.tops import TopAnswer, from_postgres, from_redis
 from streamgauge.rollup.windows import merge_tops
@@ -56,27 +56,27 @@ class Tops:
 
     def _from_postgres(self, contract: Contract, window: str) -> list[TopAnswer]:
         with self._database.snapshot() as connection:
-            moment = read_moment(connection, contract)
+            state = read_state(connection, contract)
             found = from_postgres(connection, contract, window, MAX_ITEMS)
         if not self.redis_away:
-            self._refill(contract, moment, found)
+            self._refill(contract, state, found)
         return found
 
-    def _refill(self, contract: Contract, moment: Moment, answers: Sequence[TopAnswer]) -> None:
+    def _refill(self, contract: Contract, state: StreamState, answers: Sequence[TopAnswer]) -> None:
         try:
             for answer in answers:
                 key = contract.redis_top_key(answer.top, answer.window)
-                self._replace(keys=[key], args=[moment.version, json.dumps(_held(moment, answer)), _TTL_SECONDS])
+                self._replace(keys=[key], args=[state.version, json.dumps(_held(state, answer)), _TTL_SECONDS])
         except RedisError as e:
             self._away_until = time.monotonic() + _AWAY_SECONDS
             log.info("top-N from Postgres, Redis is away: %s", e)
 
 
-def _held(moment: Moment, answer: TopAnswer) -> dict[str, Any]:
+def _held(state: StreamState, answer: TopAnswer) -> dict[str, Any]:
     """As the worker publishes it."""
     return {
-        "version": moment.version,
-        "as_of": _iso(moment.as_of),
+        "version": state.version,
+        "as_of": _iso(state.as_of),
         "watermark": None if answer.watermark is None else _iso(answer.watermark),
         "status": answer.status,
         "window": answer.window,

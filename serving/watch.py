@@ -15,8 +15,8 @@ import psycopg
 from redis import Redis
 
 from serving.database import Database
-from serving.moment import LogEnds
 from serving.problems import Problem
+from serving.stream_state import LogEnds
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.registry import RegistryError, registry

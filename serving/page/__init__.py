@@ -6,6 +6,7 @@ from pathlib import Path
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, Response
 from fastapi.staticfiles import StaticFiles
+from starlette.routing import Route
 from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
@@ -37,7 +38,8 @@ def mount(app: FastAPI) -> None:
     async def index(request: Request) -> Response:
         return await static.get_response("index.html", request.scope)
 
-    app.add_api_route("/", index, include_in_schema=False)
+    # Not a route of the API, which would refuse the parameters that a shared link may bring along.
+    app.router.routes.append(Route("/", index))
     # Installed by npm: where that was left out, the API starts all the same.
     app.mount("/static/uplot", _Files(directory=_UPLOT, check_dir=False))
     app.mount("/static", static)

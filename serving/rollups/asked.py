@@ -134,7 +134,7 @@ def check_range(window: Window, start: datetime, end: datetime) -> None:
         )
 
 
-def moment(name: str, text: str | None) -> datetime | None:
+def parse_time(name: str, text: str | None) -> datetime | None:
     """ISO 8601; UTC where it says no zone. A `+` that a client left bare in the URL arrives as a space."""
     if text is None:
         return None

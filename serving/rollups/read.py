@@ -10,13 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from serving.moment import Moment
 from serving.problems import TOO_MANY, Problem
 from serving.rollups.asked import MAX_ROWS, Asked
 from serving.rollups.layers import Layers, Standing
 from serving.rollups.measures import Distinct, Mean, Quantile, Stored
 from serving.rollups.merged import Merged
 from serving.rollups.plan import layers_of, rollups_query
+from serving.stream_state import StreamState
 from streamgauge.dagster.hours import HOUR
 from streamgauge.stores.postgres import Connection
 
@@ -36,7 +36,7 @@ class Answer:
     """The window's standing is the same for all groups of a window."""
 
     asked: Asked
-    moment: Moment
+    state: StreamState
     layers: Layers
     rows: pl.DataFrame
     next: str | None
@@ -48,7 +48,7 @@ class Answer:
         return self.layers.of_range(self.asked.first, max(self.asked.stop, self.asked.first + self.asked.window.hop))
 
 
-def read(connection: Connection, asked: Asked, moment: Moment, layers: Layers) -> Answer:
+def read(connection: Connection, asked: Asked, state: StreamState, layers: Layers) -> Answer:
     start = asked.first
     if asked.after is not None and asked.fill == "none":
         start = asked.after[0]
@@ -62,11 +62,11 @@ def read(connection: Connection, asked: Asked, moment: Moment, layers: Layers) -
     if more and asked.limit is None:
         raise Problem(TOO_MANY, f"The answer has more than {MAX_ROWS} rows.", parameter="limit")
     del found[limit:]
-    rows = _Rows(connection, asked, moment, layers, hourly)
+    rows = _Rows(connection, asked, state, layers, hourly)
     keys = 1 + len(asked.group_by)
     return Answer(
         asked=asked,
-        moment=moment,
+        state=state,
         layers=layers,
         rows=rows.of(found),
         next=asked.cursor(found[-1][:keys]) if more else None,
@@ -77,10 +77,10 @@ def read(connection: Connection, asked: Asked, moment: Moment, layers: Layers) -
 class _Rows:
     """From what SQL gives to what a reader gets: by columns, for a day of minutes has tens of thousands of rows."""
 
-    def __init__(self, connection: Connection, asked: Asked, moment: Moment, layers: Layers, hourly: bool) -> None:
+    def __init__(self, connection: Connection, asked: Asked, state: StreamState, layers: Layers, hourly: bool) -> None:
         self._connection = connection
         self._asked = asked
-        self._complete_until = moment.complete_until
+        self._complete_until = state.complete_until
         self._layers = layers
         self._hourly = hourly
 

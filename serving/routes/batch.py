@@ -10,12 +10,12 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import sql
 from psycopg.rows import dict_row
 
-from serving.depends import CallerDep, GroundDep, StreamDep, problems, readable
+from serving.depends import CallerDep, ServicesDep, StreamDep, problems, readable
 from serving.envelope import SECURITY
 from serving.formats import etag, json_answer, not_modified, respond
 from serving.links import run_url
 from serving.problems import NOT_FOUND, Problem
-from serving.rollups.asked import moment
+from serving.rollups.asked import parse_time
 from serving.routes.rollups import From, To
 from serving.schemas import Anything, Days, Listed
 from streamgauge.dagster.hours import hour_start
@@ -36,14 +36,14 @@ Status = Literal["passed", "failed", "unknown"]
 )
 def quality(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     caller: CallerDep,
     stream: StreamName = None,
     status: Annotated[Status | None, Query(description="Of these results only.")] = None,
     limit: Limit = 200,
 ) -> Response:
-    streams = [c.stream for c in readable(ground, caller, stream)]
-    with ground.database.snapshot() as connection:
+    streams = [c.stream for c in readable(services, caller, stream)]
+    with services.database.snapshot() as connection:
         rows = _rows(
             connection,
             'SELECT * FROM (SELECT DISTINCT ON (stream, asset, check_name) stream, asset, check_name AS "check",'
@@ -56,7 +56,7 @@ def quality(
         )
     for row in rows:
         row["description"] = f"{row['observed']}; expected {row['expected']}"
-        row["url"] = run_url(ground.settings, row["run_id"])
+        row["url"] = run_url(services.settings, row["run_id"])
     return json_answer(request, {"rows": rows})
 
 
@@ -65,8 +65,8 @@ def quality(
     summary="The days that have a data-quality report",
     responses={200: {"model": Days}, **problems(404)},
 )
-def reports(request: Request, ground: GroundDep, contract: StreamDep) -> Response:
-    days = Reports(ground.settings.lake).days(contract.stream)
+def reports(request: Request, services: ServicesDep, contract: StreamDep) -> Response:
+    days = Reports(services.settings.lake).days(contract.stream)
     return json_answer(request, {"stream": contract.stream, "days": days})
 
 
@@ -77,9 +77,9 @@ def reports(request: Request, ground: GroundDep, contract: StreamDep) -> Respons
     responses={200: {"content": {"text/html": {"schema": {"type": "string"}}}}, **problems(404)},
 )
 def report(
-    request: Request, ground: GroundDep, contract: StreamDep, day: Annotated[date, Path(description="Of UTC.")]
+    request: Request, services: ServicesDep, contract: StreamDep, day: Annotated[date, Path(description="Of UTC.")]
 ) -> Response:
-    page = Reports(ground.settings.lake).read(contract.stream, day.isoformat())
+    page = Reports(services.settings.lake).read(contract.stream, day.isoformat())
     if page is None:
         raise Problem(
             NOT_FOUND,
@@ -117,7 +117,7 @@ _RECONCILIATIONS = """SELECT r.*, f.revision, f.checked, f.revised_at, v.reason,
 )
 def reconciliation(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     caller: CallerDep,
     stream: StreamName = None,
     begin: From = None,
@@ -125,15 +125,15 @@ def reconciliation(
     limit: Limit = 48,
 ) -> Response:
     values = {
-        "streams": [c.stream for c in readable(ground, caller, stream)],
-        "from": moment("from", begin),
-        "to": moment("to", to),
+        "streams": [c.stream for c in readable(services, caller, stream)],
+        "from": parse_time("from", begin),
+        "to": parse_time("to", to),
         "limit": limit,
     }
-    with ground.database.snapshot() as connection:
+    with services.database.snapshot() as connection:
         rows = _rows(connection, f"{_RECONCILIATIONS} ORDER BY r.hour DESC, r.stream LIMIT %(limit)s", values)
     for row in rows:
-        row["url"] = run_url(ground.settings, row["run_id"])
+        row["url"] = run_url(services.settings, row["run_id"])
     return json_answer(request, {"rows": rows})
 
 
@@ -144,14 +144,14 @@ def reconciliation(
 )
 def reconciled_hour(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     contract: StreamDep,
     hour: Annotated[str, Path(max_length=64, description="Any time in it, ISO 8601.")],
 ) -> Response:
-    asked = moment("hour", hour)
+    asked = parse_time("hour", hour)
     assert asked is not None
     at = hour_start(asked)
-    with ground.database.snapshot() as connection:
+    with services.database.snapshot() as connection:
         body = hour_details(connection, contract.stream, [at])
     if not body["comparisons"]:
         raise Problem(

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from serving import keys
-from serving.depends import GroundDep, administrator, problems
-from serving.formats import json_answer, json_bytes
+from serving.depends import ServicesDep, administrator, problems
+from serving.formats import json_bytes, momentary_answer
 from serving.keys import StoredKey
 from serving.problems import INVALID, NOT_FOUND, Problem
 from serving.schemas import ApiKey, ApiKeys, NewApiKey
@@ -28,10 +28,10 @@ class KeyWanted(BaseModel):
 
 
 @router.get("", summary="All keys, without their secrets", responses={200: {"model": ApiKeys}, **problems()})
-def listed(request: Request, ground: GroundDep) -> Response:
-    with ground.database.snapshot() as connection:
+def listed(request: Request, services: ServicesDep) -> Response:
+    with services.database.snapshot() as connection:
         found = keys.listed(connection)
-    return json_answer(request, {"keys": [_shown(k) for k in found]}, cache="no-store")
+    return momentary_answer(request, {"keys": [_shown(k) for k in found]})
 
 
 @router.post(
@@ -41,13 +41,13 @@ def listed(request: Request, ground: GroundDep) -> Response:
     responses={201: {"model": NewApiKey}, **problems()},
     response_class=Response,
 )
-def created(ground: GroundDep, wanted: KeyWanted) -> Response:
+def created(services: ServicesDep, wanted: KeyWanted) -> Response:
     try:
-        scopes = keys.checked_scopes(wanted.scopes, ground.contracts)
+        scopes = keys.checked_scopes(wanted.scopes, services.contracts)
     except UserError as e:
         raise Problem(INVALID, f"{e.what}.", f"{e.hint}.", parameter="scopes") from e
     lifetime = None if wanted.days is None else timedelta(days=wanted.days)
-    with ground.database.change() as connection:
+    with services.database.change() as connection:
         key, stored = keys.create(connection, wanted.name, scopes, lifetime)
     body = json_bytes({"key": key, **_shown(stored)})
     return Response(body, 201, {"Cache-Control": "no-store"}, "application/json")
@@ -56,13 +56,15 @@ def created(ground: GroundDep, wanted: KeyWanted) -> Response:
 @router.delete(
     "/{key_id}", summary="Revoke a key", responses={200: {"model": ApiKey}, **problems(404)}, response_class=Response
 )
-def revoked(request: Request, ground: GroundDep, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]) -> Response:
-    with ground.database.change() as connection:
+def revoked(
+    request: Request, services: ServicesDep, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+) -> Response:
+    with services.database.change() as connection:
         done = keys.revoke(connection, key_id)
         found = [k for k in keys.listed(connection) if k.id == key_id]
     if not done:
         raise Problem(NOT_FOUND, f"There is no valid key {key_id}.", "GET /v1/api-keys lists them.")
-    return json_answer(request, _shown(found[0]), cache="no-store")
+    return momentary_answer(request, _shown(found[0]))
 
 
 def _shown(key: StoredKey) -> dict[str, Any]:

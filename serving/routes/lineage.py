@@ -10,18 +10,18 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from serving.arrivals import hours_of_arrival
-from serving.depends import CallerDep, GroundDep, StreamDep, problems, readable
-from serving.formats import json_answer
+from serving.depends import CallerDep, ServicesDep, StreamDep, problems, readable
+from serving.formats import json_answer, momentary_answer
 from serving.links import DESCRIBED, UPSTREAM, asset_url, run_url
-from serving.moment import Moment, read_moment
 from serving.problems import AWAY, INVALID, NOT_FOUND, Problem
-from serving.rollups.asked import Asked, aligned, filters_of, moment, wanted_measures, window_of
+from serving.rollups.asked import Asked, aligned, filters_of, parse_time, wanted_measures, window_of
 from serving.rollups.layers import FINAL, Standing, read_layers
 from serving.rollups.plan import Layer, layers_of, where_of
 from serving.rollups.read import read
 from serving.routes.batch import hour_details
 from serving.routes.rollups import WindowName, Words
 from serving.schemas import Anything, Traces
+from serving.stream_state import StreamState, read_state
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.errors import UserError
@@ -46,17 +46,17 @@ def _tracer() -> Any:
 )
 def lineage(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     caller: CallerDep,
     event_id: Annotated[str, Path(min_length=1, max_length=200)],
     stream: Annotated[str | None, Query(max_length=63, description="Where to look; else everywhere.")] = None,
 ) -> Response:
-    contracts = readable(ground, caller, stream)
+    contracts = readable(services, caller, stream)
     trace = _tracer()
     if trace is None:
         raise Problem(AWAY, "Lineage is not installed here.", headers={"Retry-After": "3600"})
     try:
-        found = trace(ground.settings, contracts, event_id, stream)
+        found = trace(services.settings, contracts, event_id, stream)
     except UserError as e:
         raise Problem(NOT_FOUND, e.what, e.hint or None) from e
     if not found:
@@ -65,7 +65,7 @@ def lineage(
             f"No event {event_id!r} in {', '.join(c.stream for c in contracts)}.",
             "Check the id; an event is found once its hour is in the lake, and in the log as long as that is kept.",
         )
-    return json_answer(request, {"event_id": event_id, "traces": found}, cache="no-store")
+    return momentary_answer(request, {"event_id": event_id, "traces": found})
 
 
 @router.get(
@@ -75,14 +75,14 @@ def lineage(
 )
 def provenance(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     contract: StreamDep,
     start: Annotated[str, Query(max_length=64, description="Where the window starts.")],
     window: WindowName = "1m",
     where: Words = None,
 ) -> Response:
     length = window_of(window, None)
-    begin = moment("start", start)
+    begin = parse_time("start", start)
     assert begin is not None
     if aligned(begin, length.hop) != begin:
         raise Problem(INVALID, f"No window of {window} starts at {begin.isoformat()}.", parameter="start")
@@ -102,9 +102,9 @@ def provenance(
         after=None,
     )
     hours = [hour_start(begin) + i * HOUR for i in range(max(1, length.size // HOUR))]
-    arrived = hours_of_arrival(ground.settings.lake, contract, hours)
-    with ground.database.snapshot() as connection:
-        at = read_moment(connection, contract)
+    arrived = hours_of_arrival(services.settings.lake, contract, hours)
+    with services.database.snapshot() as connection:
+        at = read_state(connection, contract)
         layers = read_layers(connection, contract, begin, end, at.watermark)
         answer = read(connection, asked, at, layers)
         row = answer.rows.row(0, named=True)
@@ -114,8 +114,8 @@ def provenance(
         lake = _lake(connection, contract.stream, hours if arrived is None else arrived)
     standing = layers.standing(begin, end)
     for source in sources:
-        source["url"] = asset_url(ground.settings, tuple(source["asset"].split("/", 1)))
-        source["run_url"] = run_url(ground.settings, source.get("run_id"))
+        source["url"] = asset_url(services.settings, tuple(source["asset"].split("/", 1)))
+        source["run_url"] = run_url(services.settings, source.get("run_id"))
     upstream = UPSTREAM["final" if standing.final_share else "provisional"]
     return json_answer(
         request,
@@ -136,7 +136,7 @@ def provenance(
                 {
                     "asset": "/".join(key(contract)),
                     "description": DESCRIBED[key],
-                    "url": asset_url(ground.settings, key(contract)),
+                    "url": asset_url(services.settings, key(contract)),
                 }
                 for key in upstream
             ],
@@ -144,7 +144,7 @@ def provenance(
     )
 
 
-def _reason(standing: Standing, complete: bool, at: Moment, end: datetime) -> str:
+def _reason(standing: Standing, complete: bool, at: StreamState, end: datetime) -> str:
     if standing.status == FINAL:
         if standing.revision and standing.revision > 1:
             return f"Final, revision {standing.revision}: rebuilt from the lake after late events, and compared again."

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Header, Query, Response
 
-from serving.depends import GroundDep, StreamDep, problems
+from serving.depends import ServicesDep, StreamDep, problems
 from serving.sse import LiveResponse
 
 router = APIRouter(tags=["numbers"])
@@ -20,12 +20,12 @@ router = APIRouter(tags=["numbers"])
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **problems(404)},
 )
 async def live(
-    ground: GroundDep,
+    services: ServicesDep,
     contract: StreamDep,
     window: Annotated[Literal["1m", "5m", "1h"], Query(description="Of the top-N.")] = "5m",
     last_event_id: Annotated[str | None, Header(max_length=64)] = None,
 ) -> LiveResponse:
-    hub = ground.hub
+    hub = services.hub
     hub.take_place()
     channel = hub.channel(contract.stream)
     try:

@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from psycopg.rows import dict_row
 
-from serving.depends import CallerDep, GroundDep, operator, problems
-from serving.formats import json_answer, json_bytes
-from serving.ground import Ground
+from serving.depends import CallerDep, ServicesDep, operator, problems
+from serving.formats import json_answer, json_bytes, momentary_answer
 from serving.problems import Problem
 from serving.schemas import Alerts, Alive, Health, Operations
+from serving.services import Services
 
 router = APIRouter(tags=["operations"])
 _WATCHDOG = "Watchdog"
@@ -33,8 +33,8 @@ async def alive() -> Response:
     summary="It can answer questions: Postgres is there",
     responses={200: {"model": Alive}, **problems()},
 )
-def ready(ground: GroundDep) -> Response:
-    with ground.database.snapshot() as connection:
+def ready(services: ServicesDep) -> Response:
+    with services.database.snapshot() as connection:
         connection.execute("SELECT FROM stream_offsets LIMIT 1")
     return _fresh({"status": "up"})
 
@@ -45,8 +45,8 @@ def ready(ground: GroundDep) -> Response:
     responses={200: {"model": Health}, **problems()},
     dependencies=[Depends(operator)],
 )
-def health(ground: GroundDep) -> Response:
-    parts = _parts(ground)
+def health(services: ServicesDep) -> Response:
+    parts = _parts(services)
     down = [p for p in parts if not p["up"]]
     status = "down" if any(p["needed"] for p in down) else "degraded" if down else "up"
     return _fresh({"status": status, "as_of": datetime.now(UTC), "parts": parts})
@@ -63,20 +63,20 @@ def metrics() -> Response:
     responses={200: {"model": Operations}, **problems()},
     dependencies=[Depends(operator)],
 )
-def operations(request: Request, ground: GroundDep) -> Response:
+def operations(request: Request, services: ServicesDep) -> Response:
     notes: list[str] = []
     body: dict[str, Any] = {
         "as_of": datetime.now(UTC),
-        "parts": _parts(ground),
-        "lag": _lag(ground, notes),
+        "parts": _parts(services),
+        "lag": _lag(services, notes),
         "throughput": [
-            {"stream": c.stream, "events_per_second": ground.watch.events_per_second(c)}
-            for c in ground.contracts.values()
+            {"stream": c.stream, "events_per_second": services.watch.events_per_second(c)}
+            for c in services.contracts.values()
         ],
-        "error_budgets": _budgets(ground, notes),
+        "error_budgets": _budgets(services, notes),
         "problems": notes,
     }
-    return json_answer(request, body)
+    return momentary_answer(request, body)
 
 
 @router.get(
@@ -85,13 +85,13 @@ def operations(request: Request, ground: GroundDep) -> Response:
     responses={200: {"model": Alerts}, **problems()},
     dependencies=[Depends(operator)],
 )
-def alerts(request: Request, ground: GroundDep, caller: CallerDep) -> Response:
+def alerts(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     """Alertmanager knows all; where it doesn't answer, Postgres knows those that the sensors raised."""
-    found = ground.watch.firing()
+    found = services.watch.firing()
     if found is not None:
         shown = [_of_alertmanager(a) for a in found if a["labels"].get("alertname") != _WATCHDOG]
     else:
-        shown = _of_sensors(ground)
+        shown = _of_sensors(services)
     mine = [a for a in shown if not a["stream"] or caller.may_read(a["stream"])]
     source = "alertmanager" if found is not None else "postgres"
     return json_answer(request, {"available": found is not None, "source": source, "alerts": mine})
@@ -101,17 +101,17 @@ def _fresh(body: dict[str, Any]) -> Response:
     return Response(json_bytes(body), media_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _parts(ground: Ground) -> list[dict[str, Any]]:
+def _parts(services: Services) -> list[dict[str, Any]]:
     return [
         {"name": p.name, "up": p.up, "detail": p.detail, "since": p.since, "needed": p.needed}
-        for p in ground.watch.parts
+        for p in services.watch.parts
     ]
 
 
-def _lag(ground: Ground, notes: list[str]) -> list[dict[str, Any]] | None:
-    streams = {c.topic: c for c in ground.contracts.values()}
+def _lag(services: Services, notes: list[str]) -> list[dict[str, Any]] | None:
+    streams = {c.topic: c for c in services.contracts.values()}
     try:
-        with ground.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        with services.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(
                 "SELECT o.topic, o.partition, o.next_offset, o.owner, p.reason AS paused_reason,"
                 " to_timestamp(o.watermark_ms / 1000.0) AS watermark, o.updated_at"
@@ -122,7 +122,7 @@ def _lag(ground: Ground, notes: list[str]) -> list[dict[str, Any]] | None:
     except Problem as problem:
         notes.append(problem.detail)
         return None
-    ends = {topic: ground.watch.ends(contract) for topic, contract in streams.items()}
+    ends = {topic: services.watch.ends(contract) for topic, contract in streams.items()}
     if None in ends.values():
         notes.append("Kafka doesn't answer: where the logs end is not known.")
     for row in rows:
@@ -134,10 +134,10 @@ def _lag(ground: Ground, notes: list[str]) -> list[dict[str, Any]] | None:
     return rows
 
 
-def _budgets(ground: Ground, notes: list[str]) -> list[dict[str, Any]] | None:
-    remaining = ground.watch.query_prometheus(_REMAINING)
-    objectives = ground.watch.query_prometheus(_OBJECTIVE)
-    burns = ground.watch.query_prometheus(_BURN)
+def _budgets(services: Services, notes: list[str]) -> list[dict[str, Any]] | None:
+    remaining = services.watch.query_prometheus(_REMAINING)
+    objectives = services.watch.query_prometheus(_OBJECTIVE)
+    burns = services.watch.query_prometheus(_BURN)
     if remaining is None or objectives is None or burns is None:
         notes.append("Prometheus doesn't answer: error budgets are not known.")
         return None
@@ -177,8 +177,8 @@ def _of_alertmanager(alert: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _of_sensors(ground: Ground) -> list[dict[str, Any]]:
-    with ground.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
+def _of_sensors(services: Services) -> list[dict[str, Any]]:
+    with services.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             "SELECT name, stream, severity, summary, description, since, asset, asset_url, runbook_url,"
             " 'active' AS state FROM alerts WHERE resolved_at IS NULL ORDER BY since DESC LIMIT 500"

@@ -5,9 +5,8 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from serving.depends import GroundDep, StreamDep, problems
+from serving.depends import ServicesDep, StreamDep, problems
 from serving.formats import MEDIA_TYPES, Format, Rows, etag, format_of, not_modified, rows_answer
-from serving.moment import Moment, read_moment
 from serving.rollups.asked import (
     MAX_ROWS,
     Asked,
@@ -16,13 +15,14 @@ from serving.rollups.asked import (
     default_range,
     filters_of,
     groups_of,
-    moment,
+    parse_time,
     wanted_measures,
     window_of,
 )
 from serving.rollups.layers import FINAL, Layers, read_layers
 from serving.rollups.read import Answer, read
 from serving.schemas import Rollups
+from serving.stream_state import StreamState, read_state
 from streamgauge.rollup.windows import latest_minute
 
 router = APIRouter(tags=["numbers"])
@@ -54,7 +54,7 @@ Words = Annotated[list[Annotated[str, Query(max_length=500)]] | None, Query(max_
 )
 def rollups(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     contract: StreamDep,
     window: WindowName = "1m",
     hop: Annotated[WindowName | None, Query(description="Start a window this often; else as long as it is.")] = None,
@@ -74,9 +74,9 @@ def rollups(
     length = window_of(window, hop)
     groups, filters = groups_of(contract, group_by), filters_of(contract, where)
     wanted = wanted_measures(contract, measures)
-    start, end = moment("from", begin), moment("to", to)
-    with ground.database.snapshot() as connection:
-        at = read_moment(connection, contract)
+    start, end = parse_time("from", begin), parse_time("to", to)
+    with services.database.snapshot() as connection:
+        at = read_state(connection, contract)
         if start is None or end is None:
             first, last = default_range(length, latest_minute(connection, contract) or at.as_of)
             start, end = start or (first if end is None else end - (last - first)), end or last
@@ -103,10 +103,10 @@ def rollups(
         if unchanged is not None:
             return unchanged
         answer = read(connection, asked, at, layers)
-    return _answer(request, form, answer, tag, _next(request, asked, answer), ground.watch.ends(contract))
+    return _answer(request, form, answer, tag, _next(request, asked, answer), services.watch.ends(contract))
 
 
-def _tag(request: Request, form: Format, asked: Asked, at: Moment, layers: Layers) -> str:
+def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: Layers) -> str:
     """Of what the numbers hang on: of final hours their revisions alone, else also how far the worker has come."""
     final = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
     moving = None if final else (at.version, at.rebuilt, at.watermark, at.revised_at)
@@ -124,7 +124,7 @@ def _next(request: Request, asked: Asked, answer: Answer) -> str | None:
 
 
 def _answer(request: Request, form: Format, answer: Answer, tag: str, following: str | None, ends: Any) -> Response:
-    asked, at = answer.asked, answer.moment
+    asked, at = answer.asked, answer.state
     around: dict[str, Any] = {
         "stream": asked.contract.stream,
         "window": asked.window_name,

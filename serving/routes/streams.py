@@ -5,13 +5,13 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from serving.depends import CallerDep, GroundDep, StreamDep, problems
-from serving.formats import json_answer
-from serving.ground import Ground
+from serving.depends import CallerDep, ServicesDep, StreamDep, problems
+from serving.formats import momentary_answer
 from serving.links import assets_of
-from serving.moment import Moment, read_moment
 from serving.numbers import standing
 from serving.schemas import Stream, Streams
+from serving.services import Services
+from serving.stream_state import StreamState, read_state
 from streamgauge.contract.model import Contract
 
 router = APIRouter(tags=["streams"])
@@ -20,12 +20,12 @@ router = APIRouter(tags=["streams"])
 @router.get(
     "/v1/streams", summary="All streams that the caller may read", responses={200: {"model": Streams}, **problems()}
 )
-def streams(request: Request, ground: GroundDep, caller: CallerDep) -> Response:
-    contracts = [c for c in ground.contracts.values() if caller.may_read(c.stream)]
-    with ground.database.snapshot() as connection:
-        moments = [read_moment(connection, c) for c in contracts]
-    found = [_described(ground, m) for m in moments]
-    return json_answer(request, {"as_of": datetime.now(UTC), "streams": found})
+def streams(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
+    contracts = [c for c in services.contracts.values() if caller.may_read(c.stream)]
+    with services.database.snapshot() as connection:
+        states = [read_state(connection, c) for c in contracts]
+    found = [_described(services, m) for m in states]
+    return momentary_answer(request, {"as_of": datetime.now(UTC), "streams": found})
 
 
 @router.get(
@@ -33,14 +33,14 @@ def streams(request: Request, ground: GroundDep, caller: CallerDep) -> Response:
     summary="A stream's contract, owner, freshness, watermark and completeness",
     responses={200: {"model": Stream}, **problems(404)},
 )
-def stream(request: Request, ground: GroundDep, contract: StreamDep) -> Response:
-    with ground.database.snapshot() as connection:
-        moment = read_moment(connection, contract)
-    return json_answer(request, {**_described(ground, moment), "fields": _fields(contract)})
+def stream(request: Request, services: ServicesDep, contract: StreamDep) -> Response:
+    with services.database.snapshot() as connection:
+        state = read_state(connection, contract)
+    return momentary_answer(request, {**_described(services, state), "fields": _fields(contract)})
 
 
-def _described(ground: Ground, moment: Moment) -> dict[str, Any]:
-    c = moment.contract
+def _described(services: Services, state: StreamState) -> dict[str, Any]:
+    c = state.contract
     path = f"/v1/streams/{c.stream}"
     return {
         "stream": c.stream,
@@ -59,8 +59,8 @@ def _described(ground: Ground, moment: Moment) -> dict[str, Any]:
             "completeness": 1.0,
             "allowed_lateness_seconds": c.time.allowedLatenessSeconds,
         },
-        **standing(moment, ground.watch.ends(c)),
-        "pauses": moment.pauses,
+        **standing(state, services.watch.ends(c)),
+        "pauses": state.pauses,
         "links": {
             "self": path,
             "rollups": f"{path}/rollups",
@@ -68,7 +68,7 @@ def _described(ground: Ground, moment: Moment) -> dict[str, Any]:
             "live": f"{path}/live",
             "provenance": f"{path}/provenance",
         },
-        "assets": assets_of(ground.settings, c),
+        "assets": assets_of(services.settings, c),
     }
 
 

@@ -5,16 +5,16 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 
-from serving.depends import CallerDep, GroundDep, StreamDep, problems
+from serving.depends import CallerDep, ServicesDep, StreamDep, problems
 from serving.formats import json_answer
-from serving.ground import Ground
-from serving.moment import read_moment
 from serving.numbers import shown_top
 from serving.problems import INVALID, NOT_FOUND, TOO_LONG, Problem
-from serving.rollups.asked import moment
+from serving.rollups.asked import parse_time
 from serving.rollups.layers import read_layers
 from serving.routes.rollups import From, To
 from serving.schemas import Tops
+from serving.services import Services
+from serving.stream_state import read_state
 from serving.tops import MAX_ITEMS, of_range
 from streamgauge.contract.model import Contract
 from streamgauge.rollup.tops import TopAnswer
@@ -32,7 +32,7 @@ _LONGEST = timedelta(days=2)
 )
 def top(
     request: Request,
-    ground: GroundDep,
+    services: ServicesDep,
     caller: CallerDep,
     contract: StreamDep,
     top: Annotated[str | None, Query(max_length=100, description="By default all of the stream's.")] = None,
@@ -51,18 +51,18 @@ def top(
                 parameter="top",
             )
         wanted = {top: wanted[top]}
-    start, end = moment("from", begin), moment("to", to)
+    start, end = parse_time("from", begin), parse_time("to", to)
     if start is None and end is None:
-        found = [a for a in ground.tops.latest(contract, window) if a.top in wanted]
+        found = [a for a in services.tops.latest(contract, window) if a.top in wanted]
     else:
-        found = _range(ground, contract, [t for t in contract.rollup.top if t.name in wanted], start, end)
-    shown = [shown_top(contract, a, limit, caller.sees_personal, ground.pseudonyms.of) for a in found]
+        found = _range(services, contract, [t for t in contract.rollup.top if t.name in wanted], start, end)
+    shown = [shown_top(contract, a, limit, caller.sees_personal, services.pseudonyms.of) for a in found]
     body: dict[str, Any] = {"stream": contract.stream, "as_of": datetime.now(UTC), "tops": shown}
     return json_answer(request, body)
 
 
 def _range(
-    ground: Ground, contract: Contract, tops: Any, start: datetime | None, end: datetime | None
+    services: Services, contract: Contract, tops: Any, start: datetime | None, end: datetime | None
 ) -> list[TopAnswer]:
     if start is None or end is None:
         missing = "from" if start is None else "to"
@@ -74,7 +74,7 @@ def _range(
         raise Problem(INVALID, "The range ends before it begins.", "Give a `to` after `from`.", parameter="to")
     if end - start > _LONGEST:
         raise Problem(TOO_LONG, f"The range is longer than {_LONGEST}.", parameter="from")
-    with ground.database.snapshot() as connection:
-        at = read_moment(connection, contract)
+    with services.database.snapshot() as connection:
+        at = read_state(connection, contract)
         layers = read_layers(connection, contract, start, end, at.watermark)
         return of_range(connection, contract, tops, start, end, layers, at.watermark)

@@ -14,7 +14,7 @@ from starlette.testclient import TestClient
 
 from serving.app import create_app
 from serving.config import ApiConfig
-from serving.ground import make_ground
+from serving.services import make_services
 from streamgauge.settings import PREFIX, Settings
 
 LOOPBACK = "127.0.0.1"
@@ -24,8 +24,8 @@ LOOPBACK = "127.0.0.1"
 def in_process(contracts: Path, client: str = LOOPBACK, **config: object) -> Generator[TestClient]:
     """`client`: the address that asks."""
     settings = Settings.for_role("api").model_copy(update={"contracts_dir": contracts})
-    ground = make_ground(settings, ApiConfig(**{"requests_per_second": 10_000, "burst": 10_000, **config}))  # pyright: ignore
-    app = create_app(ground)
+    services = make_services(settings, ApiConfig(**{"requests_per_second": 10_000, "burst": 10_000, **config}))  # pyright: ignore
+    app = create_app(services)
     with TestClient(app, base_url=f"http://{LOOPBACK}", client=(client, 50000), raise_server_exceptions=False) as made:
         yield made
 

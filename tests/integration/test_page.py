@@ -182,6 +182,12 @@ def test_nothing_new_is_not_standing_still(shown: Page, answers: Answers) -> Non
     assert behind > 6.5, "4.2 s, and older by the second"
 
 
+def test_an_address_with_a_broken_escape_opens_the_page(browser: Browser, api: str) -> None:
+    with opened(browser, f"{api}#/%") as page:
+        expect(page.locator("#reading")).not_to_have_text(NONE)
+        expect(page.locator("h1:visible")).to_have_text("User events")
+
+
 def test_a_key_is_asked_for_once(browser: Browser, api: str, answers: Answers) -> None:
     answers.key = "secret"
     with opened(browser, api) as page:

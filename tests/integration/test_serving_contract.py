@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
@@ -21,7 +22,7 @@ from serving.keys import ADMIN, OPERATIONS, PERSONAL
 from serving.problems import KINDS
 from streamgauge.apply.execute import apply
 from streamgauge.contract.model import load_contracts
-from streamgauge.settings import CONTRACTS, Settings
+from streamgauge.settings import CHECKOUT, CONTRACTS, Settings
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
 from streamgauge.telemetry.logs import configure_logs
@@ -89,6 +90,10 @@ ROLLUPS = "/v1/streams/user_events/rollups"
         ("/v1/streams/user_events/provenance", 422, "invalid-parameter", "start"),
         ("/v1/streams/user_events/provenance?start=2026-01-01T00:00:30Z", 422, "invalid-parameter", "start"),
         ("/v1/api-keys", 403, "scope-missing", None),
+        (f"{ROLLUPS}?groupby=event_type", 422, "invalid-parameter", "groupby"),
+        (f"{ROLLUPS}?window=1m&window=5m", 422, "invalid-parameter", "window"),
+        ("/v1/streams?stream=user_events", 422, "invalid-parameter", "stream"),
+        ("/v1/health/live?x", 422, "invalid-parameter", "x"),
     ],
 )
 def test_errors_say_what_to_change(
@@ -96,6 +101,75 @@ def test_errors_say_what_to_change(
 ) -> None:
     body = assert_problem(client, client.get(path), status, kind)
     assert [e["parameter"] for e in body.get("errors", [])] == ([parameter] if parameter else [])
+
+
+def test_every_route_refuses_unknown_parameters(client: TestClient) -> None:
+    document = client.get("/v1/openapi.json").json()
+    values = {
+        "stream": "user_events",
+        "day": "2026-01-01",
+        "hour": "2026-01-01T00",
+        "event_id": "x",
+        "key_id": "0" * 12,
+        "name": "busy",
+    }
+    asked = 0
+    for path, operations in document["paths"].items():
+        for method in operations:
+            answer = client.request(method, path.format_map(values) + "?no_such_parameter=1")
+            assert_problem(client, answer, 422, "invalid-parameter")
+            asked += 1
+    assert asked >= 18
+
+
+def test_a_misspelt_parameter_is_guessed(client: TestClient) -> None:
+    body = client.get(f"{ROLLUPS}?groupBy=event_type").json()
+    assert "Did you mean 'group_by'?" in body["hint"]
+    assert client.get("/v1/streams?x=1").json()["hint"] == "This path takes no parameters."
+
+
+def test_head_is_get_without_the_content(client: TestClient, tmp_path: Path) -> None:
+    document = client.get("/v1/openapi.json").json()
+    assert not [m for path in document["paths"].values() for m in path if m == "head"]
+    for path in ("/", "/v1/streams", f"{ROLLUPS}?format=csv", "/v1/nix"):
+        got, head = client.get(path), client.head(path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
+    with served(CONTRACTS, tmp_path) as api:
+        head = api.client.head("/v1/streams/user_events/live", timeout=5)
+        assert head.headers["content-type"].startswith("text/event-stream")
+        assert api.client.get("/v1/health/live").status_code == 200
+
+
+def test_the_documented_line_of_polars_works(stack: Any, tmp_path: Path) -> None:
+    (line,) = re.findall(r"```python\n(.*?)```", (CHECKOUT / "docs" / "api.md").read_text(), re.DOTALL)
+    with served(CONTRACTS, tmp_path) as api:
+        names: dict[str, Any] = {}
+        exec(line.replace("http://127.0.0.1:19010", api.url), names)
+    assert names["rollups"].columns[:3] == ["window_start", "window_end", "event_type"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/streams/user_events/top",
+        "/v1/streams/user_events/provenance?start=2026-01-01T00:00Z",
+        "/v1/quality",
+        "/v1/reconciliation",
+        "/v1/alerts",
+        "/v1/problems",
+    ],
+)
+def test_what_did_not_change_is_not_sent_again(client: TestClient, path: str) -> None:
+    tag = client.get(path).headers["etag"]
+    again = client.get(path, headers={"If-None-Match": tag})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize("path", ["/v1/streams", "/v1/streams/user_events", "/v1/operations"])
+def test_what_changes_with_the_clock_is_not_kept(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+    assert "etag" not in answer.headers and answer.headers["cache-control"] == "no-store"
 
 
 def test_a_cursor_belongs_to_its_question(client: TestClient) -> None:
@@ -141,7 +215,7 @@ def test_an_unforeseen_mistake_is_a_problem_too(client: TestClient, monkeypatch:
     def broken(*_: object) -> None:
         raise RuntimeError("not for the caller's eyes")
 
-    monkeypatch.setattr("serving.routes.streams.read_moment", broken)
+    monkeypatch.setattr("serving.routes.streams.read_state", broken)
     body = assert_problem(client, client.get("/v1/streams"), 500, "internal")
     assert "eyes" not in json.dumps(body)
 

@@ -14,7 +14,7 @@ from serving.flight import SingleFlight
 from serving.formats import format_of
 from serving.live import QUEUE, Channel, Client
 from serving.problems import AWAY, Problem
-from serving.rollups.asked import EPOCH, aligned, check_range, moment, window_of
+from serving.rollups.asked import EPOCH, aligned, check_range, parse_time, window_of
 from serving.rollups.layers import Layers
 from serving.rollups.plan import layers_of
 from streamgauge.contract.model import load_contracts
@@ -70,13 +70,13 @@ def test_a_range_has_a_limit() -> None:
     ],
 )
 def test_times_as_people_write_them(text: str, wanted: datetime) -> None:
-    assert moment("from", text) == wanted
+    assert parse_time("from", text) == wanted
 
 
 @pytest.mark.parametrize("text", ["", "now", "2026-13-01", "1969-12-31", "2100-01-01", "9999-12-31T23:59:59-23:59"])
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(Problem):
-        moment("from", text)
+        parse_time("from", text)
 
 
 # Layers

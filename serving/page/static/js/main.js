@@ -51,7 +51,7 @@ async function start() {
 
 function open() {
   if (view && !location.hash.startsWith("#/")) return; // a place on this page
-  const name = decodeURIComponent(location.hash.slice(2));
+  const name = viewName(location.hash.slice(2));
   view?.stop();
   const operations = name === OPERATIONS;
   const stream = streams.find((s) => s.stream === name) ?? streams[0];
@@ -66,6 +66,16 @@ function open() {
     else a.removeAttribute("aria-current");
   }
   document.title = `${operations ? "Operations" : capital(words(shown ?? "Live"))} · Streamgauge`;
+}
+
+/** What the address names; a broken escape, such as `%`, names nothing.
+ * @param {string} hash */
+function viewName(hash) {
+  try {
+    return decodeURIComponent(hash);
+  } catch {
+    return "";
+  }
 }
 
 function showZone() {

@@ -1,4 +1,4 @@
-"""What the routes stand on: made once, opened when the server starts and closed when it stops."""
+"""The API's services, which all routes share: made once, opened when the server starts, closed when it stops."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from streamgauge.stores.redis import redis_client
 
 
 @dataclass(frozen=True)
-class Ground:
+class Services:
     settings: Settings
     config: ApiConfig
     contracts: Mapping[str, Contract]
@@ -46,7 +46,7 @@ class Ground:
         self.redis.close()
 
 
-def make_ground(settings: Settings, config: ApiConfig) -> Ground:
+def make_services(settings: Settings, config: ApiConfig) -> Services:
     contracts = {c.stream: c for c in load_contracts(settings.contracts_dir)}
     database = Database(settings, config)
     redis = redis_client(settings)
@@ -56,7 +56,7 @@ def make_ground(settings: Settings, config: ApiConfig) -> Ground:
     tops = Tops(redis, database)
     pseudonyms = Pseudonyms(database)
     channels = {c.stream: Channel(c, Reader(c, database, watch, tops, pseudonyms).read) for c in contracts.values()}
-    return Ground(
+    return Services(
         settings=settings,
         config=config,
         contracts=contracts,

@@ -15,7 +15,7 @@ LogEnds = Mapping[int, tuple[int, int]]
 
 
 @dataclass(frozen=True)
-class Moment:
+class StreamState:
     contract: Contract
     as_of: datetime
     progress: tuple[Progress, ...]
@@ -81,7 +81,7 @@ class Moment:
         return {p: (first, max(end, read.get(p, end))) for p, (first, end) in ends.items()}
 
 
-def read_moment(connection: Connection, contract: Contract) -> Moment:
+def read_state(connection: Connection, contract: Contract) -> StreamState:
     rows = connection.execute(
         "SELECT partition, start_offset, next_offset, counted, late, duplicates, dead_letters, lost, skipped,"
         " watermark_ms FROM stream_offsets WHERE topic = %s ORDER BY partition",
@@ -102,7 +102,7 @@ def read_moment(connection: Connection, contract: Contract) -> Moment:
     ).fetchone()
     newest, revised, owed = final or (None, None, None)
     until = None if newest is None else newest + HOUR if owed is None else min(newest + HOUR, owed)
-    return Moment(
+    return StreamState(
         contract=contract,
         as_of=datetime.now(UTC),
         progress=tuple(Progress(*row) for row in rows),
