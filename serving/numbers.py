@@ -8,12 +8,12 @@ from psycopg import sql
 
 from serving.database import Database
 from serving.personal import Pseudonyms, is_personal, shown
-from serving.rollups.layers import Layers, read_layers
 from serving.rollups.plan import layers_of
 from serving.stream_state import StreamState, read_state
 from serving.tops import Tops
 from serving.watch import Watch
 from streamgauge.contract.model import Contract
+from streamgauge.rollup.finality import Finality, read_finality
 from streamgauge.rollup.tops import TopAnswer
 from streamgauge.rollup.windows import MINUTE, latest_minute
 from streamgauge.stores.postgres import Connection
@@ -68,7 +68,7 @@ class Reader:
         if newest is None:
             return {}
         start, end = newest - (MINUTES - 1) * MINUTE, newest + MINUTE
-        layers = read_layers(connection, self._contract, start, end, state.watermark)
+        layers = read_finality(connection, self._contract, start, end, state.watermark)
         found: dict[datetime, dict[str, Any]] = {}
         for minute, count, late, duplicates in self._sums(connection, start, end, layers):
             standing = layers.standing(minute, minute + MINUTE)
@@ -81,12 +81,13 @@ class Reader:
                 "duplicates": duplicates,
                 "status": standing.status,
                 "revision": standing.revision,
+                "unchecked": standing.unchecked,
                 "complete": complete or standing.final_share == 1,
             }
         return dict(sorted(found.items()))
 
     def _sums(
-        self, connection: Connection, start: datetime, end: datetime, layers: Layers
+        self, connection: Connection, start: datetime, end: datetime, layers: Finality
     ) -> list[tuple[datetime, int, int, int]]:
         rows: list[tuple[datetime, int, int, int]] = []
         for layer in layers_of(self._contract, start, end, layers.final, hourly=False):
@@ -126,6 +127,7 @@ def shown_top(
         "end": answer.end.astimezone(UTC),
         "watermark": answer.watermark,
         "status": answer.status,
+        "unchecked": answer.unchecked,
         "source": answer.source,
         "items": [
             {"key": show(i.key), "count": i.count, "lower": i.lower, "upper": i.upper} for i in answer.items[:limit]

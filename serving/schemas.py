@@ -116,6 +116,12 @@ class Streams(_Shape):
     streams: list[Stream]
 
 
+_UNCHECKED = (
+    "Final numbers are in it whose latest comparison with the stream worker's failed, or that changed since: don't rely"
+    " on them before the hour is repaired, or accepted by a person."
+)
+
+
 class Row(BaseModel):
     """Besides these: the dimensions grouped by, and the measures."""
 
@@ -128,12 +134,23 @@ class Row(BaseModel):
     final_share: float = Field(
         ge=0, le=1, description="Between 0 and 1: the window mixes both layers, and is provisional."
     )
+    unchecked: bool = Field(description=_UNCHECKED)
     complete: bool
 
 
 class Source(_Shape):
     provisional: str | None
     final: str | None
+
+
+class SketchError(_Shape):
+    of: Literal["rank", "value"] = Field(
+        description="rank: of a quantile's, p95 may be anything between p94 and p96. value: of a distinct count's."
+    )
+    error: float = Field(
+        ge=0, description="The largest of all rows; of a value, relative to it. 0: the answer is exact."
+    )
+    confidence: float = Field(description="How sure it is that the answer lies within it.")
 
 
 class Rollups(_Shape):
@@ -144,9 +161,11 @@ class Rollups(_Shape):
     to: datetime
     group_by: list[str]
     status: Literal["provisional", "final", "mixed"]
+    unchecked: bool = Field(description=_UNCHECKED)
     as_of: datetime
     watermark: datetime | None
     completeness: Completeness
+    errors: dict[str, SketchError] = Field(description="Of the measures that are estimates, by name.")
     source: Source
     next: str | None
     rows: list[Row]
@@ -166,6 +185,7 @@ class TopShape(_Shape):
     end: datetime
     watermark: datetime | None
     status: Literal["provisional", "final", "mixed"]
+    unchecked: bool = Field(description=_UNCHECKED)
     source: Literal["redis", "postgres"]
     items: list[Item]
     error: int = Field(description="A count is too high by so much at most, and never too low.")

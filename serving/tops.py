@@ -14,10 +14,10 @@ from redis.exceptions import RedisError
 
 from serving.database import Database
 from serving.flight import SingleFlight
-from serving.rollups.layers import FINAL, MIXED, PROVISIONAL, Layers
 from serving.rollups.plan import layers_of
 from serving.stream_state import StreamState, read_state
 from streamgauge.contract.model import Contract, Top
+from streamgauge.rollup.finality import FINAL, MIXED, PROVISIONAL, Finality
 from streamgauge.rollup.tops import TopAnswer, from_postgres, from_redis
 from streamgauge.rollup.windows import merge_tops
 from streamgauge.stores.postgres import Connection
@@ -98,11 +98,12 @@ def of_range(
     tops: Sequence[Top],
     start: datetime,
     end: datetime,
-    layers: Layers,
+    layers: Finality,
     watermark: datetime | None,
 ) -> list[TopAnswer]:
     """Of any range of minutes, over both layers."""
-    status = {0.0: PROVISIONAL, 1.0: FINAL}.get(layers.standing(start, end).final_share, MIXED)
+    standing = layers.standing(start, end)
+    status = {0.0: PROVISIONAL, 1.0: FINAL}.get(standing.final_share, MIXED)
     answers: list[TopAnswer] = []
     for top in tops:
         dumped: list[bytes] = []
@@ -121,6 +122,7 @@ def of_range(
                 error=merged.error,
                 source="postgres",
                 status=status,
+                unchecked=standing.unchecked,
             )
         )
     return answers

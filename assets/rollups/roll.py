@@ -74,14 +74,14 @@ def merged(contract: Contract, parts: Windows, size: str) -> Windows:
     sums: list[pl.Expr] = [pl.col(c).sum() for c in COUNTS]
     columns: list[pl.Expr] = [pl.col(c) for c in (START, *contract.dimension_names, *COUNTS)]
     for d in contract.rollup.distinct:
-        columns.append(_sketch(f"{d.name}_hll", _merged_hll))
+        columns.append(_sketch(f"{d.name}_hll", sketches.union_hll))
         sums.append(pl.col(f"{d.name}_hll").drop_nulls())
     for m in contract.rollup.measures:
         sums += [pl.col(f"{m.name}_n").sum(), pl.col(f"{m.name}_sum").sum()]
         sums += [pl.col(f"{m.name}_min").min(), pl.col(f"{m.name}_max").max()]
         columns += [pl.col(f"{m.name}_{part}") for part in ("n", "sum", "min", "max")]
         if m.quantiles:
-            columns.append(_sketch(f"{m.name}_kll", _merged_kll))
+            columns.append(_sketch(f"{m.name}_kll", sketches.union_kll))
             sums.append(pl.col(f"{m.name}_kll").drop_nulls())
     keys = [START, *contract.dimension_names]
     # in the order of time: sums of floats are then the same each time
@@ -100,14 +100,6 @@ def _sketch(column: str, merge: Callable[[Iterable[bytes]], bytes]) -> pl.Expr:
         return merge(held) if len(held) > 1 else held[0] if held else None
 
     return pl.col(column).map_elements(each, return_dtype=pl.Binary)
-
-
-def _merged_hll(dumped: Iterable[bytes]) -> bytes:
-    return sketches.dump_hll(sketches.merge_hll(map(sketches.load_hll, dumped)))
-
-
-def _merged_kll(dumped: Iterable[bytes]) -> bytes:
-    return sketches.dump_kll(sketches.merge_kll(map(sketches.load_kll, dumped)))
 
 
 def _merged_frequent(dumped: Iterable[bytes]) -> bytes:

@@ -1,6 +1,9 @@
-"""Distinct counts and quantiles: sketches don't merge in SQL, so they are merged here, once for each piece."""
+"""Distinct counts and quantiles: sketches don't merge in SQL, so they are merged here, once for each piece.
 
-from collections.abc import Callable, Iterable, Sequence
+The same rows give the same answer, in whatever order Postgres has them.
+"""
+
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from serving.problems import TOO_SLOW, Problem
@@ -21,7 +24,8 @@ class Merged:
 
     def __init__(self, connection: Connection, asked: Asked, layers: Sequence[Layer]) -> None:
         self._asked = asked
-        self._pieces: dict[str, dict[Key, list[Any]]] = {name: {} for name in asked.sketches}
+        self._pieces: dict[str, dict[Key, list[bytes]]] = {name: {} for name in asked.sketches}
+        self._errors: dict[str, float] = {}
         if asked.sketches and layers:
             self._read(connection, layers)
 
@@ -53,31 +57,45 @@ class Merged:
         merged = {name: self._window(name, start, group) for name in self._asked.sketches}
         found: list[Any] = []
         for m in self._asked.measures:
-            if isinstance(m, Distinct):
-                sketch = merged[m.column]
-                found.append(0 if sketch is None else round(sketch.get_estimate()))
-            elif isinstance(m, Quantile):
-                sketch = merged[m.column]
-                found.append(sketch.get_quantiles([m.rank], True)[0] if sketch and not sketch.is_empty() else None)
+            if not isinstance(m, Distinct | Quantile):
+                continue
+            value, error = _estimate(m, merged[m.column])
+            found.append(value)
+            self._errors[m.name] = max(self._errors.get(m.name, 0.0), error)
         return found
 
-    def _window(self, name: str, start: Any, group: Key) -> Any:
+    @property
+    def errors(self) -> dict[str, dict[str, Any]]:
+        """Of each measure that needs a sketch, the largest of all windows whose values were asked for."""
+        return {
+            m.name: (sketches.value_error if isinstance(m, Distinct) else sketches.rank_error_of)(
+                self._errors.get(m.name, 0.0)
+            )
+            for m in self._asked.measures
+            if isinstance(m, Distinct | Quantile)
+        }
+
+    def _window(self, name: str, start: Any, group: Key) -> bytes | None:
         window = self._asked.window
         pieces = self._pieces[name]
-        parts: list[Any] = []
+        parts: list[bytes] = []
         for i in range(window.starts_per_minute):
             parts += pieces.get((start + i * window.hop, *group), ())
-        return parts[0] if len(parts) == 1 else _union(name)(parts) if parts else None
+        return parts[0] if len(parts) == 1 else _merge(name, parts) if parts else None
 
 
-def _merge(name: str, dumped: Iterable[bytes]) -> Any:
-    load: Callable[[bytes], Any] = sketches.load_hll if _is_hll(name) else sketches.load_kll
-    return _union(name)(map(load, dumped))
+def _estimate(measure: Distinct | Quantile, dumped: bytes | None) -> tuple[float | None, float]:
+    """The value, and its error: relative of a distinct count, of rank of a quantile."""
+    if isinstance(measure, Distinct):
+        if dumped is None:
+            return 0, 0.0
+        distinct = sketches.load_hll(dumped)
+        return round(distinct.get_estimate()), sketches.distinct_error(distinct)
+    sketch = None if dumped is None else sketches.load_kll(dumped)
+    if sketch is None or sketch.is_empty():
+        return None, 0.0
+    return sketch.get_quantiles([measure.rank], True)[0], sketches.rank_error(sketch)
 
 
-def _union(name: str) -> Callable[[Iterable[Any]], Any]:
-    return sketches.merge_hll if _is_hll(name) else sketches.merge_kll
-
-
-def _is_hll(name: str) -> bool:
-    return name.endswith("_hll")
+def _merge(name: str, dumped: Iterable[bytes]) -> bytes:
+    return sketches.union_hll(dumped) if name.endswith("_hll") else sketches.union_kll(dumped)

@@ -12,12 +12,12 @@ import polars as pl
 
 from serving.problems import TOO_MANY, Problem
 from serving.rollups.asked import MAX_ROWS, Asked
-from serving.rollups.layers import Layers, Standing
 from serving.rollups.measures import Distinct, Mean, Quantile, Stored
 from serving.rollups.merged import Merged
 from serving.rollups.plan import layers_of, rollups_query
 from serving.stream_state import StreamState
 from streamgauge.dagster.hours import HOUR
+from streamgauge.rollup.finality import Finality, WindowStatus
 from streamgauge.stores.postgres import Connection
 
 _TIME = pl.Datetime("us", "UTC")
@@ -27,6 +27,7 @@ _WINDOW: dict[str, pl.DataType] = {
     "status": pl.String(),
     "revision": pl.Int64(),
     "final_share": pl.Float64(),
+    "unchecked": pl.Boolean(),
     "complete": pl.Boolean(),
 }
 
@@ -37,18 +38,28 @@ class Answer:
 
     asked: Asked
     state: StreamState
-    layers: Layers
+    layers: Finality
     rows: pl.DataFrame
     next: str | None
     tables: dict[bool, str]
     """What was read, by whether it is final."""
+    errors: dict[str, dict[str, Any]]
+    """Of the measures that are estimates, how far these may be off."""
 
     @cached_property
     def status(self) -> str:
-        return self.layers.of_range(self.asked.first, max(self.asked.stop, self.asked.first + self.asked.window.hop))
+        return self.layers.of_range(*self._range)
+
+    @cached_property
+    def unchecked(self) -> bool:
+        return self.layers.standing(*self._range).unchecked
+
+    @property
+    def _range(self) -> tuple[datetime, datetime]:
+        return self.asked.first, max(self.asked.stop, self.asked.first + self.asked.window.hop)
 
 
-def read(connection: Connection, asked: Asked, state: StreamState, layers: Layers) -> Answer:
+def read(connection: Connection, asked: Asked, state: StreamState, layers: Finality) -> Answer:
     start = asked.first
     if asked.after is not None and asked.fill == "none":
         start = asked.after[0]
@@ -63,26 +74,31 @@ def read(connection: Connection, asked: Asked, state: StreamState, layers: Layer
         raise Problem(TOO_MANY, f"The answer has more than {MAX_ROWS} rows.", parameter="limit")
     del found[limit:]
     rows = _Rows(connection, asked, state, layers, hourly)
+    shown = rows.of(found)
     keys = 1 + len(asked.group_by)
     return Answer(
         asked=asked,
         state=state,
         layers=layers,
-        rows=rows.of(found),
+        rows=shown,
         next=asked.cursor(found[-1][:keys]) if more else None,
         tables={t.final: t.table for t in tables},
+        errors=rows.errors,
     )
 
 
 class _Rows:
     """From what SQL gives to what a reader gets: by columns, for a day of minutes has tens of thousands of rows."""
 
-    def __init__(self, connection: Connection, asked: Asked, state: StreamState, layers: Layers, hourly: bool) -> None:
+    def __init__(
+        self, connection: Connection, asked: Asked, state: StreamState, layers: Finality, hourly: bool
+    ) -> None:
         self._connection = connection
         self._asked = asked
         self._complete_until = state.complete_until
         self._layers = layers
         self._hourly = hourly
+        self.errors: dict[str, dict[str, Any]] = {}
 
     def of(self, found: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
         names = ("window_start", *self._asked.group_by, *(s.name for s in self._asked.stored))
@@ -105,9 +121,9 @@ class _Rows:
         return pl.DataFrame([(s, s + size, *self._standing(s, s + size)) for s in starts], _WINDOW, orient="row")
 
     def _standing(self, start: datetime, end: datetime) -> tuple[Any, ...]:
-        at: Standing = self._layers.standing(start, end)
+        at: WindowStatus = self._layers.standing(start, end)
         complete = at.final_share == 1 or (self._complete_until is not None and end <= self._complete_until)
-        return (at.status, at.revision, at.final_share, complete)
+        return (at.status, at.revision, at.final_share, at.unchecked, complete)
 
     def _measures(self, columns: Mapping[str, Sequence[Any]], found: Sequence[tuple[Any, ...]]) -> Iterator[pl.Series]:
         sketched = iter(self._sketched(found))
@@ -125,13 +141,17 @@ class _Rows:
 
     def _sketched(self, found: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
         """The columns of the measures that need sketches, of the windows on this page only."""
-        if not found or not self._asked.sketches:
+        if not self._asked.sketches:
             return itertools.repeat(())
-        asked = replace(self._asked, start=found[0][0], end=found[-1][0] + self._asked.window.hop)
-        tables = layers_of(asked.contract, asked.first, asked.stop, self._layers.final, self._hourly)
+        asked, tables = self._asked, []
+        if found:
+            asked = replace(asked, start=found[0][0], end=found[-1][0] + asked.window.hop)
+            tables = layers_of(asked.contract, asked.first, asked.stop, self._layers.final, self._hourly)
         merged = Merged(self._connection, asked, tables)
         keys = 1 + len(asked.group_by)
-        return zip(*(merged.values(row[0], row[1:keys]) for row in found), strict=True)
+        values = [merged.values(row[0], row[1:keys]) for row in found]
+        self.errors = merged.errors
+        return zip(*values, strict=True) if values else itertools.repeat(())
 
 
 def _divided(name: str, total: pl.Series, n: pl.Series) -> pl.Series:

@@ -15,7 +15,6 @@ from serving.formats import json_answer, momentary_answer
 from serving.links import DESCRIBED, UPSTREAM, asset_url, run_url
 from serving.problems import AWAY, INVALID, NOT_FOUND, Problem
 from serving.rollups.asked import Asked, aligned, filters_of, parse_time, wanted_measures, window_of
-from serving.rollups.layers import FINAL, Standing, read_layers
 from serving.rollups.plan import Layer, layers_of, where_of
 from serving.rollups.read import read
 from serving.routes.batch import hour_details
@@ -25,6 +24,7 @@ from serving.stream_state import StreamState, read_state
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.errors import UserError
+from streamgauge.rollup.finality import FINAL, WindowStatus, read_finality
 from streamgauge.stores.postgres import Connection
 
 router = APIRouter(tags=["lineage"])
@@ -105,7 +105,7 @@ def provenance(
     arrived = hours_of_arrival(services.settings.lake, contract, hours)
     with services.database.snapshot() as connection:
         at = read_state(connection, contract)
-        layers = read_layers(connection, contract, begin, end, at.watermark)
+        layers = read_finality(connection, contract, begin, end, at.watermark)
         answer = read(connection, asked, at, layers)
         row = answer.rows.row(0, named=True)
         tables = layers_of(contract, begin, end, layers.final, hourly=length.hop % HOUR == HOUR * 0)
@@ -126,7 +126,7 @@ def provenance(
             "end": end,
             "as_of": at.as_of,
             "reason": _reason(standing, row["complete"], at, end),
-            **{k: row[k] for k in ("count", "late", "duplicates", "status", "revision", "final_share", "complete")},
+            **{k: row[k] for k in _SHOWN},
             "sources": sources,
             "lake": lake,
             "revisions": details["revisions"],
@@ -144,8 +144,16 @@ def provenance(
     )
 
 
-def _reason(standing: Standing, complete: bool, at: StreamState, end: datetime) -> str:
+_SHOWN = ("count", "late", "duplicates", "status", "revision", "final_share", "unchecked", "complete")
+
+
+def _reason(standing: WindowStatus, complete: bool, at: StreamState, end: datetime) -> str:
     if standing.status == FINAL:
+        if standing.unchecked:
+            return (
+                f"Final, revision {standing.revision}, and unchecked: the latest comparison failed, or the numbers "
+                "changed after it."
+            )
         if standing.revision and standing.revision > 1:
             return f"Final, revision {standing.revision}: rebuilt from the lake after late events, and compared again."
         return "Final: rebuilt from the lake and compared with what the stream worker had counted."

@@ -19,10 +19,10 @@ from serving.rollups.asked import (
     wanted_measures,
     window_of,
 )
-from serving.rollups.layers import FINAL, Layers, read_layers
 from serving.rollups.read import Answer, read
 from serving.schemas import Rollups
 from serving.stream_state import StreamState, read_state
+from streamgauge.rollup.finality import FINAL, Finality, read_finality
 from streamgauge.rollup.windows import latest_minute
 
 router = APIRouter(tags=["numbers"])
@@ -97,7 +97,7 @@ def rollups(
         )
         if cursor is not None:
             asked = asked.after_cursor(cursor)
-        layers = read_layers(connection, contract, asked.first, asked.stop, at.watermark)
+        layers = read_finality(connection, contract, asked.first, asked.stop, at.watermark)
         tag = _tag(request, form, asked, at, layers)
         unchanged = not_modified(request, tag)
         if unchanged is not None:
@@ -106,12 +106,13 @@ def rollups(
     return _answer(request, form, answer, tag, _next(request, asked, answer), services.watch.ends(contract))
 
 
-def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: Layers) -> str:
+def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: Finality) -> str:
     """Of what the numbers hang on: of final hours their revisions alone, else also how far the worker has come."""
-    final = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
-    moving = None if final else (at.version, at.rebuilt, at.watermark, at.revised_at)
+    settled = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
+    moving = None if settled else (at.version, at.rebuilt, at.watermark, at.revised_at)
     question = (asked.fingerprint, asked.limit, asked.after, form)
-    return etag(question, moving, sorted(layers.final.items()), request.headers.get("accept-encoding", ""))
+    final_hours = sorted((hour, final.revision, final.checked) for hour, final in layers.final.items())
+    return etag(question, moving, final_hours, request.headers.get("accept-encoding", ""))
 
 
 def _next(request: Request, asked: Asked, answer: Answer) -> str | None:
@@ -133,13 +134,17 @@ def _answer(request: Request, form: Format, answer: Answer, tag: str, following:
         "to": asked.end,
         "group_by": asked.group_by,
         "status": answer.status,
+        "unchecked": answer.unchecked,
         "as_of": at.as_of,
         "watermark": at.watermark,
         "completeness": at.completeness(ends),
+        "errors": answer.errors,
         "source": {"provisional": answer.tables.get(False), "final": answer.tables.get(True)},
         "next": following,
     }
     headers = {"X-As-Of": at.as_of.isoformat(), "X-Status": answer.status}
+    if answer.unchecked:
+        headers["X-Unchecked"] = "true"
     if at.watermark is not None:
         headers["X-Watermark"] = at.watermark.isoformat()
     if following is not None:

@@ -10,13 +10,13 @@ from serving.formats import json_answer
 from serving.numbers import shown_top
 from serving.problems import INVALID, NOT_FOUND, TOO_LONG, Problem
 from serving.rollups.asked import parse_time
-from serving.rollups.layers import read_layers
 from serving.routes.rollups import From, To
 from serving.schemas import Tops
 from serving.services import Services
 from serving.stream_state import read_state
 from serving.tops import MAX_ITEMS, of_range
 from streamgauge.contract.model import Contract
+from streamgauge.rollup.finality import read_finality
 from streamgauge.rollup.tops import TopAnswer
 from streamgauge.rollup.windows import MINUTE
 
@@ -76,5 +76,5 @@ def _range(
         raise Problem(TOO_LONG, f"The range is longer than {_LONGEST}.", parameter="from")
     with services.database.snapshot() as connection:
         at = read_state(connection, contract)
-        layers = read_layers(connection, contract, start, end, at.watermark)
+        layers = read_finality(connection, contract, start, end, at.watermark)
         return of_range(connection, contract, tops, start, end, layers, at.watermark)

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from streamgauge.cli.reference import app as reference_app
 from streamgauge.cli.rollups import rollups
 from streamgauge.cli.streams import streams
 from streamgauge.cli.top import top
+from streamgauge.dagster.hours import HOUR
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
 from streamgauge.rollup.windows import MINUTE, Window, read_windows
@@ -22,6 +24,7 @@ from streamgauge.stores.kafka import producer
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
 from tests.integration.own_stream import OwnStream
+from tests.integration.serving_client import in_process
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -164,6 +167,30 @@ def test_rollups_of_what_is_not_there(stream: OwnStream) -> None:
         assert what in error.what
 
 
+def test_a_hundred_readers_get_one_answer_and_its_error(stream: OwnStream, tmp_path: Path) -> None:
+    """More values than a sketch holds, so that its quantiles are estimates."""
+    drawn = Random(1)
+    for minute in range(3, 33):
+        for partition in range(2):
+            store(stream, minute, partition, "A", ["ann"], [drawn.random() for _ in range(400)])
+    span = {"from": "2026-01-01T11:00:00Z", "to": "2026-01-01T12:00:00Z"}
+    command = [stream.name, "--window", "1h", "--json", "--from", span["from"], "--to", span["to"]]
+    wanted = {"window": "1h", "measures": "commits_p50,commits_p95,commits_p99,users_distinct", **span}
+    with in_process(tmp_path) as client:
+        answers = [client.get(f"/v1/streams/{stream.name}/rollups", params=wanted).json() for _ in range(100)]
+    read = [json.loads(text(rollups, *command)) for _ in range(100)]
+    names = ("commits_p50", "commits_p95", "commits_p99", "users_distinct")
+    found = {tuple(answer["rows"][0][n] for n in names) for answer in (*answers, *read)}
+    assert len(found) == 1
+    assert found.pop()[:3] == pytest.approx((0.5, 0.95, 0.99), abs=0.03)
+    for answer in (answers[0], read[0]):
+        assert {n: e["of"] for n, e in answer["errors"].items()} == dict.fromkeys(names[:3], "rank") | {
+            names[3]: "value"
+        }
+        assert answer["errors"]["commits_p95"] == {"of": "rank", "error": 0.013295, "confidence": 0.99}
+    assert "1.3 % of rank" in text(rollups, *[a for a in command if a != "--json"])
+
+
 def top_json(stream: OwnStream, *arguments: str) -> list[Any]:
     return json.loads(text(top, stream.name, "--once", "--json", *arguments))
 
@@ -269,3 +296,69 @@ def test_a_reference_table_is_loaded_and_only_changes_are_written(stream: OwnStr
     file.write_text("user_id,kind\nann,bot\n")
     with pytest.raises(UserError, match="no column organisation"):
         raise CliRunner().invoke(reference_app, ["load", stream.name, str(file)]).exception or AssertionError
+
+
+def make_final(stream: OwnStream, hour: datetime, *, checked: bool) -> None:
+    """With one event more in the batch layer than the worker counted, as if it had been late."""
+    names = ["event_type", "actor_kind", "count", "duplicates", "users_hll"]
+    names += [f"commits_{p}" for p in ("n", "sum", "min", "max", "kll")]
+    columns = sql.SQL(", ").join(map(sql.Identifier, names))
+    minutes = sql.Identifier(f"{stream.name}_batch_minutes")
+    with connect(stream.settings("admin")) as connection:
+        begins = {"batch_minutes": sql.SQL("minute"), "batch_hours": sql.SQL("date_trunc('hour', minute, 'UTC')")}
+        for table, start in begins.items():
+            connection.execute(
+                sql.SQL("INSERT INTO {} (window_start, {}) SELECT {}, {} FROM {} WHERE minute < %s").format(
+                    sql.Identifier(f"{stream.name}_{table}"), columns, start, columns,
+                    sql.Identifier(stream.contract.minutes_table),
+                ), (hour + HOUR,),
+            )  # fmt: skip
+            connection.execute(
+                sql.SQL("UPDATE {} SET count = count + 1").format(sql.Identifier(f"{stream.name}_{table}"))
+            )
+        assert connection.execute(sql.SQL("SELECT count(*) FROM {}").format(minutes)).fetchone() == (2,)
+        connection.execute(
+            "INSERT INTO hour_revisions (stream, hour, revision, run_id, facts, reason, checked)"
+            " VALUES (%s, %s, 1, 'by hand', 0, 'test', %s)",
+            (stream.name, hour, checked),
+        )
+
+
+@pytest.mark.parametrize(("window", "hop"), [("1m", None), ("5m", None), ("1h", None), ("5m", "1m")])
+@pytest.mark.parametrize("checked", [True, False])
+def test_command_api_and_views_say_the_same_of_final_hours(
+    stream: OwnStream, tmp_path: Path, window: str, hop: str | None, checked: bool
+) -> None:
+    fill(stream)
+    store(stream, 70, 0, "A", ["ann"], [2])
+    hour = START.replace(minute=0)
+    make_final(stream, hour, checked=checked)
+    span = {"from": (hour - HOUR).isoformat(), "to": (hour + 4 * HOUR).isoformat()}
+    measures = [f"commits_{p}" for p in ("n", "sum", "min", "max")]
+    columns = ("count", "late", "duplicates", *measures, "status", "unchecked")
+    more = ("--hop", hop) if hop else ()
+    command = json.loads(
+        text(rollups, stream.name, "--window", window, *more, "--json", "--from", span["from"], "--to", span["to"],
+             "--group-by", "event_type")
+    )["rows"]  # fmt: skip
+    query = {"window": window, "group_by": "event_type", **span, **({"hop": hop} if hop else {})}
+    with in_process(tmp_path) as client:
+        served = client.get(f"/v1/streams/{stream.name}/rollups", params=query).json()["rows"]
+    with connect(stream.settings("reader")) as connection:
+        view = f"{stream.name}_{window}" + (f"_hop_{hop}" if hop else "")
+        chosen = sql.SQL(", ").join(map(sql.Identifier, ("window_start", "event_type", *columns)))
+        viewed = connection.execute(sql.SQL("SELECT {} FROM {}").format(chosen, sql.Identifier(view))).fetchall()
+
+    def keyed(rows: list[dict[str, Any]]) -> dict[Any, tuple[Any, ...]]:
+        return {
+            (datetime.fromisoformat(r["window_start"]), r["event_type"]): tuple(r[c] for c in columns) for r in rows
+        }
+
+    assert keyed(command) == keyed(served) == {(start, kind): tuple(rest) for start, kind, *rest in viewed}
+    of_hour = [r for r in command if datetime.fromisoformat(r["window_start"]) == hour + timedelta(minutes=57)]
+    if window == "1m":
+        assert [(r["count"], r["status"], r["unchecked"]) for r in of_hour] == [
+            (3, "final", not checked),
+            (2, "final", not checked),
+        ]
+    assert {r["status"] for r in command} == {"final", "provisional"}

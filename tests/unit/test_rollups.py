@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
-from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, merge_minutes, merge_tops
+from streamgauge.rollup.finality import Finality
+from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, merge_minutes, merge_tops, with_status
 from streamgauge.settings import CHECKOUT
 
 USER = next(c for c in load_contracts(CHECKOUT / "platform" / "contracts") if c.stream == "user_events")
@@ -124,7 +125,6 @@ def test_a_window_is_what_a_loop_over_its_events_gives(
         assert row["commits_max"] == max(values, default=None)
         for name, rank in QUANTILES.items():
             assert row[f"commits_{name}"] == (nearest_rank(values, rank) if values else None)
-        assert row["status"] == "provisional"
 
 
 def test_a_window_is_complete_when_nothing_more_can_come() -> None:
@@ -133,7 +133,8 @@ def test_a_window_is_complete_when_nothing_more_can_come() -> None:
     first_end = START + timedelta(minutes=7)
 
     def complete(before: datetime | None) -> list[bool]:
-        return merge_minutes(rows, USER, parsed, (), before)["complete"].to_list()
+        merged = merge_minutes(rows, USER, parsed)
+        return with_status(merged, parsed, Finality({}), before)["complete"].to_list()
 
     assert complete(first_end - timedelta(microseconds=1)) == [False, False]
     assert complete(first_end) == [True, False]

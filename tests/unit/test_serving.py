@@ -15,10 +15,10 @@ from serving.formats import format_of
 from serving.live import QUEUE, Channel, Client
 from serving.problems import AWAY, Problem
 from serving.rollups.asked import EPOCH, aligned, check_range, parse_time, window_of
-from serving.rollups.layers import Layers
 from serving.rollups.plan import layers_of
 from streamgauge.contract.model import load_contracts
 from streamgauge.dagster.hours import HOUR
+from streamgauge.rollup.finality import FinalHour, Finality
 from streamgauge.settings import CONTRACTS
 
 USER_EVENTS = next(c for c in load_contracts(CONTRACTS) if c.stream == "user_events")
@@ -79,11 +79,11 @@ def test_times_that_are_none(text: str) -> None:
         parse_time("from", text)
 
 
-# Layers
+# Finality
 
 
 def test_a_window_is_final_when_all_its_hours_are() -> None:
-    layers = Layers({**hours(0, 1), DAY + 2 * HOUR: 3})
+    layers = Finality({**final(0, 1), DAY + 2 * HOUR: FinalHour(3, checked=True)})
     assert layers.standing(DAY, DAY + HOUR).status == "final"
     assert layers.standing(DAY, DAY + 3 * HOUR).revision == 3
     mixed = layers.standing(DAY + 2.5 * HOUR, DAY + 3.5 * HOUR)
@@ -91,8 +91,20 @@ def test_a_window_is_final_when_all_its_hours_are() -> None:
     assert layers.standing(DAY + 3 * HOUR, DAY + 4 * HOUR).final_share == 0
 
 
+def final(*numbers: int) -> dict[datetime, FinalHour]:
+    return {hour: FinalHour(revision, checked=True) for hour, revision in hours(*numbers).items()}
+
+
+def test_a_window_with_an_hour_whose_check_failed_says_so() -> None:
+    layers = Finality({**final(0), DAY + HOUR: FinalHour(2, checked=False)})
+    assert not layers.standing(DAY, DAY + HOUR).unchecked
+    assert layers.standing(DAY, DAY + 2 * HOUR).unchecked
+    mixed = layers.standing(DAY + HOUR, DAY + 3 * HOUR)
+    assert (mixed.status, mixed.unchecked) == ("provisional", True)
+
+
 def test_hours_that_nobody_has_rows_for_keep_nothing_from_being_final() -> None:
-    layers = Layers(hours(5, 7), quiet=frozenset(hours(6)), begins=DAY + 5 * HOUR)
+    layers = Finality(final(5, 7), quiet=frozenset(hours(6)), begins=DAY + 5 * HOUR)
     assert layers.standing(DAY, DAY + 8 * HOUR).status == "final"
     assert layers.standing(DAY, DAY + 9 * HOUR).status == "provisional"
 

@@ -1,5 +1,6 @@
-"""`streamgauge rollups`."""
+"""`streamgauge rollups`: as the API answers, from both layers."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from rich.text import Text
 from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
 from streamgauge.contract.model import Contract, find_contract, load_contracts
 from streamgauge.errors import UserError
-from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, latest_minute, read_windows, watermark
+from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, errors_of, latest_minute, read_windows, watermark
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.stores.tables.speed import COUNTERS
@@ -39,6 +40,8 @@ def rollups(
         known = watermark(connection, contract)
         start, stop = _span(connection, contract, length, begin, end)
         found = read_windows(connection, contract, length, start, stop, groups)
+    errors = errors_of(contract, found)
+    found = found.drop(c for c in found.columns if c.endswith("_error"))
     if as_json:
         print_json(
             {
@@ -46,11 +49,12 @@ def rollups(
                 "window": window,
                 "hop": hop or window,
                 "watermark": None if known is None else known.isoformat(),
+                "errors": errors,
                 "rows": [_plain(row) for row in found.to_dicts()],
             }
         )
         return
-    _show(contract, found, groups, known)
+    _show(contract, found, groups, known, errors)
 
 
 def _span(
@@ -75,7 +79,13 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {k: v.isoformat() if isinstance(v, datetime) else v for k, v in row.items()}
 
 
-def _show(contract: Contract, found: pl.DataFrame, groups: tuple[str, ...], known: datetime | None) -> None:
+def _show(
+    contract: Contract,
+    found: pl.DataFrame,
+    groups: tuple[str, ...],
+    known: datetime | None,
+    errors: Mapping[str, Mapping[str, Any]],
+) -> None:
     out = console()
     if found.is_empty():
         out.print(f"{contract.stream} has no rollups in that time.")
@@ -87,12 +97,26 @@ def _show(contract: Contract, found: pl.DataFrame, groups: tuple[str, ...], know
         figures += [f"{m.name}_{q}" for q in QUANTILES] if m.quantiles else []
     shown = table(window_start="left", **dict.fromkeys(groups, "left"), **dict.fromkeys(figures, RIGHT), status="left")
     for row in found.iter_rows(named=True):
-        status = row["status"] if row["complete"] else f"{row['status']}, open"
-        shown.add_row(
-            moment(row["window_start"]), *(Text(row[g]) for g in groups), *(number(row[f]) for f in figures), status
-        )
+        cells = [*(Text(row[g]) for g in groups), *(number(row[f]) for f in figures)]
+        shown.add_row(moment(row["window_start"]), *cells, _status(row), style="red" if row["unchecked"] else None)
     out.print(shown)
     out.print(
         f"[dim]From Postgres, watermark {moment(known)}. Open: events for this window may still come."
-        f" Distinct counts and quantiles are estimates.[/dim]"
+        f"{_estimates(errors)}[/dim]"
     )
+
+
+def _status(row: Mapping[str, Any]) -> str:
+    words = [row["status"], *(["unchecked"] if row["unchecked"] else []), *([] if row["complete"] else ["open"])]
+    return ", ".join(words)
+
+
+def _estimates(errors: Mapping[str, Mapping[str, Any]]) -> str:
+    """How far the shown estimates may be off."""
+    parts = {of: max((e["error"] for e in errors.values() if e["of"] == of), default=None) for of in ("value", "rank")}
+    said: list[str] = []
+    if parts["value"] is not None:
+        said.append(f"distinct counts within {parts['value']:.1%} (68 of 100 times)".replace("%", " %"))
+    if parts["rank"] is not None:
+        said.append(f"quantiles within {parts['rank']:.1%} of rank (99 of 100 times)".replace("%", " %"))
+    return f" Estimates: {', '.join(said)}." if said else ""

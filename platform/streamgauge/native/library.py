@@ -80,6 +80,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "streamgauge_coupons": (None, [pointer, count, pointer]),
         "streamgauge_add_coupons": (None, [pointer] * 5 + [count] + [pointer] * 2),
         "streamgauge_add_values": (None, [pointer] * 5 + [count] + [pointer] * 2),
+        "streamgauge_merge_values": (count, [pointer] * 2 + [count, pointer, count] + [pointer] * 3),
         "streamgauge_add_keys": (
             None,
             [pointer] * 6 + [count, byte] + [pointer] * 3 + [count] + [pointer] * 3,

@@ -1,6 +1,6 @@
 """Values into the stored bytes of many sketches at once. What is beyond a sketch's exact part comes back as such."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,10 @@ EXACT_COUPONS = 384
 """What an HLL holds before it turns to registers: as sketches.c."""
 
 _HEAD_BYTES = 40
+_LEVELS = 61
+_LEVEL_BYTES = 4
+_PART_BYTES = 8 * (_LEVELS + 1 + 3)
+"""What sketches.c notes of each sketch that it merges."""
 _COUPON_BYTES, _VALUE_BYTES = 4, 8
 _KEY_BYTES = 12
 _ITEM_BYTES = 32
@@ -91,6 +95,28 @@ def add_values(stored: Stored, taken: Float64s, grouped: Grouped) -> Accumulated
     taken = np.ascontiguousarray(taken)
     more = len(grouped.order) * _VALUE_BYTES
     return _each(stored, grouped, more, native.streamgauge_add_values, (taken.ctypes.data,))
+
+
+def merge_values(stored: Sequence[bytes], values: Float64s | None = None) -> bytes | None:
+    """One KLL of k = 200 of all that KLLs of that size hold, and of `values` but for NaN; None where there is none.
+
+    The same bytes come of the same values in whatever order they are given. Raises ValueError if `stored` has anything
+    else than such sketches.
+    """
+    more = np.ascontiguousarray(np.empty(0) if values is None else values, np.float64)
+    sizes = np.array([len(data) for data in stored], np.int64)
+    held = np.frombuffer(b"".join(stored) + b"\0", np.uint8)
+    places = held.ctypes.data + np.cumsum(sizes) - sizes
+    most = len(held) // _VALUE_BYTES + len(more) + 1
+    parts, work = np.empty((len(stored) + 1) * _PART_BYTES, np.uint8), np.empty(2 * most)
+    out = np.empty(_HEAD_BYTES + _LEVELS * _LEVEL_BYTES + most * _VALUE_BYTES, np.uint8)
+    buffers = [a.ctypes.data for a in (parts, work, out)]
+    size = native.streamgauge_merge_values(
+        places.ctypes.data, sizes.ctypes.data, len(stored), more.ctypes.data, len(more), *buffers
+    )
+    if size < 0:
+        raise ValueError("not a KLL sketch of k = 200")
+    return out[:size].tobytes() or None
 
 
 def add_keys(stored: Stored, keys: Coded, grouped: Grouped, lg_max: int) -> Accumulated:

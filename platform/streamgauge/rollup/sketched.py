@@ -1,7 +1,12 @@
-"""From what a rollup plan gathered to rows with sketches: each sketch made at once, from all its values."""
+"""From what a rollup plan gathered to rows with sketches: each sketch made at once, from all its values.
+
+The same values give the same bytes, in whatever order a group has them: a number that was published does not move when
+it is made again.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import starmap
 from typing import Any
 
 import polars as pl
@@ -28,7 +33,7 @@ def sketched_tops(contract: Contract, rolled: Rolled) -> pl.DataFrame:
         for row in rolled.tops[top.name].select(MINUTE, PARTITION, KEYS, WEIGHTS).iter_rows():
             minute, partition, keys, weights = row
             sketch = sketches.new_frequent(top.exactKeys)
-            _feed(sketch.update, keys, weights)
+            deque(starmap(sketch.update, sorted(zip(keys, weights, strict=True))), maxlen=0)
             rows.append((minute, partition, top.name, sketches.dump_frequent(sketch)))
     return pl.DataFrame(rows, schema=TOP_COLUMNS, orient="row")
 
@@ -39,15 +44,9 @@ def _column(name: str, lists: pl.Series, dump: Callable[[pl.Series], bytes]) -> 
 
 def _hll(values: pl.Series) -> bytes:
     sketch = sketches.new_hll()
-    _feed(sketch.update, values.to_list())
+    deque(map(sketch.update, values.unique().sort()), maxlen=0)
     return sketches.dump_hll(sketch)
 
 
 def _kll(values: pl.Series) -> bytes:
-    sketch = sketches.new_kll()
-    sketch.update(values.to_numpy(writable=True))
-    return sketches.dump_kll(sketch)
-
-
-def _feed(update: Callable[..., Any], *columns: Iterable[Any]) -> None:
-    deque(map(update, *columns), maxlen=0)
+    return sketches.kll_of(values.to_numpy())

@@ -7,8 +7,11 @@
  * Each function takes many sketches: of row i, `stored[i]` of `stored_sizes[i]` bytes (0 where there is none yet) and the
  * values at the places order[ends[i - 1]] to order[ends[i]]. It writes the new bytes one behind the other into `out`, where
  * there must be room for all, and says in `sizes` how many they are: none where nothing changes.
+ *
+ * KLLs are merged here too, for the library's merge draws lots and these numbers must be the same each time.
  */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "views.h"
@@ -202,6 +205,133 @@ void streamgauge_add_values(const uint8_t *const *stored, const int64_t *stored_
     sizes[i] = add_values(stored[i], stored_sizes[i], values, order + begin, ends[i] - begin, out);
     if (sizes[i] > 0) out += sizes[i];
   }
+}
+
+/* -0 before 0, so that there is one order only. */
+static int by_value(const void *a, const void *b) {
+  double x = *(const double *)a, y = *(const double *)b;
+  return x == y ? !!signbit(y) - !!signbit(x) : (x > y) - (x < y);
+}
+
+static void widen(double *least, double *most, double value) {
+  if (by_value(&value, least) < 0) *least = value;
+  if (by_value(&value, most) > 0) *most = value;
+}
+
+enum { KLL_LEVELS = 61 };
+
+/* How many values a level holds before it is compacted, as the library has it: kll/include/kll_helper_impl.hpp. */
+static int64_t level_capacity(int levels, int height) {
+  int depth = levels - height - 1;
+  uint64_t three = 1;
+  if (depth > 30) return KLL_M;
+  for (int i = 0; i < depth; i++) three *= 3;
+  int64_t capacity = (int64_t)((((uint64_t)2 * KLL_VALUES << depth) / three + 1) >> 1);
+  return capacity > KLL_M ? capacity : KLL_M;
+}
+
+/* A stored sketch's values, level by level. */
+typedef struct {
+  const uint8_t *values;
+  uint64_t n;
+  int levels;
+  int64_t begins[KLL_LEVELS + 1];
+} Stored;
+
+/* 0, or BEYOND where it is no such sketch. */
+static int64_t read_stored(const uint8_t *s, int64_t size, Stored *to) {
+  const uint8_t *first;
+  int64_t count = stored_values(s, size, &first);
+  if (count != BEYOND) {
+    *to = (Stored){first, (uint64_t)count, 1, {0, count}};
+    return 0;
+  }
+  if (size < 40 || s[0] != 5 || s[2] != KLL_FAMILY || u16_at(s + 4) != KLL_VALUES || s[6] != KLL_M) return BEYOND;
+  if (u16_at(s + 16) != KLL_VALUES || !s[18] || s[18] > KLL_LEVELS) return BEYOND;
+  to->levels = s[18], to->n = u64_at(s + 8);
+  int64_t head = 36 + 4 * to->levels, end = 0;
+  if (size < head) return BEYOND;
+  to->values = s + head;
+  uint64_t n = 0;
+  for (int i = 0; i < to->levels; i++) end += level_capacity(to->levels, i);
+  uint32_t from = u32_at(s + 20);
+  for (int i = 0; i < to->levels; i++) {
+    int64_t next = i + 1 < to->levels ? u32_at(s + 24 + 4 * i) : end;
+    to->begins[i] = u32_at(s + 20 + 4 * i) - (int64_t)from;
+    if (next < to->begins[i] + from) return BEYOND;
+    n += (uint64_t)(next - to->begins[i] - from) << i;
+  }
+  to->begins[to->levels] = end - from;
+  return n == to->n && size == head + 8 * to->begins[to->levels] ? 0 : BEYOND;
+}
+
+/* All values of `n` stored sketches, and `more` others, in one sketch; what the library does by drawing lots, which half
+ * of a full level goes up, follows from what is there. So the same values give the same bytes, in whatever order they
+ * come. `parts` has room for n, `work` for all values twice, `out` for all values and a head. Returns the size: 0 where
+ * there is no value, BEYOND where one of them is no such sketch.
+ */
+int64_t streamgauge_merge_values(const uint8_t *const *stored, const int64_t *sizes, int64_t n, const double *values,
+                                 int64_t more, Stored *parts, double *work, uint8_t *out) {
+  uint64_t total = 0;
+  int64_t held = 0, target = 0, pops[KLL_LEVELS] = {0};
+  int levels = 1;
+  for (int64_t i = 0; i < n; i++) {
+    if (read_stored(stored[i], sizes[i], &parts[i]) == BEYOND) return BEYOND;
+    total += parts[i].n, held += parts[i].begins[parts[i].levels];
+    if (parts[i].n && parts[i].levels > levels) levels = parts[i].levels;
+  }
+  double *kept = work, *rising = work + held + more, least = INFINITY, most = -INFINITY;
+  int64_t kept_n = 0, risen = 0;
+  for (int64_t i = 0; i < more; i++) {
+    if (isnan(values[i])) continue;
+    kept[pops[0]++] = values[i];
+  }
+  total += (uint64_t)pops[0], held += pops[0];
+  if (!total) return 0;
+  for (int64_t i = 0; i < pops[0]; i++) widen(&least, &most, kept[i]);
+  for (int64_t i = 0; i < n; i++) {
+    /* before its values stand the least and the greatest that it ever had; a single one is both */
+    int64_t back = stored[i][0] == 5 ? 16 : 0;
+    if (!parts[i].n) continue;
+    widen(&least, &most, double_at(parts[i].values - back));
+    widen(&least, &most, double_at(parts[i].values - back / 2));
+  }
+  for (int i = 0; i < levels; i++) target += level_capacity(levels, i);
+  for (int level = 0; level < levels; level++) {
+    double *mine = kept + kept_n;
+    int64_t pop = level ? 0 : pops[0];
+    for (int64_t i = 0; i < n; i++) {
+      if (level >= parts[i].levels) continue;
+      int64_t begin = parts[i].begins[level], count = parts[i].begins[level + 1] - begin;
+      memcpy(mine + pop, parts[i].values + 8 * begin, 8 * (size_t)count);
+      pop += count;
+    }
+    memcpy(mine + pop, rising, 8 * (size_t)risen);
+    pop += risen, risen = 0;
+    qsort(mine, (size_t)pop, sizeof *mine, by_value);
+    if (held > target && pop >= level_capacity(levels, level)) {
+      uint64_t lot = mixed(total ^ mixed((uint64_t)pop << 8 | (uint64_t)level));
+      /* an odd one stays: the least or the greatest */
+      int64_t odd = pop & 1, from = odd && !(lot & 2);
+      double stays = odd ? mine[from ? 0 : pop - 1] : 0;
+      for (int64_t i = from + (int64_t)(lot & 1); i < pop - (odd && !from); i += 2) rising[risen++] = mine[i];
+      if (odd) mine[0] = stays;
+      held -= pop / 2, pop = odd;
+      if (level + 1 == levels && levels < KLL_LEVELS) target += level_capacity(++levels, 0);
+    }
+    pops[level] = pop, kept_n += pop;
+  }
+  int one = total == 1;
+  uint8_t head[8] = {one ? 2 : 5, one ? 2 : 1, KLL_FAMILY, one ? 4 : 0, KLL_VALUES, 0, KLL_M, 0};
+  uint8_t *to = put(out, head, sizeof head);
+  if (!one) {
+    uint8_t shape[4] = {KLL_VALUES, 0, (uint8_t)levels, 0};
+    uint32_t at = (uint32_t)(target - kept_n);
+    to = put(put(to, &total, sizeof total), shape, sizeof shape);
+    for (int i = 0; i < levels; at += (uint32_t)pops[i++]) to = put(to, &at, sizeof at);
+    to = put(put(to, &least, sizeof least), &most, sizeof most);
+  }
+  return put(to, kept, 8 * (size_t)kept_n) - out;
 }
 
 typedef struct {

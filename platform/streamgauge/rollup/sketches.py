@@ -12,6 +12,9 @@ import datasketches  # pyright: ignore[reportMissingTypeStubs]
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.rollup.sketch_columns import merge_values
+from streamgauge.types import Float64s
+
 HLL_LG_K = 12
 """4096 registers: a standard error of 1.6 %, 2 KiB when full; practically exact below a few hundred."""
 
@@ -41,8 +44,9 @@ class Kll(Protocol):
     @property
     def n(self) -> int: ...
     def update(self, item: float | NDArray[np.float64], /) -> None: ...
-    def merge(self, sketch: "Kll", /) -> None: ...
     def get_quantiles(self, ranks: Sequence[float], inclusive: bool = False, /) -> list[float]: ...
+    def is_estimation_mode(self) -> bool: ...
+    def normalized_rank_error(self, get_pmf: bool, /) -> float: ...
     def is_empty(self) -> bool: ...
     def serialize(self) -> bytes: ...
 
@@ -95,6 +99,17 @@ def merge_hll(sketches: Iterable[Hll]) -> Hll:
     return cast(Hll, union.get_result(_HLL_4))
 
 
+def union_hll(dumped: Iterable[bytes]) -> bytes:
+    """The same bytes in whatever order they come: what a union estimates hangs on its order."""
+    return dump_hll(merge_hll(map(load_hll, sorted(dumped))))
+
+
+def distinct_error(sketch: Hll) -> float:
+    """The standard error of the estimate, relative to it."""
+    estimate = sketch.get_estimate()
+    return sketch.get_upper_bound(1) / estimate - 1 if estimate else 0.0
+
+
 def new_kll() -> Kll:
     return cast(Kll, _ds.kll_doubles_sketch(KLL_K))
 
@@ -107,11 +122,29 @@ def load_kll(data: bytes) -> Kll:
     return cast(Kll, _ds.kll_doubles_sketch.deserialize(data))
 
 
-def merge_kll(sketches: Iterable[Kll]) -> Kll:
-    merged = new_kll()
-    for sketch in sketches:
-        merged.merge(sketch)
-    return merged
+def union_kll(dumped: Iterable[bytes]) -> bytes:
+    """The same bytes in whatever order they come: the library's own merge draws lots."""
+    return merge_values(list(dumped)) or dump_kll(new_kll())
+
+
+def kll_of(values: Float64s) -> bytes:
+    """The same bytes in whatever order the values come."""
+    return merge_values((), values) or dump_kll(new_kll())
+
+
+def rank_error(sketch: Kll) -> float:
+    """By how much the rank of a quantile may be wrong, with 99 % confidence; 0 where every value is held."""
+    return sketch.normalized_rank_error(False) if sketch.is_estimation_mode() else 0.0
+
+
+def rank_error_of(error: float) -> dict[str, Any]:
+    """As answers have it. `confidence`: how sure it is that a quantile's rank is off by no more."""
+    return {"of": "rank", "error": round(error, 6), "confidence": 0.99}
+
+
+def value_error(error: float) -> dict[str, Any]:
+    """As answers have it. `confidence`: how sure it is that the count is off by no more, relative to it."""
+    return {"of": "value", "error": round(error, 6), "confidence": 0.68}
 
 
 def frequent_lg(keys: int) -> int:

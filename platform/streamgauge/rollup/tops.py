@@ -31,6 +31,7 @@ class TopAnswer:
     error: int
     source: Source
     status: str = rollups.PROVISIONAL
+    unchecked: bool = False
 
     @property
     def exact(self) -> bool:

@@ -1,4 +1,4 @@
-"""Rollups of any window, by merging minutes.
+"""Rollups of any window, by merging minutes: the batch layer's of hours that are final, the worker's of all others.
 
 A window of 5 m by 1 m *hops*: it starts every minute, and a minute is part of five of them. Without a hop,
 windows follow one another (*tumble*). They start at multiples of their hop since 1970, so all windows agree.
@@ -7,6 +7,7 @@ windows follow one another (*tumble*). They start at multiples of their hop sinc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import polars as pl
 from psycopg import sql
@@ -14,13 +15,15 @@ from psycopg import sql
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
+from streamgauge.rollup.finality import PROVISIONAL as PROVISIONAL
+from streamgauge.rollup.finality import Finality, read_finality
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.tables.batch import ROLLUPS
 from streamgauge.stores.tables.speed import COUNTERS
 
 MINUTE = timedelta(minutes=1)
 WINDOWS = {"1m": MINUTE, "5m": timedelta(minutes=5), "1h": timedelta(hours=1)}
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-PROVISIONAL = "provisional"
 
 _TIME = pl.Datetime("us", "UTC")
 
@@ -64,12 +67,9 @@ def merge_minutes(
     contract: Contract,
     window: Window,
     group_by: Sequence[str] = (),
-    complete_before: datetime | None = None,
 ) -> pl.DataFrame:
-    """One row a window and group, from rows of the contract's minutes table.
-
-    A row is `complete` if its window ended by `complete_before`: what comes for it later is late. Distinct
-    counts have a standard error of 1.6 %, quantiles a rank error of 1.3 %; both are exact for few values.
+    """One row a window and group, from rows of minutes. Beside an estimate stands its error: `<name>_distinct_error`
+    relative to the count, `<measure>_rank_error` of the quantiles' ranks; both are 0 where few values make it exact.
     """
     for name in group_by:
         if name not in contract.dimension_names:
@@ -83,11 +83,12 @@ def merge_minutes(
     shown: list[pl.Expr] = [pl.col(c) for c in (*keys, *COUNTERS)]
     for distinct in rollup.distinct:
         aggregates.append(pl.col(f"{distinct.name}_hll").drop_nulls())
-        shown.append(
-            pl.col(f"{distinct.name}_hll")
-            .map_elements(_each(_distinct), return_dtype=pl.Int64)
-            .alias(f"{distinct.name}_distinct")
-        )
+        pair = pl.Array(pl.Float64, 2)
+        estimate = pl.col(f"{distinct.name}_hll").map_elements(_each(_distinct), return_dtype=pair)
+        shown += [
+            estimate.arr.get(0).round().cast(pl.Int64).alias(f"{distinct.name}_distinct"),
+            estimate.arr.get(1).alias(distinct_error(distinct.name)),
+        ]
     for m in rollup.measures:
         aggregates += [
             pl.col(f"{m.name}_n").sum(),
@@ -99,18 +100,61 @@ def merge_minutes(
         if m.quantiles:
             aggregates.append(pl.col(f"{m.name}_kll").drop_nulls())
             quantiles = pl.col(f"{m.name}_kll").map_elements(
-                _each(_quantiles), return_dtype=pl.Array(pl.Float64, len(QUANTILES))
+                _each(_quantiles), return_dtype=pl.Array(pl.Float64, len(QUANTILES) + 1)
             )
-            shown += [quantiles.arr.get(i).alias(f"{m.name}_{q}") for i, q in enumerate(QUANTILES)]
-    end = pl.col("window_start") + window.size
-    complete = pl.lit(False) if complete_before is None else end <= pl.lit(complete_before, dtype=_TIME)
-    return (
-        _spread(minutes, window)
-        .group_by(keys)
-        .agg(aggregates)
-        .sort(keys)
-        .select(*shown, complete.alias("complete"), pl.lit(PROVISIONAL).alias("status"))
-    )
+            names = (*(f"{m.name}_{q}" for q in QUANTILES), rank_error(m.name))
+            shown += [quantiles.arr.get(i).alias(name) for i, name in enumerate(names)]
+    return _spread(minutes, window).group_by(keys).agg(aggregates).sort(keys).select(shown)
+
+
+def with_status(
+    windows: pl.DataFrame, window: Window, finality: Finality, complete_before: datetime | None
+) -> pl.DataFrame:
+    """Beside each window `status`, `revision`, `final_share` and `unchecked`, as `finality` has them, and `complete`:
+    the window is final, or ended by `complete_before`, so that what comes for it later is late.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for start in windows["window_start"].unique():
+        at, end = finality.standing(start, start + window.size), start + window.size
+        complete = at.final_share == 1 or (complete_before is not None and end <= complete_before)
+        rows.append((start, at.status, at.revision, at.final_share, at.unchecked, complete))
+    statuses = pl.DataFrame(rows, schema=_STATUS, orient="row")
+    return windows.join(statuses, on="window_start", how="left", maintain_order="left")
+
+
+_STATUS: dict[str, pl.DataType] = {
+    "window_start": _TIME,
+    "status": pl.String(),
+    "revision": pl.Int64(),
+    "final_share": pl.Float64(),
+    "unchecked": pl.Boolean(),
+    "complete": pl.Boolean(),
+}
+
+
+def distinct_error(name: str) -> str:
+    return f"{name}_distinct_error"
+
+
+def rank_error(measure: str) -> str:
+    return f"{measure}_rank_error"
+
+
+def errors_of(contract: Contract, windows: pl.DataFrame) -> dict[str, dict[str, Any]]:
+    """By measure that is an estimate, its largest error in any of these windows."""
+    found: dict[str, dict[str, Any]] = {}
+    for d in contract.rollup.distinct:
+        found[f"{d.name}_distinct"] = sketches.value_error(_most(windows[distinct_error(d.name)]))
+    for m in contract.rollup.measures:
+        if m.quantiles:
+            found |= dict.fromkeys(
+                (f"{m.name}_{q}" for q in QUANTILES), sketches.rank_error_of(_most(windows[rank_error(m.name)]))
+            )
+    return found
+
+
+def _most(errors: pl.Series) -> float:
+    return max(errors.drop_nulls(), default=0.0)
 
 
 def _spread(minutes: pl.DataFrame, window: Window) -> pl.DataFrame:
@@ -125,15 +169,16 @@ def _each(merge: Callable[[Iterable[bytes]], object]) -> Callable[[pl.Series], o
     return lambda dumped: merge(dumped.to_list())
 
 
-def _distinct(dumped: Iterable[bytes]) -> int:
-    return round(sketches.merge_hll(map(sketches.load_hll, dumped)).get_estimate())
+def _distinct(dumped: Iterable[bytes]) -> list[float]:
+    merged = sketches.load_hll(sketches.union_hll(dumped))
+    return [merged.get_estimate(), sketches.distinct_error(merged)]
 
 
 def _quantiles(dumped: Iterable[bytes]) -> list[float | None]:
-    merged = sketches.merge_kll(map(sketches.load_kll, dumped))
+    merged = sketches.load_kll(sketches.union_kll(dumped))
     if merged.is_empty():
-        return [None] * len(QUANTILES)
-    return list(merged.get_quantiles(list(QUANTILES.values()), True))
+        return [None] * (len(QUANTILES) + 1)
+    return [*merged.get_quantiles(list(QUANTILES.values()), True), sketches.rank_error(merged)]
 
 
 def merge_tops(dumped: Iterable[bytes], limit: int) -> Top:
@@ -141,8 +186,12 @@ def merge_tops(dumped: Iterable[bytes], limit: int) -> Top:
     return Top(sketches.ranked(merged, limit), merged.num_active_items, sketches.frequent_error(merged))
 
 
-def read_minutes(connection: Connection, contract: Contract, start: datetime, end: datetime) -> pl.DataFrame:
-    """The stored rows of the minutes from `start` up to, not including, `end`."""
+def read_minutes(
+    connection: Connection, contract: Contract, start: datetime, end: datetime, final: Iterable[datetime]
+) -> pl.DataFrame:
+    """The stored rows of the minutes from `start` up to, not including, `end`: of the hours `final` as the batch layer
+    has them, of the others as the worker has them. What was late is among the former's `count`.
+    """
     schema: dict[str, pl.DataType] = {"minute": _TIME}
     schema |= dict.fromkeys(contract.dimension_names, pl.String())
     schema |= dict.fromkeys(COUNTERS, pl.Int64())
@@ -153,11 +202,25 @@ def read_minutes(connection: Connection, contract: Contract, start: datetime, en
         schema |= {f"{m.name}_{part}": pl.Float64() for part in ("sum", "min", "max")}
         if m.quantiles:
             schema[f"{m.name}_kll"] = pl.Binary()
-    query = sql.SQL("SELECT {} FROM {} WHERE minute >= %s AND minute < %s").format(
-        sql.SQL(", ").join(map(sql.Identifier, schema)), sql.Identifier(contract.minutes_table)
+    batch: dict[str, sql.Composable] = {"minute": sql.Identifier("window_start"), "late": sql.SQL("0::bigint")}
+    layer = sql.SQL(
+        "SELECT {columns} FROM {table} WHERE {time} >= %(start)s AND {time} < %(end)s"
+        " AND (date_trunc('hour', {time}, 'UTC') = ANY(%(final)s)) = {final}"
+    )
+    query = sql.SQL(" UNION ALL ").join(
+        layer.format(
+            columns=sql.SQL(", ").join(named.get(c, sql.Identifier(c)) for c in schema),
+            table=sql.Identifier(table),
+            time=named.get("minute", sql.Identifier("minute")),
+            final=final_rows,
+        )
+        for table, named, final_rows in (
+            (contract.minutes_table, {}, False),
+            (f"{contract.stream}_{ROLLUPS['1m']}", batch, True),
+        )
     )
     with connection.cursor(binary=True) as cursor:
-        rows = cursor.execute(query, (start, end)).fetchall()
+        rows = cursor.execute(query, {"start": start, "end": end, "final": list(final)}).fetchall()
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
@@ -201,10 +264,12 @@ def read_windows(
     end: datetime,
     group_by: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """The windows that start from `start` up to, not including, `end`, each whole."""
+    """The windows that start from `start` up to, not including, `end`, each whole, with how far it can be relied on."""
     known = watermark(connection, contract)
     complete_before = None if known is None else known - timedelta(milliseconds=contract.lateness_ms)
-    minutes = read_minutes(connection, contract, start, end + window.size)
-    merged = merge_minutes(minutes, contract, window, group_by, complete_before)
+    finality = read_finality(connection, contract, start, end + window.size, known)
+    minutes = read_minutes(connection, contract, start, end + window.size, finality.final)
+    merged = merge_minutes(minutes, contract, window, group_by)
     begins = pl.col("window_start")
-    return merged.filter(begins >= pl.lit(start, dtype=_TIME), begins < pl.lit(end, dtype=_TIME))
+    shown = merged.filter(begins >= pl.lit(start, dtype=_TIME), begins < pl.lit(end, dtype=_TIME))
+    return with_status(shown, window, finality, complete_before)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.stores.ddl import Database, Table
-from streamgauge.stores.tables import access, alerts, batch, quality, reconciliation, speed, upkeep
+from streamgauge.stores.tables import access, alerts, batch, quality, reconciliation, speed, upkeep, windows
 
 
 def database(contracts: Iterable[Contract]) -> Database:
@@ -14,7 +14,7 @@ def database(contracts: Iterable[Contract]) -> Database:
     views = [speed.ACCOUNTING, reconciliation.FINAL_HOURS]
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
-        views += speed.window_views(contract)
+        views += windows.window_views(contract)
         for reference in (speed.reference_table(contract), speed.reference_history_table(contract)):
             if reference is not None:
                 tables.append(_shared(reference, tables, contract))

@@ -11,11 +11,8 @@ from streamgauge.stores.ddl import (
     Index,
     Table,
     View,
-    bucket,
-    check_name,
     checked,
     literal,
-    quote,
 )
 
 COUNTERS = ("count", "late", "duplicates")
@@ -111,36 +108,6 @@ def reference_history_table(contract: Contract) -> Table | None:
         Column("valid_from", TIME),
     )
     return checked(contract, Table(spec.history_table, columns, (spec.key, "valid_from")))
-
-
-def window_views(contract: Contract) -> list[View]:
-    """Sums over partitions for each window. Sketches don't merge in SQL: streamgauge.rollup.windows merges them."""
-    tumbling = [(f"{contract.stream}_{w}", bucket(w, "minute")) for w in ("1m", "5m", "1h")]
-    hopping = (f"{contract.stream}_5m_hop_1m", "minute - hop * interval '1 minute'")
-    views = [_window_view(contract, name, start, "") for name, start in tumbling]
-    views.append(_window_view(contract, *hopping, " CROSS JOIN generate_series(0, 4) AS hop"))
-    for view in views:
-        check_name(contract, view.name)
-    return views
-
-
-def _window_view(contract: Contract, name: str, start: str, more: str) -> View:
-    columns = [*contract.dimension_names]
-    measures = [f"sum({quote(c)})::bigint AS {quote(c)}" for c in COUNTERS]
-    for m in contract.rollup.measures:
-        n, total, low, high = (quote(f"{m.name}_{part}") for part in ("n", "sum", "min", "max"))
-        measures += [
-            f"sum({n})::bigint AS {n}",
-            f"sum({total}) AS {total}",
-            f"min({low}) AS {low}",
-            f"max({high}) AS {high}",
-        ]
-    keys = "".join(f", {quote(c)}" for c in columns)
-    return View(
-        name,
-        f"SELECT {start} AS window_start{keys}, {', '.join(measures)}, 'provisional'::text AS status"
-        f" FROM {quote(contract.minutes_table)}{more} GROUP BY {start}{keys}",
-    )
 
 
 _TALLY = tuple(

@@ -43,7 +43,7 @@ function describe(p) {
       { class: "reading" },
       el("strong", {}, number(p.count)),
       ` ${words(p.stream)}, ${times.span(p.start, p.end, zone)} `,
-      badge(p.status),
+      badge(p.status, p.unchecked),
     ),
     el("p", {}, p.reason),
     el("p", { class: "soft" }, `Left out here: ${number(p.late)} late, ${plural(p.duplicates, "duplicate")}.`),
@@ -55,8 +55,9 @@ function describe(p) {
   ];
 }
 
-/** @param {"final" | "provisional"} status */
-export function badge(status) {
+/** @param {"final" | "provisional"} status @param {boolean} unchecked */
+export function badge(status, unchecked) {
+  if (status === "final" && unchecked) return el("span", { class: "badge provisional" }, "Final, unchecked");
   return el("span", { class: `badge ${status}` }, status === "final" ? "Final" : "Provisional");
 }
 

@@ -21,7 +21,8 @@ export function bucketOf(row) {
   return {
     start,
     end: row.window_end ? Date.parse(row.window_end) / 1000 : start + 60,
-    sure: row.status === "final" ? "final" : row.complete ? "provisional" : "open",
+    // a final number whose check failed is no surer than one that was not checked yet
+    sure: row.status === "final" && !row.unchecked ? "final" : row.complete ? "provisional" : "open",
     row,
   };
 }

@@ -201,7 +201,7 @@ export class StreamView {
       return;
     }
     const when = times.span(newest.start * 1000, newest.end * 1000, preferences.zone);
-    place.replaceChildren(`events, ${when} `, badge(newest.sure === "final" ? "final" : "provisional"));
+    place.replaceChildren(`events, ${when} `, badge(newest.row.status, newest.row.unchecked));
     byId("reading-where").onclick = () => void showProvenance(this.stream.stream, "1m", newest.start);
     const most = Math.max(1, ...this.#slots(this.#minutes).map((s) => s.bucket?.row.count ?? 0));
     byId("staff").style.setProperty("--level", String(newest.row.count / most));
@@ -394,7 +394,7 @@ export class StreamView {
     this.#checks.fill(rows, (r) => `${r.hour} ${r.at}`, (r) => [
       link(r.url, times.moment(r.hour, preferences.zone), `Hour ${times.moment(r.hour, preferences.zone)} in Dagster`),
       el("span", { class: "level", "data-level": r.passed ? "good" : "bad" }, r.passed ? "Agrees" : "Differs"),
-      el("span", {}, badge(r.status), r.waits_for ? ` waits for ${r.waits_for}` : null),
+      el("span", {}, badge(r.status, r.checked === false), r.waits_for ? ` waits for ${r.waits_for}` : null),
       number(r.counted),
       number(r.facts),
       number(r.explained),

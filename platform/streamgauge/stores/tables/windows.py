@@ -1,0 +1,76 @@
+"""Views of windows over both layers, for those who ask in SQL."""
+
+from streamgauge.contract.model import Contract
+from streamgauge.stores.ddl import View, bucket, check_name, literal, names, quote
+from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.speed import COUNTERS
+
+
+def window_views(contract: Contract) -> list[View]:
+    """Sums over partitions for each window: of the batch layer's minutes where the hour is final, of the worker's where
+    it is not, as the API and the command answer. Sketches don't merge in SQL: streamgauge.rollup.windows merges them.
+    """
+    views = [
+        View(f"{contract.stream}_{w}", _windows(contract, bucket(w, "minute"), "", _ALL_FINAL))
+        for w in ("1m", "5m", "1h")
+    ]
+    hopping = _windows(
+        contract, "minute - hop * interval '1 minute'", " CROSS JOIN generate_series(0, 4) AS hop", "bool_and(final)"
+    )
+    # a window over the border of two hours is what both of them are, whichever of them it has rows of
+    ends = ("window_start", "window_start + interval '4 minutes'")
+    final = " AND ".join(_is_final(contract, at) for at in ends)
+    unchecked = " OR ".join(_is_final(contract, at, " AND NOT r.checked") for at in ends)
+    columns = ", ".join(map(quote, ("window_start", *contract.dimension_names, *COUNTERS, *_figures(contract))))
+    status = f"CASE WHEN status AND {final} THEN 'final' ELSE 'provisional' END AS status, {unchecked} AS unchecked"
+    views.append(View(f"{contract.stream}_5m_hop_1m", f"SELECT {columns}, {status} FROM ({hopping}) AS windows"))
+    for view in views:
+        check_name(contract, view.name)
+    return views
+
+
+_ALL_FINAL = "CASE WHEN bool_and(final) THEN 'final' ELSE 'provisional' END"
+
+
+def _figures(contract: Contract) -> list[str]:
+    return [f"{m.name}_{part}" for m in contract.rollup.measures for part in ("n", "sum", "min", "max")]
+
+
+def _windows(contract: Contract, start: str, more: str, status: str) -> str:
+    measures = [f"sum({quote(c)})::bigint AS {quote(c)}" for c in COUNTERS]
+    for m in contract.rollup.measures:
+        n, total, low, high = (quote(f"{m.name}_{part}") for part in ("n", "sum", "min", "max"))
+        measures += [
+            f"sum({n})::bigint AS {n}",
+            f"sum({total}) AS {total}",
+            f"min({low}) AS {low}",
+            f"max({high}) AS {high}",
+        ]
+    keys = "".join(f", {quote(c)}" for c in contract.dimension_names)
+    return (
+        f"SELECT {start} AS window_start{keys}, {', '.join(measures)}, {status} AS status,"
+        f" bool_or(unchecked) AS unchecked FROM ({_minutes_of_both(contract)}) AS minutes{more} GROUP BY {start}{keys}"
+    )
+
+
+def _minutes_of_both(contract: Contract) -> str:
+    kept = names((*contract.dimension_names, "count", "duplicates", *_figures(contract)))
+    batch, hour = f"{contract.stream}_{ROLLUPS['1m']}", bucket("1 hour", "window_start")
+    return (
+        f"SELECT minute, {kept}, late, false AS final, false AS unchecked FROM {quote(contract.minutes_table)}"
+        f" WHERE NOT {_is_final(contract, 'minute')}"
+        f" UNION ALL SELECT window_start, {kept}, 0::bigint, true, NOT r.checked"
+        f" FROM {quote(batch)} JOIN ({_latest(contract)}) AS r ON r.hour = {hour}"
+    )
+
+
+def _is_final(contract: Contract, time: str, more: str = "") -> str:
+    return f"EXISTS (SELECT FROM ({_latest(contract)}) AS r WHERE r.hour = {bucket('1 hour', time)}{more})"
+
+
+def _latest(contract: Contract) -> str:
+    """Each final hour's latest revision."""
+    return (
+        "SELECT DISTINCT ON (hour) hour, checked FROM hour_revisions"
+        f" WHERE stream = {literal(contract.stream)} ORDER BY hour, revision DESC"
+    )
