@@ -10,20 +10,26 @@ from streamgauge.records.decode import ROW, Decoder
 from streamgauge.records.log_spans import LogRecords, LogSpans
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
+from streamgauge.state.topics import current_topic, expected_first_positions
+from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
+from streamgauge.stores.postgres import Connection
 
 MOST = 5_000_000
 """Records that are looked through at most: more are the lake's business."""
 
 
-def search_log(settings: Settings, contract: Contract, event_id: str, ends: Mapping[int, int]) -> pl.DataFrame:
-    """The records with this id from the offsets `ends` on, as rows of the lake, with no hour of the lake's.
+def search_log(
+    settings: Settings, connection: Connection, contract: Contract, event_id: str, ends: Mapping[int, int]
+) -> pl.DataFrame:
+    """The records with this id from the positions `ends` on, as rows of the lake, with no hour of the lake's.
 
     Raises UserError where more than MOST records would have to be read.
     """
     decoder = Decoder(contract, registry(settings).find_schema)
     found = [pl.DataFrame(schema={PARTITION: pl.Int32})]
-    with LogSpans(settings, contract) as log:
+    topic = expected_first_positions(connection, contract, current_topic(admin_client(settings), contract))
+    with LogSpans(settings, contract, topic) as log:
         spans = {p: (max(low, ends.get(p, low)), high) for p, (low, high) in log.ends().items()}
         behind = sum(high - first for first, high in spans.values())
         if behind > MOST:

@@ -82,7 +82,7 @@ def trace(
         for contract in wanted:
             records = _in_lake(settings, contract, event_id)
             if log and records.is_empty():
-                records = search_log(settings, contract, event_id, _lake_ends(connection, contract))
+                records = search_log(settings, connection, contract, event_id, _lake_ends(connection, contract))
             found += [_Walk(settings, contract, connection, row).trace() for row in _rows(records)]
     if not found:
         where = "the lake or in the log behind it" if log else "the lake"

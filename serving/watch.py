@@ -21,7 +21,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.registry import RegistryError, registry
 from streamgauge.settings import Settings
-from streamgauge.state.accounts import log_offsets
+from streamgauge.state.accounts import log_positions
 from streamgauge.stores.kafka import admin_client
 
 log = logging.getLogger(__name__)
@@ -159,9 +159,13 @@ class Watch:
     def _log_ends(self) -> tuple[bool, str]:
         for contract in self._contracts.values():
             try:
-                self._ends[contract.stream] = (time.monotonic(), log_offsets(self._kafka, contract))
+                with self._database.snapshot() as connection:
+                    ends = log_positions(connection, self._kafka, contract)
+                self._ends[contract.stream] = (time.monotonic(), ends)
             except UserError as e:
                 return False, e.what
+            except Problem:
+                return True, "answers; how far its logs are is not known while Postgres is away"
         return True, "answers"
 
     def _worker(self, contract: Contract) -> tuple[bool, str]:

@@ -32,19 +32,24 @@ class HourSpans:
 
 
 def check_complete(
-    topic: str, spans: HourSpans, log: Mapping[int, Span], held: Mapping[int, Held], before: Mapping[int, int]
+    topic: str,
+    spans: HourSpans,
+    log: Mapping[int, Span],
+    held: Mapping[int, Held],
+    before: Mapping[int, int],
+    first_positions: Mapping[int, int],
 ) -> None:
     """Raises UserError where the log may have lost some of the hour's records: what the lake has must then stay.
 
     `log` is what each partition's log still has, `held` what the lake has of this hour, `before` where the lake's
-    earlier hours end.
+    earlier hours end. What lies before the topic's `first_positions` was another topic's, which is gone for good.
     """
     for partition, (first, end) in sorted(spans.spans.items()):
         low = log[partition][0]
-        mine = held.get(partition)
-        if mine is not None and mine.rows and (first > mine.first or end < mine.end):
+        mine, own = held.get(partition), first_positions.get(partition, 0)
+        if mine is not None and mine.rows and mine.first >= own and (first > mine.first or end < mine.end):
             gone = f"the lake has the offsets {mine.first} to {mine.end - 1}, the log only {first} to {end - 1}"
-        elif low > 0 and first == low and before.get(partition) != low:
+        elif low > own and first == low and before.get(partition) != low:
             gone = f"the log begins at offset {low}, and what came before may have been of this hour"
         else:
             continue
@@ -55,8 +60,8 @@ def check_complete(
 
 
 def check_rows(topic: str, hour: datetime, rows: Mapping[int, int], held: Mapping[int, Held]) -> None:
-    """Raises UserError where the log had less than the lake, though its offsets are still there: a topic made anew
-    begins again at 0, and another cleanup policy takes records out of the middle.
+    """Raises UserError where the log had less than the lake, though its offsets are still there: another
+    cleanup policy takes records out of the middle.
     """
     for partition, mine in sorted(held.items()):
         got = rows.get(partition, 0)
@@ -64,5 +69,5 @@ def check_rows(topic: str, hour: datetime, rows: Mapping[int, int], held: Mappin
             raise UserError(
                 f"{topic}, partition {partition}: Kafka no longer holds the whole hour {hour_key(hour)}:"
                 f" the lake has {mine.rows} records of it, the log only {got}",
-                "the lake keeps what it has of the hour; see whether the topic was made anew or is compacted",
+                "the lake keeps what it has of the hour; see whether the topic is compacted",
             )

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from assets.lake.ahead import ahead
+from assets.lake.earlier import read_earlier
 from assets.lake.hour import Held, HourSpans, check_complete, check_rows
 from assets.lake.rows import LakeRowsOf
 from streamgauge.contract.model import Contract
@@ -17,6 +18,8 @@ from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.records.log_spans import LogSpans, Span
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
+from streamgauge.state.topics import current_topic, first_positions
+from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
 from streamgauge.stores.postgres import Connection
 
@@ -70,13 +73,15 @@ def take_hour(
     Raises UserError, and changes nothing, where the log no longer has all of the hour.
     """
     table = lake_table(settings.lake, contract)
-    with LogSpans(settings, contract) as log:
+    topic = first_positions(connection, contract, current_topic(admin_client(settings), contract))
+    with LogSpans(settings, contract, topic) as log:
         first = log.offsets_at(hour)
         end = log.offsets_at(hour + HOUR)
         spans = HourSpans(hour, is_closed(hour, now), {p: (first[p], end[p]) for p in first})
         held = _held(connection, contract, hour)
-        check_complete(contract.topic, spans, log.ends(), held, _before(connection, contract, hour))
-        writing = _Writing(settings, contract, connection, log, spans, held, start, check)
+        check_complete(contract.topic, spans, log.ends(), held, _before(connection, contract, hour), topic)
+        earlier = read_earlier(table, hour_key(hour), held, topic)
+        writing = _Writing(settings, contract, connection, log, spans, held, start, check, earlier)
         if spans.empty and not any(h.rows for h in held.values()):
             # an idle stream's hours, of which there may be thousands, make no versions
             stored = Stored(table.opened().version(), 0, 0, 0)
@@ -88,6 +93,7 @@ def take_hour(
                 metadata={"hour": hour_key(hour), "closed": str(spans.closed).lower(), "run_id": run_id},
             )
     hours = tuple(sorted(writing.event_hours))
+    written = {p: (held[p].first if p in writing.earlier else at[0], at[1]) for p, at in spans.spans.items()}
     with connection.transaction():
         _touch(connection, contract, hours)
         connection.execute("delete from lake_hours where stream = %s and hour = %s", (contract.stream, hour))
@@ -95,11 +101,11 @@ def take_hour(
             cursor.executemany(
                 _KEEP,
                 [
-                    (contract.stream, hour, p, *span, writing.rows.get(p, 0), spans.closed, stored.version, run_id)
-                    for p, span in spans.spans.items()
+                    (contract.stream, hour, p, first, end, writing.rows.get(p, 0), spans.closed, stored.version, run_id)
+                    for p, (first, end) in written.items()
                 ],
             )
-    return Taken(hour, spans.closed, spans.spans, stored, hours)
+    return Taken(hour, spans.closed, written, stored, hours)
 
 
 class _Writing:
@@ -118,8 +124,10 @@ class _Writing:
         held: Mapping[int, Held],
         start: date,
         check: Callable[[], None],
+        earlier: pl.DataFrame | None,
     ) -> None:
         self._check = check
+        self._earlier = earlier
         self._held = held
         self._contract = contract
         self._connection = connection
@@ -130,9 +138,13 @@ class _Writing:
         self._rows_of = LakeRowsOf(contract, registry(settings).find_schema, start)
         self.rows: dict[int, int] = {}
         self.event_hours: set[datetime] = set()
+        self.earlier: set[int] = set() if earlier is None else set(earlier[PARTITION].unique())
 
     def frames(self) -> Iterator[pl.DataFrame]:
         key = hour_key(self._spans.hour)
+        if self._earlier is not None:
+            self.rows = dict(self._earlier.group_by(PARTITION).len().iter_rows())
+            yield self._earlier
         for records in ahead(self._log.read(self._spans.spans), _AHEAD):
             frame = self._rows_of.rows(records, key)
             self.event_hours |= set(self._new(frame)[EVENT_HOUR].unique())

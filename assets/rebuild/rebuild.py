@@ -27,6 +27,8 @@ from streamgauge.errors import UserError
 from streamgauge.records.log_spans import LogSpans
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
+from streamgauge.state.topics import current_topic, first_positions
+from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import OFFSET, PARTITION
 from streamgauge.stores.postgres import Connection, connect
 
@@ -75,7 +77,7 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
         for part in parts:
             part.refuse_open(contract, hours)
         history = read_history(connection, contract.reference) if contract.reference else None
-        with _log(settings, contract) as log:
+        with _log(settings, connection, contract) as log:
             log.refuse_gone({p.partition: p.not_in_lake for p in parts})
             tails = _Tails(log, times, parts)
             for hour in hours.hours:
@@ -170,10 +172,11 @@ def _only_one(connection: Connection, contract: Contract) -> Generator[None]:
 
 
 @contextmanager
-def _log(settings: Settings, contract: Contract) -> Generator[Log]:
+def _log(settings: Settings, connection: Connection, contract: Contract) -> Generator[Log]:
+    topic = first_positions(connection, contract, current_topic(admin_client(settings), contract))
     schemas = registry(settings)
     try:
-        with LogSpans(settings, contract) as spans:
+        with LogSpans(settings, contract, topic) as spans:
             yield Log(contract, spans, schemas)
     finally:
         schemas.close()

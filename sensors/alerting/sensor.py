@@ -20,7 +20,7 @@ from sensors.freshness import Observation, Subject
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings, runbooks_url
-from streamgauge.state.accounts import log_offsets
+from streamgauge.state.accounts import log_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.redis import redis_client
@@ -65,7 +65,7 @@ def definitions(
                 store.lock(connection)
                 memory = store.read_memory(connection)
                 firing = store.read_firing(connection)
-                seen = watermarks.observe(connection, redis(), _logs(admin(), contracts), contracts, now)
+                seen = watermarks.observe(connection, redis(), _logs(connection, admin(), contracts), contracts, now)
                 runs = run_failures.read_runs(context.instance, _remembered(memory, _RUNS, now), now)
                 checks = run_failures.read_checks(
                     context.instance, _remembered(memory, _CHECKS, now), _JUDGED_HERE, now
@@ -89,9 +89,9 @@ def definitions(
     return dg.Definitions(sensors=[alerts])
 
 
-def _logs(admin: AdminClient, contracts: Sequence[Contract]) -> Mapping[str, Log] | None:
+def _logs(connection: Connection, admin: AdminClient, contracts: Sequence[Contract]) -> Mapping[str, Log] | None:
     try:
-        return {c.stream: log_offsets(admin, c) for c in contracts}
+        return {c.stream: log_positions(connection, admin, c) for c in contracts}
     except UserError:
         return None
 

@@ -3,14 +3,16 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
 from streamgauge.records.fetcher import Fetcher
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
-from streamgauge.stores.kafka import PASSING, consumer_config
+from streamgauge.stores.kafka import PASSING, admin_client, consumer_config, topic_id
 from streaming.worker.assignment import Assignment
 from streaming.worker.records import Records, from_fetched
 
@@ -22,8 +24,22 @@ LINGER_SECONDS = 0.1
 _ANSWER_SECONDS = 2.0
 _SOON_SECONDS = 2.0
 
-Claim = Callable[[dict[int, tuple[int, int]]], tuple[Assignment, dict[int, int]]]
-"""Takes partitions over, given the ends of their logs. Returns the assignment and the offset to read each from."""
+
+@dataclass(frozen=True)
+class Claimed:
+    """Partitions that were taken over: the position to read each from, and that of its topic's offset 0."""
+
+    assignment: Assignment
+    read_from: dict[int, int]
+    first_positions: dict[int, int]
+
+
+Claim = Callable[[str, dict[int, tuple[int, int]]], Claimed]
+"""Takes partitions over, given the topic's id and the offsets at the ends of their logs."""
+
+
+class TopicRecreated(Exception):
+    """The topic was deleted and created again: what this session knows of its offsets is of the old one."""
 
 
 class Reader:
@@ -37,6 +53,9 @@ class Reader:
         self._claim = claim
         config = consumer_config(settings, contract.group)
         self._fetcher = Fetcher(config, contract.topic)
+        self._admin = admin_client(settings)
+        self._topic_id = ""
+        self._first: dict[int, int] = {}
         self._member = Consumer(
             {
                 **config,
@@ -85,13 +104,24 @@ class Reader:
     def pause(self, partitions: set[int]) -> None:
         self._fetcher.pause(partitions)
 
-    def tell_group(self, offsets: dict[int, int]) -> None:
+    def tell_group(self, positions: dict[int, int]) -> None:
         """The group's offsets serve tools that show lag, nothing else."""
-        positions = [TopicPartition(self._contract.topic, p, o) for p, o in offsets.items()]
-        self._member.commit(offsets=positions, asynchronous=True)
+        offsets = [TopicPartition(self._contract.topic, p, at - self._first.get(p, 0)) for p, at in positions.items()]
+        self._member.commit(offsets=offsets, asynchronous=True)
+
+    def check_topic(self) -> None:
+        """Raises TopicRecreated. A broker that doesn't answer now is asked again the next time."""
+        if self.assignment is None:
+            return
+        try:
+            found = topic_id(self._admin, self._contract.topic, _ANSWER_SECONDS)
+        except KafkaException:
+            return
+        if found is not None and found != self._topic_id:
+            raise TopicRecreated(f"{self._contract.topic} was deleted and created again: its id is {found} now")
 
     def ends(self) -> dict[int, int]:
-        """The end of each log, as last heard from the broker."""
+        """The position at each log's end, as last heard from the broker."""
         heard = {p: self._fetcher.end(p) for p in self._position}
         return {p: end for p, end in heard.items() if end is not None}
 
@@ -117,13 +147,18 @@ class Reader:
         self._fetcher.assign({})
 
     def _take_over(self) -> None:
-        ends = {p: self._ends(p) for p in self._wanted}
-        self.assignment, offsets = self._claim(ends)
-        self._position = dict(offsets)
-        self._heard = dict.fromkeys(offsets, time.monotonic())
-        self._fetcher.assign(offsets)
+        found = topic_id(self._admin, self._contract.topic, _ANSWER_SECONDS)
+        if found is None:
+            raise UserError(f"Kafka has no topic {self._contract.topic}", "run streamgauge apply")
+        claimed = self._claim(found, {p: self._ends(p) for p in self._wanted})
+        self._topic_id, self._first, self.assignment = found, claimed.first_positions, claimed.assignment
+        self._position = dict(claimed.read_from)
+        self._heard = dict.fromkeys(claimed.read_from, time.monotonic())
+        self._fetcher.start_from(claimed.first_positions)
+        self._fetcher.assign(claimed.read_from)
 
     def _ends(self, partition: int) -> tuple[int, int]:
+        """Offsets, of the topic as it is now."""
         position = TopicPartition(self._contract.topic, partition)
         return self._member.get_watermark_offsets(position, timeout=_ANSWER_SECONDS)
 
@@ -142,7 +177,7 @@ class Reader:
             return {
                 p: complete_to
                 for p, heard in self._heard.items()
-                if now - heard >= silence and self._position[p] >= self._ends(p)[1]
+                if now - heard >= silence and self._position[p] >= self._first.get(p, 0) + self._ends(p)[1]
             }
         except KafkaException:
             return {}

@@ -28,7 +28,7 @@ from streamgauge.telemetry import metrics
 from streamgauge.telemetry.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
 from streaming.worker.pipeline import Checked, Delta, Pipeline
-from streaming.worker.reader import BATCH_RECORDS, Reader
+from streaming.worker.reader import BATCH_RECORDS, Claimed, Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Connection, Fenced, Store, connect_worker
 
@@ -139,6 +139,7 @@ class Session:
             reader.pause(self._paused)
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
                 looked_after = time.monotonic()
+                reader.check_topic()
                 reader.tell_group(dict(self._offsets))
                 self._ends = reader.ends()
 
@@ -170,23 +171,25 @@ class Session:
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
 
-    def _claim(self, ends: dict[int, tuple[int, int]]) -> tuple[Assignment, dict[int, int]]:
+    def _claim(self, topic_id: str, ends: dict[int, tuple[int, int]]) -> Claimed:
         pipeline = Pipeline(self._contract, self._registry.find_schema)
-        offsets: dict[int, int] = {}
+        read_from: dict[int, int] = {}
+        first_positions: dict[int, int] = {}
         paused: set[int] = set()
         with self._connect() as connection:
             self._reference_version = self._store.reference_version(connection)
             pipeline.enrich_by(self._store.reference(connection))
             for partition, (low, high) in ends.items():
-                progress, reason = self._store.claim(connection, partition, low, high)
+                progress, first, reason = self._store.claim(connection, partition, topic_id, low, high)
+                first_positions[partition] = first
                 pipeline.take_over(progress, paused=reason is not None)
                 self._store.open_minutes(connection, pipeline, progress)
-                offsets[partition] = max(progress.read_from, low)
+                read_from[partition] = max(progress.read_from, first + low)
                 if reason is not None:
                     paused.add(partition)
                     log.error("%s: partition %d is paused: %s", self._contract.stream, partition, reason)
         self._paused, self._offsets, self._ends = paused, {}, {}
-        return Assignment(pipeline), offsets
+        return Claimed(Assignment(pipeline), read_from, first_positions)
 
     def _span(self, records: Records) -> Span:
         """Linked to who sent the first record of each partition: headers cost too much to read them all."""

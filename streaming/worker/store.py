@@ -22,6 +22,7 @@ from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import MINUTE, PARTITION
 from streamgauge.rollup.reference import read_reference
 from streamgauge.settings import Settings
+from streamgauge.state.topics import claim_topic
 from streamgauge.stores.postgres import connect
 from streamgauge.telemetry.delays import bound_ms
 from streaming.worker.partition import Progress
@@ -39,6 +40,8 @@ _STANDSTILL = "5s"
 """How long Postgres waits inside a transaction for a worker: one that is frozen there holds the rows that its successor
 takes over."""
 
+
+_LOG_ENDS = "the log ends at"
 
 _BEFORE = -(2**63)
 """Earlier than any minute: of a partition without a watermark every row is new."""
@@ -63,10 +66,14 @@ class Store:
         self._owner = owner
         self.columns, self._upsert_minutes = self._minutes_statement()
 
-    def claim(self, connection: Connection, partition: int, low: int, high: int) -> tuple[Progress, str | None]:
-        """Takes a partition over. `low` and `high` are the ends of its log.
+    def claim(
+        self, connection: Connection, partition: int, topic_id: str, low: int, high: int
+    ) -> tuple[Progress, int, str | None]:
+        """Takes a partition over. `low` and `high` are the offsets at the ends of its log.
 
-        Returns where it stands, and why it is paused if it is. What the log no longer has is recorded as a gap.
+        Returns where it stands, the position of the topic's offset 0, and why it is paused if it is. What the log no
+        longer has is recorded as a gap. A topic with another id than before is read from its start: the event ids of
+        the old one can't be read again and are forgotten, and its watermark stays, because its minutes do.
         """
         topic = self._contract.topic
         with connection.transaction(), connection.cursor() as cursor:
@@ -75,12 +82,18 @@ class Store:
                 values (%(topic)s, %(partition)s, %(low)s, %(low)s, 1, %(owner)s, now())
                 on conflict (topic, partition) do update
                 set epoch = stream_offsets.epoch + 1, owner = excluded.owner, updated_at = now()
-                returning next_offset, epoch, watermark_ms, generations, generation_offsets""",
+                returning next_offset, epoch, watermark_ms, generations, generation_offsets, end_offset""",
                 {"topic": topic, "partition": partition, "low": low, "owner": self._owner},
             )
             row = cursor.fetchone()
             assert row is not None
-            next_offset, epoch, watermark, generations, offsets = row
+            next_offset, epoch, watermark, generations, offsets, end_offset = row
+            known_end = max(next_offset, end_offset or 0)
+            first, recreated = claim_topic(connection, self._contract, partition, topic_id, known_end)
+            low, high = first + low, first + high
+            if recreated:
+                generations = offsets = ()
+                self._forget_topic(cursor, partition, first)
             if next_offset < low:
                 cursor.execute(
                     "update stream_offsets set next_offset = %s, lost = lost + %s where topic = %s and partition = %s",
@@ -100,12 +113,29 @@ class Store:
                 self.pause(
                     connection,
                     partition,
-                    f"the log ends at {high}, before the committed offset {next_offset}",
+                    f"{_LOG_ENDS} {high}, before the committed offset {next_offset}",
                 )
             cursor.execute("select reason from stream_pauses where topic = %s and partition = %s", (topic, partition))
             paused = cursor.fetchone()
         remembered = tuple(zip(generations, offsets, strict=True))
-        return Progress(partition, next_offset, epoch, watermark, remembered), paused[0] if paused else None
+        progress = Progress(partition, next_offset, epoch, watermark, remembered)
+        return progress, first, paused[0] if paused else None
+
+    def _forget_topic(self, cursor: psycopg.Cursor[TupleRow], partition: int, first: int) -> None:
+        """What was known of the log of the topic that is gone."""
+        at = (self._contract.topic, partition)
+        cursor.execute(
+            """update stream_offsets set generations = '{}', generation_offsets = '{}'
+            where topic = %s and partition = %s""",
+            at,
+        )
+        cursor.execute(
+            "delete from stream_pauses where topic = %s and partition = %s and reason like %s", (*at, f"{_LOG_ENDS}%")
+        )
+        log.error(
+            "%s: the topic was deleted and created again: partition %d is read from its start, as position %d",
+            self._contract.stream, partition, first,
+        )  # fmt: skip
 
     def open_minutes(self, connection: Connection, pipeline: Pipeline, progress: Progress) -> None:
         """Gives the pipeline the sketches of the minutes that this partition can still change."""

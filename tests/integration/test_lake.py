@@ -114,7 +114,7 @@ def test_what_kafka_lost_is_refused_and_what_the_lake_has_stays(running: Running
     running.send(events(running.contract, 400))
     take(running.contract, hour)
     before = positions(table(running.contract).read())
-    with LogSpans(batch(), running.contract) as log:
+    with LogSpans(batch(), running.contract, {}) as log:
         gone = [TopicPartition(running.contract.topic, p, end // 2) for p, (_, end) in log.ends().items()]
     admin: Any = admin_client(Settings.for_role("admin"))
     for future in admin.delete_records(gone).values():

@@ -115,7 +115,7 @@ def test_a_field_that_comes_later_is_there_for_old_hours_too(running: Running, h
 
 def test_an_hour_that_is_gone_doesnt_keep_the_others_of_its_run(running: Running, hour: datetime) -> None:
     running.send(events(running.contract, 200))
-    with LogSpans(batch(), running.contract) as log:
+    with LogSpans(batch(), running.contract, {}) as log:
         gone = [TopicPartition(running.contract.topic, p, 1) for p in log.ends()]
     admin: Any = admin_client(Settings.for_role("admin"))
     for future in admin.delete_records(gone).values():

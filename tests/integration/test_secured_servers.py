@@ -65,7 +65,7 @@ def _as(servers: SecuredServers, role: str, login: str = "SCRAM-SHA-512") -> Gen
 def test_each_kind_of_login_sends_reads_and_asks(servers: SecuredServers, contract: Contract, login: str) -> None:
     with _as(servers, "producer", login) as settings, EventProducer(settings, contract) as producer:
         assert not producer.send(events(contract, 10, user_id=login))
-    with _as(servers, "worker", login) as settings, LogSpans(settings, contract) as spans:
+    with _as(servers, "worker", login) as settings, LogSpans(settings, contract, {}) as spans:
         ends = spans.ends()
         read = sum(len(records.offsets) for records in spans.read(ends))
         assert read == sum(end - first for first, end in ends.values()) >= 10

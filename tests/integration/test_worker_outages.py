@@ -147,10 +147,10 @@ def test_a_worker_frozen_inside_a_transaction_lets_its_partition_go(running: Run
     running.apply()
     contract, settings = running.contract, Settings.for_role("worker")
     with connect_worker(settings) as frozen, connect_worker(settings) as successor:
-        Store(contract, "frozen").claim(frozen, 0, 0, 10)
+        Store(contract, "frozen").claim(frozen, 0, "an id", 0, 10)
         frozen.execute("begin")
         frozen.execute("update stream_offsets set next_offset = 5 where topic = %s", (contract.topic,))
-        progress, _ = Store(contract, "successor").claim(successor, 0, 0, 10)
+        progress, _, _ = Store(contract, "successor").claim(successor, 0, "an id", 0, 10)
         assert (progress.next_offset, progress.epoch) == (0, 2)
         with pytest.raises(psycopg.Error):
             frozen.execute("commit")

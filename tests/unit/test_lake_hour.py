@@ -24,10 +24,14 @@ CONTRACT = load_contract(CHECKOUT / "platform" / "contracts" / "user_events.yaml
 
 
 def check(
-    span: tuple[int, int], log: tuple[int, int], held: Held | None = None, before: Mapping[int, int] | None = None
+    span: tuple[int, int],
+    log: tuple[int, int],
+    held: Held | None = None,
+    before: Mapping[int, int] | None = None,
+    topic: int = 0,
 ) -> None:
     known = {} if held is None else {0: held}
-    check_complete("app-user-events", HourSpans(HOUR, True, {0: span}), {0: log}, known, before or {})
+    check_complete("app-user-events", HourSpans(HOUR, True, {0: span}), {0: log}, known, before or {}, {0: topic})
 
 
 def test_an_hour_is_over_a_moment_after_its_end() -> None:
@@ -51,6 +55,13 @@ def test_a_log_that_may_have_lost_some_of_the_hour_is_refused() -> None:
     assert "2026-01-01-10" in refused.value.what
     with pytest.raises(UserError):
         check((5, 5), (5, 10), before={0: 3})
+
+
+def test_what_a_topic_that_is_gone_held_is_not_asked_of_the_new_one() -> None:
+    check((8, 12), (8, 12), held=Held(3, 8, 5), topic=8)
+    check((8, 12), (8, 12), before={0: 3}, topic=8)
+    with pytest.raises(UserError, match="begins at offset 9"):
+        check((9, 12), (9, 12), topic=8)
 
 
 def test_less_never_replaces_more() -> None:

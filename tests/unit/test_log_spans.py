@@ -83,7 +83,7 @@ def read(
     monkeypatch.setattr(log_spans, "consumer_config", config)
     settings: Any = None
     found: list[Any] = []
-    for records in LogSpans(settings, CONTRACT).read(spans):
+    for records in LogSpans(settings, CONTRACT, {}).read(spans):
         assert records.ingest_ms.tolist() == records.offsets.tolist()
         found += zip(records.partitions.tolist(), records.offsets.tolist(), strict=True)
     assert sorted(told.left) == sorted(p for p, (first, last) in spans.items() if first < last)

@@ -117,8 +117,10 @@ class Said:
 class Fetcher:
     """A consumer of its own. `fetch` must be called from one thread; what it gives may be used in any."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str) -> None:
+    def __init__(self, config: Mapping[str, Any], topic: str, first_positions: Mapping[int, int] | None = None) -> None:
+        """All that is given and taken are positions (streamgauge.state.topics)."""
         self._topic = topic.encode()
+        self._first = dict(first_positions or {})
         self._client: _Client | None = _Client(config)
 
     def close(self) -> None:
@@ -138,8 +140,13 @@ class Fetcher:
             raise ValueError("the fetcher is closed")
         return self._client
 
-    def assign(self, offsets: Mapping[int, int]) -> None:
-        """Reads these partitions, from these offsets on, and no others any more."""
+    def start_from(self, first_positions: Mapping[int, int]) -> None:
+        """To be called while nothing is assigned."""
+        self._first = dict(first_positions)
+
+    def assign(self, positions: Mapping[int, int]) -> None:
+        """Reads these partitions, from these positions on, and no others any more."""
+        offsets = {p: position - self._first.get(p, 0) for p, position in positions.items()}
         handle = self._open.handle
         with self._partitions(offsets) as partitions:
             _check(rdkafka.rd_kafka_assign(handle, partitions))
@@ -164,6 +171,9 @@ class Fetcher:
             n,
             *(column.ctypes.data for column in (addresses, sizes, partitions, offsets, errors)),
         )
+        if any(self._first.values()):
+            known = np.array([self._first.get(p, 0) for p in range(max(self._first) + 1)], np.int64)
+            offsets += known[partitions]
         fetched = Fetched(Payloads(addresses, sizes, messages), partitions, offsets, messages.pointers)
         if not errors.any():
             return fetched, []
@@ -175,7 +185,7 @@ class Fetcher:
         ends = np.full(2, -1, np.int64)
         low, high = ends.ctypes.data, ends[1:].ctypes.data
         _check(rdkafka.rd_kafka_get_watermark_offsets(self._open.handle, self._topic, partition, low, high))
-        return None if ends[1] < 0 else int(ends[1])
+        return None if ends[1] < 0 else int(ends[1]) + self._first.get(partition, 0)
 
     @contextmanager
     def _partitions(self, offsets: Mapping[int, int]) -> Generator[int]:

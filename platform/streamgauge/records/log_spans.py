@@ -22,7 +22,7 @@ BATCH_RECORDS = 25_000
 _ANSWER_SECONDS = 30.0
 
 Span = tuple[int, int]
-"""From an offset up to, not including, another."""
+"""From a position up to, not including, another."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,17 @@ class LogRecords:
 
 
 class LogSpans:
-    """Of a stream's topic, and a context manager that closes it. Raises UserError where Kafka won't."""
+    """Of a stream's topic, by positions (streamgauge.state.topics), and a context manager that closes it. Raises
+    UserError where Kafka won't.
+    """
 
-    def __init__(self, settings: Settings, contract: Contract) -> None:
+    def __init__(self, settings: Settings, contract: Contract, first_positions: Mapping[int, int]) -> None:
+        self._first = first_positions
         self._topic = contract.topic
         self._partitions = range(contract.topic_spec.partitions)
         config = consumer_config(settings, contract.group)
         self._consumer = Consumer(config)
-        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
+        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic, first_positions)
 
     def __enter__(self) -> "LogSpans":
         return self
@@ -53,16 +56,17 @@ class LogSpans:
         self._consumer.close()
 
     def ends(self) -> dict[int, Span]:
-        """Each partition's first offset, and the one its next record will get."""
+        """Each partition's first position, and the one its next record will get."""
         with _explained():
             return {p: self._ends(p) for p in self._partitions}
 
     def _ends(self, partition: int) -> Span:
         low, high = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), _ANSWER_SECONDS)
-        return low, high
+        first = self._first.get(partition, 0)
+        return first + low, first + high
 
     def offsets_at(self, moment: datetime) -> dict[int, int]:
-        """Each partition's first offset that was appended at `moment` or later; its end where there is none."""
+        """Each partition's first position that was appended at `moment` or later; its end where there is none."""
         at = int(moment.timestamp() * 1000)
         with _explained():
             ends = self.ends()
@@ -72,7 +76,10 @@ class LogSpans:
                 # no offset then means that none is known, not that no record is later
                 if p.error is not None:
                     raise KafkaException(p.error)
-        return {p.partition: ends[p.partition][1] if p.offset < 0 else p.offset for p in found}
+        return {
+            p.partition: ends[p.partition][1] if p.offset < 0 else self._first.get(p.partition, 0) + p.offset
+            for p in found
+        }
 
     def read(self, spans: Mapping[int, Span]) -> Generator[LogRecords]:
         """All records of the spans; an offset without a record is a transaction's marker, or was compacted away."""

@@ -35,6 +35,9 @@ select distinct on (stream, hour) stream, passed from reconciliations where stre
 order by stream, hour, at desc) latest group by stream"""
 
 
+_TOPICS = "select topic, count(distinct topic_id) from stream_topics where topic = any(%s) group by topic"
+
+
 def export_state(settings: Settings, contracts: Iterable[Contract]) -> None:
     """Makes this process's metrics show the state in Postgres too."""
     topics = {c.topic: c.stream for c in contracts}
@@ -79,6 +82,8 @@ def read_state(connection: Connection, topics: Mapping[str, str]) -> Found:
         found[metrics.STREAM_PAUSED].append(Observation(paused, of))
         if watermark is not None:
             found[metrics.STREAM_WATERMARK].append(Observation(watermark / 1000, of))
+    for topic, n in connection.execute(_TOPICS, (list(topics),)):
+        found[metrics.STREAM_TOPICS].append(Observation(n, {"stream": topics[topic]}))
     for stream, hours in connection.execute(_OWED, (streams,)):
         found[metrics.HOURS_OWED].append(Observation(hours, {"stream": stream}))
     for stream, hours in connection.execute(_UNEXPLAINED, (streams,)):
@@ -105,6 +110,7 @@ _GAUGES = (
     metrics.STREAM_LAG,
     metrics.STREAM_WATERMARK,
     metrics.STREAM_PAUSED,
+    metrics.STREAM_TOPICS,
     metrics.HOURS_OWED,
     metrics.HOURS_UNEXPLAINED,
     metrics.SENSORS_HEARTBEAT,

@@ -6,7 +6,7 @@ https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md lists th
 import logging
 from typing import Any, cast
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
@@ -93,6 +93,21 @@ def producer_config(settings: Settings) -> dict[str, Any]:
 
 def kafka_error(error: KafkaException) -> UserError:
     return UserError(f"Kafka: {cast(KafkaError, error.args[0]).str()}", "see streamgauge stack status")
+
+
+def topic_id(admin: AdminClient, topic: str, timeout: float = 10.0) -> str | None:
+    """Kafka's own id of a topic, another one each time that it is created; None where there is no such topic.
+
+    Raises KafkaException where the broker doesn't answer within `timeout` seconds.
+    """
+    untyped: Any = admin
+    asked = untyped.describe_topics(TopicCollection(topic_names=[topic]), request_timeout=timeout)
+    try:
+        return str(asked[topic].result().topic_id)
+    except KafkaException as e:
+        if cast(KafkaError, e.args[0]).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return None
+        raise
 
 
 def producer(settings: Settings) -> Producer:

@@ -112,6 +112,11 @@ STREAM_LAG = _gauge(
 STREAM_WATERMARK = _gauge(
     "streamgauge.stream.watermark.timestamp", "s", "Event time a stream is complete to. Attributes: stream."
 )
+STREAM_TOPICS = _gauge(
+    "streamgauge.stream.topics",
+    "{topic}",
+    "Topics of the stream's name that were ever read: one more each time it is created anew. Attributes: stream.",
+)
 STREAM_PAUSED = _gauge("streamgauge.stream.paused", "{partition}", "Partitions paused. Attributes: stream.")
 HOURS_OWED = _gauge(
     "streamgauge.hours.owed", "{hour}", "Hours whose facts or rollups are behind the lake. Attributes: stream."

@@ -137,6 +137,19 @@ STATE_TABLES = (
         ("topic", "partition"),
         rights={WORKER: UPSERT, BATCH: ("UPDATE",)},
     ),
+    # Which topic of a stream's name has a partition's positions, from which one on: streamgauge.state.topics.
+    Table(
+        "stream_topics",
+        (
+            Column("topic", "text"),
+            Column("partition", "integer"),
+            Column("first_position", "bigint"),
+            Column("topic_id", "text"),
+            Column("claimed_at", TIME, default="now()"),
+        ),
+        ("topic", "partition", "first_position"),
+        rights={WORKER: UPSERT},
+    ),
     # How long events waited from the broker to a commit, so that others can say it without asking the worker.
     Table(
         "stream_delays",
