@@ -147,7 +147,8 @@ def play(
             continue
 
         at, before = event[contract.event_time], totals.watermark
-        watermark = at if before is None else max(before, at)
+        moves_to = min(at, entry.ingest_ms)
+        watermark = moves_to if before is None else max(before, moves_to)
         totals.watermark = watermark
         generation = watermark // generation_ms
         first_seen = seen[entry.partition].get(event[contract.event_id])
@@ -290,3 +291,22 @@ def keeps(f: FieldSpec, value: Any) -> bool:
         or (f.maximum is not None and value > f.maximum)
         or (f.allowed and value not in f.allowed)
     )
+
+
+def java_partition(key: bytes, partitions: int) -> int:
+    """Where the Java clients put a key."""
+    return _murmur2(key) % partitions
+
+
+def _murmur2(data: bytes) -> int:
+    """org.apache.kafka.common.utils.Utils.murmur2"""
+    m, mask = 0x5BD1E995, 0xFFFFFFFF
+    h = 0x9747B28C ^ len(data)
+    whole = len(data) // 4 * 4
+    for i in range(0, whole, 4):
+        k = int.from_bytes(data[i : i + 4], "little") * m & mask
+        h = h * m & mask ^ (k ^ k >> 24) * m & mask
+    if rest := data[whole:]:
+        h = (h ^ int.from_bytes(rest, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return (h ^ h >> 15) & 0x7FFFFFFF

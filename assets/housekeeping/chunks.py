@@ -16,5 +16,9 @@ def drop_chunks(connection: Connection, kept: Iterable[KeptChunks]) -> dict[str,
     return dropped
 
 
+def delete_arrivals(connection: Connection, now: datetime) -> int:
+    return connection.execute("DELETE FROM stream_arrivals WHERE slot < %s", (now - DELAYS_KEPT,)).rowcount
+
+
 def delete_delays(connection: Connection, now: datetime) -> int:
     return connection.execute("DELETE FROM stream_delays WHERE minute < %s", (now - DELAYS_KEPT,)).rowcount

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.housekeeping import event_log
-from assets.housekeeping.chunks import delete_delays, drop_chunks
+from assets.housekeeping.chunks import delete_arrivals, delete_delays, drop_chunks
 from assets.housekeeping.lake import tend
 from assets.housekeeping.policy import hypertables, lake_tables
 from assets.resources import Ground
@@ -52,6 +52,7 @@ def minute_chunks(context: dg.OpExecutionContext, ground: Ground) -> None:
         for table, chunks in drop_chunks(connection, hypertables(ground.contracts, now)).items():
             context.log.info(f"{table}: {chunks} chunks dropped")
         context.log.info(f"stream_delays: {delete_delays(connection, now)} rows deleted")
+        context.log.info(f"stream_arrivals: {delete_arrivals(connection, now)} rows deleted")
 
 
 @dg.op(description="Dagster: events and runs of more than a month ago, but for each partition's latest.")

@@ -13,7 +13,7 @@ from streamgauge.stores.lake import LakeTable, lake_table
 from streamgauge.stores.tables.batch import ROLLUPS
 
 DELAYS_KEPT = timedelta(days=8)
-"""The worker's delays serve percentiles over days."""
+"""The worker's delays serve percentiles over days; how records arrived is kept as long."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
-"""What is wrong, in words for people, from all that judge: freshness, runs and checks."""
+"""What is wrong, in words for people, from all that judge: freshness, runs, checks and arrivals."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sensors import run_failures
+from sensors import arrivals, run_failures
 from sensors.alerting.incidents import Incident, Problem
 from sensors.alerting.subjects import name
 from sensors.freshness import Judgement, Phase, Stale
@@ -17,8 +17,9 @@ def all_problems(
     judgement: Judgement,
     runs: run_failures.Memory,
     checks: run_failures.Memory,
+    arrived: arrivals.Arrivals,
     firing: Iterable[Incident],
-    contracts: Iterable[Contract],
+    contracts: Sequence[Contract],
     runbooks: str,
     now: datetime,
 ) -> list[Problem]:
@@ -27,6 +28,7 @@ def all_problems(
     failed = run_failures.problems(runs, checks, owners(contracts))
     found = [p for p in failed if p.cause in told or p.asset not in judgement.waiting]
     found += [stale_problem(s, now) for s in judgement.stale]
+    found += arrivals.problems(contracts, arrived, now)
     return [replace(p, runbook=f"{runbooks}/{p.runbook}.md") for p in found]
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from confluent_kafka.admin import AdminClient
 from pydantic import TypeAdapter
 
-from sensors import freshness, run_failures
+from sensors import arrivals, freshness, run_failures
 from sensors.alerting import deliver, store, watermarks
 from sensors.alerting.incidents import update
 from sensors.alerting.problems import all_problems
@@ -70,10 +70,11 @@ def definitions(
                 checks = run_failures.read_checks(
                     context.instance, _remembered(memory, _CHECKS, now), _JUDGED_HERE, now
                 )
+                arrived = arrivals.read_arrived(connection, contracts, now)
                 judgement = freshness.judge(
                     [*_monitors(at, memory, seen, now), *subjects(contracts)], seen, _of_subjects(memory), now
                 )
-                problems = all_problems(judgement, runs, checks, firing, contracts, runbooks_url(), now)
+                problems = all_problems(judgement, runs, checks, arrived, firing, contracts, runbooks_url(), now)
                 incidents, messages = update(problems, firing, now, lambda: uuid4().hex)
                 store.write(connection, incidents, messages, deliver.targets(at), now, at.dagster_url)
                 kept: dict[str, Any] = {k: _SUBJECT.dump_python(m, mode="json") for k, m in judgement.memory.items()}

@@ -1,8 +1,10 @@
-"""The headers that let an event be followed: W3C trace context and a correlation id.
+"""The headers that let an event be followed: W3C trace context, a correlation id, and who sent it.
 
 https://www.w3.org/TR/trace-context/
 """
 
+import os
+import socket
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -12,7 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from streamgauge.telemetry.tracing import CORRELATION_ID
+from streamgauge.telemetry.tracing import CORRELATION_ID, PRODUCER
 from streaming.producer.sender import Headers
 
 _propagator = TraceContextTextMapPropagator()
@@ -39,4 +41,5 @@ def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) ->
     with tracer.start_as_current_span(f"send {topic}", kind=SpanKind.PRODUCER, attributes=attributes):
         carrier: dict[str, str] = {}
         _propagator.inject(carrier)
-        yield [*((k, v.encode()) for k, v in carrier.items()), (CORRELATION_ID, correlation_id.encode())]
+        named = {**carrier, CORRELATION_ID: correlation_id, PRODUCER: f"{socket.gethostname()}:{os.getpid()}"}
+        yield [(name, value.encode()) for name, value in named.items()]

@@ -8,18 +8,22 @@ from streamgauge.records.runs import first_rows
 from streamgauge.types import Bools, Int64s, UInt64s
 from streaming.worker.seen import GENERATIONS, Seen
 
+_NEVER = np.iinfo(np.int64).min
+
 
 @dataclass(frozen=True)
 class Progress:
     """The committed part: a row of `stream_offsets`. Times in epoch ms.
 
-    `generations` are the remembered generations with the first offset of each, oldest first.
+    `latest` is the latest of the watermark and of all events' times: no minute after it has a row yet. `generations`
+    are the remembered generations with the first offset of each, oldest first.
     """
 
     partition: int
     next_offset: int
     epoch: int
     watermark: int | None
+    latest: int | None = None
     generations: tuple[tuple[int, int], ...] = ()
 
     @property
@@ -35,16 +39,16 @@ class PartitionState:
     seen: Seen = field(default_factory=Seen)
     paused: bool = False
 
-    def advance(self, next_offset: int, watermark: int | None, offsets: Int64s, generations: Int64s) -> Progress:
-        """Moves on to `next_offset`. `offsets` and `generations` are those of the valid events on the way, in
-        order.
-        """
+    def advance(self, next_offset: int, step: "Step", offsets: Int64s) -> Progress:
+        """Moves on to `next_offset`. `offsets` are those of the valid events on the way, in order."""
         known = dict(self.progress.generations)
-        for generation, row in first_rows(generations).items():
+        for generation, row in first_rows(step.generations).items():
             known.setdefault(generation, int(offsets[row]))
-        oldest = None if watermark is None else watermark // self.generation_ms - GENERATIONS
+        oldest = None if step.watermark is None else step.watermark // self.generation_ms - GENERATIONS
         kept = tuple((g, o) for g, o in sorted(known.items()) if oldest is None or g >= oldest)
-        self.progress = Progress(self.progress.partition, next_offset, self.progress.epoch, watermark, kept)
+        self.progress = Progress(
+            self.progress.partition, next_offset, self.progress.epoch, step.watermark, step.latest, kept
+        )
         return self.progress
 
     def remember(self, hashes: UInt64s, offsets: Int64s) -> None:
@@ -60,25 +64,44 @@ class PartitionState:
 
 
 @dataclass(frozen=True)
-class Verdicts:
-    duplicate: Bools
-    late: Bools
+class Step:
+    """How far a partition comes, and the generations of the valid events on the way."""
+
     watermark: int | None
+    latest: int | None
     generations: Int64s
 
+    @staticmethod
+    def idle(progress: Progress, complete_to: int) -> "Step":
+        """Without an event, to a watermark that must be later than the present one."""
+        latest = complete_to if progress.latest is None else max(progress.latest, complete_to)
+        return Step(complete_to, latest, np.array([], np.int64))
 
-def judge(state: PartitionState, hashes: UInt64s, event_times: Int64s, lateness_ms: int) -> Verdicts:
-    """Duplicate, late or (neither) counted, for a partition's valid events in offset order.
 
-    The watermark before an event is the latest event time before it, so the verdicts depend on the log alone.
+@dataclass(frozen=True)
+class Classified:
+    duplicate: Bools
+    late: Bools
+    step: Step
+
+
+def classify(
+    state: PartitionState, hashes: UInt64s, event_times: Int64s, ingest_times: Int64s, lateness_ms: int
+) -> Classified:
+    """Duplicate, late or (neither) counted, for a partition's valid events in offset order. Times in epoch ms.
+
+    An event moves the watermark to its own time, but not past the broker's when it appended it: a producer whose clock
+    is ahead would make everybody else's events late. So what becomes of an event depends on the log alone.
     """
-    before = state.progress.watermark
-    start = np.iinfo(np.int64).min if before is None else before
-    after = np.maximum.accumulate(np.maximum(event_times, start))
+    before = state.progress
+    start = _NEVER if before.watermark is None else before.watermark
+    after = np.maximum.accumulate(np.maximum(np.minimum(event_times, ingest_times), start))
     earlier = np.concatenate((np.array([start], np.int64), after[:-1]))
     generations = after // state.generation_ms
     duplicate = state.seen.duplicates(hashes, generations)
     # compared on this side of the minus: the least int64 has no smaller neighbour
     late = ~duplicate & (event_times + lateness_ms < earlier)
-    watermark = int(after[-1]) if len(after) else before
-    return Verdicts(duplicate, late, watermark, generations)
+    if not len(after):
+        return Classified(duplicate, late, Step(before.watermark, before.latest, generations))
+    latest = max(int(event_times.max()), int(after[-1]), _NEVER if before.latest is None else before.latest)
+    return Classified(duplicate, late, Step(int(after[-1]), latest, generations))

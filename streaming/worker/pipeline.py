@@ -15,11 +15,16 @@ from streamgauge.contract.rules import violations
 from streamgauge.contract.text_bounds import Bounds
 from streamgauge.records.decode import ROW, Decoder, Rejected, SchemaOf
 from streamgauge.records.fetcher import RawRecord
+from streamgauge.records.partitioner import misplaced
 from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import MINUTE_MS, picked
+from streamgauge.state.arrivals import AHEAD, MISPLACED
+from streamgauge.state.arrivals import LATE as ARRIVED_LATE
 from streamgauge.types import Int64s, UInt8s, UInt64s
+from streaming.worker import arrivals
+from streaming.worker.arrivals import Arrivals, Noted
 from streaming.worker.lookup import Lookup
-from streaming.worker.partition import PartitionState, Progress, judge
+from streaming.worker.partition import PartitionState, Progress, Step, classify
 from streaming.worker.records import Positions, Records
 from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, SKIPPED, Rollup, Taken, TopRow
 from streaming.worker.seen import GENERATIONS
@@ -74,8 +79,9 @@ class Delta:
     minutes: pl.DataFrame
     tops: list[TopRow]
     dead_letters: list[DeadLetter]
+    arrivals: list[Arrivals]
     earliest_ingest_ms: int | None
-    """None where no record was new."""
+    """Of the new records; None where there was none."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ class Checked:
     taken: Taken
     rejected: list[Rejected]
     raw: dict[int, RawRecord]
+    noted: Noted
 
 
 @dataclass(frozen=True)
@@ -114,6 +121,9 @@ class _Limit:
         while self.noted and self.noted[0][0] <= now - self.seconds:
             self.noted.popleft()
         return self.limit - sum(n for _, n in self.noted)
+
+
+_NO_ROWS = slice(0, 0)
 
 
 class Pipeline:
@@ -152,15 +162,26 @@ class Pipeline:
         rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
         rows = events[ROW].to_numpy().astype(np.int64)
         times = events[self.contract.event_time].to_physical().to_numpy()
+        partitions = records.positions.partitions
         return Checked(
             records.positions,
             rows,
             events[self.contract.event_id].hash().to_numpy(),
             times,
-            self.rollup.take(events, times, records.positions.partitions[rows], self._lookup),
+            self.rollup.take(events, times, partitions[rows], self._lookup),
             rejected,
             {r.row: records.raw(r.row) for r in rejected},
+            arrivals.note(self._found(records, rows, times), partitions, records.headers),
         )
+
+    def _found(self, records: Records, rows: Int64s, times: Int64s) -> dict[str, Int64s]:
+        """Rows by what is to be noted of how they arrived; of late ones, those that may be."""
+        count, ingest = self.contract.topic_spec.partitions, records.positions.ingest_ms[rows]
+        return {
+            AHEAD: rows[times > ingest + arrivals.AHEAD_MS],
+            MISPLACED: np.flatnonzero(misplaced(records.keys, records.positions.partitions, count)),
+            ARRIVED_LATE: rows[times + self.contract.lateness_ms < ingest],
+        }
 
     def judge(self, parts: Sequence[Checked]) -> Delta:
         """What becomes of the records of batches that follow each other. They must be given in the order in which they
@@ -169,28 +190,34 @@ class Pipeline:
         deltas: dict[int, PartitionDelta] = {}
         letters: list[DeadLetter] = []
         verdicts: list[UInt8s] = []
+        arrived: list[Arrivals] = []
         earliest: list[int] = []
         for part in parts:
             verdict = np.full(len(part.rows), SKIPPED, np.uint8)
             verdicts.append(verdict)
             for partition, rows in part.positions.slices():
-                delta, dead = self._judge_partition(part, partition, rows, verdict)
+                delta, new, dead = self._classify_partition(part, partition, rows, verdict)
                 letters += dead
                 if delta is not None:
                     deltas[partition] = delta if partition not in deltas else deltas[partition].then(delta)
-                    earliest.append(part.positions.earliest_ingest_ms)
+                if new.stop > new.start:
+                    late = arrivals.within(part.rows[verdict == LATE], new)
+                    arrived += arrivals.arrivals(part.noted, partition, new, late, part.positions.offsets)
+                    earliest.append(int(part.positions.ingest_ms[new].min()))
         idle = {partition: at for part in parts for partition, at in part.positions.idle.items()}
         moved = [*deltas.values(), *self._advance_idle(idle, deltas)]
         minutes, tops = self.rollup.add([part.taken for part in parts], verdicts, self._open_from())
-        return Delta(moved, minutes, tops, letters, min(earliest, default=None))
+        return Delta(moved, minutes, tops, letters, arrivals.together(arrived), min(earliest, default=None))
 
-    def _judge_partition(
+    def _classify_partition(
         self, part: Checked, partition: int, rows: slice, verdict: UInt8s
-    ) -> tuple[PartitionDelta | None, list[DeadLetter]]:
-        """One partition's records of a batch. Fills its part of `verdict`; None where nothing is new."""
+    ) -> tuple[PartitionDelta | None, slice, list[DeadLetter]]:
+        """One partition's records of a batch, and which rows of it are new. Fills its part of `verdict`; None where
+        nothing changes.
+        """
         state = self.states.get(partition)
         if state is None or state.paused:
-            return None, []
+            return None, _NO_ROWS, []
         offsets, before = part.positions.offsets, state.progress
         first = rows.start + int(np.searchsorted(offsets[rows], before.next_offset))
         dead = [r for r in part.rejected if first <= r.row < rows.stop]
@@ -199,12 +226,13 @@ class Pipeline:
         begin, middle, end = np.searchsorted(part.rows, (rows.start, first, stop)).tolist()
         state.remember(part.hashes[begin:middle], offsets[part.rows[begin:middle]])
         if first == stop and pause is None:
-            return None, []
-        judged = slice(middle, end)
-        found = judge(state, part.hashes[judged], part.times[judged], self.contract.lateness_ms)
-        verdict[judged] = np.where(found.duplicate, DUPLICATE, np.where(found.late, LATE, COUNTED))
+            return None, _NO_ROWS, []
+        new = slice(middle, end)
+        ingest = part.positions.ingest_ms[part.rows[new]]
+        found = classify(state, part.hashes[new], part.times[new], ingest, self.contract.lateness_ms)
+        verdict[new] = np.where(found.duplicate, DUPLICATE, np.where(found.late, LATE, COUNTED))
         next_offset = int(offsets[stop - 1]) + 1 if stop > first else before.next_offset
-        after = state.advance(next_offset, found.watermark, offsets[part.rows[judged]], found.generations)
+        after = state.advance(next_offset, found.step, offsets[part.rows[new]])
         late, duplicates = int(found.late.sum()), int(found.duplicate.sum())
         delta = PartitionDelta(
             before,
@@ -216,7 +244,7 @@ class Pipeline:
             skipped=after.next_offset - before.next_offset - (stop - first),
             pause=None if pause is None else pause.reason,
         )
-        return delta, [DeadLetter(part.raw[r.row], r.reason, r.detail) for r in dead]
+        return delta, slice(first, stop), [DeadLetter(part.raw[r.row], r.reason, r.detail) for r in dead]
 
     def _validate(self, frame: pl.DataFrame, known: Bounds, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
         """Splits off the rows that break a rule of the contract or come from the future."""
@@ -230,12 +258,13 @@ class Pipeline:
             bad = flags.filter(pl.any_horizontal(pl.exclude(ROW)))
             for row, *broke in bad.iter_rows():
                 rejected.append(Rejected(row, "contract", self._rules[broke.index(True)].name))
-        earliest = records.positions.earliest_ingest_ms
+        ingest_ms = records.positions.ingest_ms
+        earliest = int(ingest_ms.min(initial=2**62))
         if latest is not None and latest > earliest + tolerated:
             wrong = [r.row for r in rejected]
             ahead = frame.filter(event_time > earliest + tolerated, ~pl.col(ROW).is_in(wrong))
             rows = ahead[ROW].to_numpy().astype(np.int64)
-            excess = ahead.select(event_time).to_series().to_numpy() - records.ingest_ms(rows) - tolerated
+            excess = ahead.select(event_time).to_series().to_numpy() - ingest_ms[rows] - tolerated
             for row, ms in zip(rows[excess > 0].tolist(), excess[excess > 0].tolist(), strict=True):
                 detail = f"{self.contract.event_time} is {ms} ms past what the broker's clock allows"
                 rejected.append(Rejected(row, "future", detail))
@@ -258,14 +287,14 @@ class Pipeline:
 
     def _advance_idle(self, idle: Mapping[int, int], done: Mapping[int, PartitionDelta]) -> list[PartitionDelta]:
         deltas: list[PartitionDelta] = []
-        nothing = np.array([], np.int64)
         for partition, complete_to in idle.items():
             state = self.states.get(partition)
             if state is None or partition in done or state.paused:
                 continue
             before = state.progress
             if before.watermark is not None and complete_to > before.watermark:
-                deltas.append(PartitionDelta(before, state.advance(before.next_offset, complete_to, nothing, nothing)))
+                step = Step.idle(before, complete_to)
+                deltas.append(PartitionDelta(before, state.advance(before.next_offset, step, step.generations)))
         return deltas
 
     def _open_from(self) -> dict[int, int]:

@@ -9,13 +9,12 @@ import numpy as np
 
 from streamgauge.records.fetcher import Fetched, RawRecord
 from streamgauge.records.payloads import Payloads
-from streamgauge.records.runs import first_rows
 from streamgauge.types import Int64s
 
 
 @dataclass(frozen=True)
 class Positions:
-    """Where a batch's records stand in the log. `earliest_ingest_ms` is a lower bound of their ingest times.
+    """Where a batch's records stand in the log, and when the broker appended them (epoch ms).
 
     `idle` maps a partition that has been read to its end to the time (epoch ms) up to which it is believed
     complete.
@@ -23,7 +22,7 @@ class Positions:
 
     partitions: Int64s
     offsets: Int64s
-    earliest_ingest_ms: int
+    ingest_ms: Int64s
     idle: dict[int, int] = field(default_factory=dict[int, int])
 
     def __len__(self) -> int:
@@ -38,20 +37,19 @@ class Positions:
 
 @dataclass(frozen=True)
 class Records:
-    """`raw(row)` gives one record whole, `ingest_ms(rows)` the ingest times of some. The client keeps its memory for as
-    long as a batch of these is held.
+    """`raw(row)` gives one record whole, `headers(row)` its headers alone. The client keeps its memory for as long as a
+    batch of these is held.
     """
 
     positions: Positions
+    keys: Payloads
     payloads: Payloads
     raw: Callable[[int], RawRecord]
-    ingest_ms: Callable[[Int64s], Int64s]
+    headers: Callable[[int], list[tuple[str, bytes | None]]]
 
 
 def from_fetched(fetched: Fetched, idle: dict[int, int]) -> Records:
-    """Log-append time never falls within a partition, so its first row is its earliest."""
     fetched = fetched.take(np.argsort(fetched.partitions, kind="stable"))
-    firsts = np.array(list(first_rows(fetched.partitions).values()), np.int64)
-    earliest = int(fetched.ingest_ms(firsts).min(initial=2**62))
-    positions = Positions(fetched.partitions, fetched.offsets, earliest, idle)
-    return Records(positions, fetched.payloads, fetched.raw, fetched.ingest_ms)
+    ingest_ms = fetched.ingest_ms(np.arange(len(fetched)))
+    positions = Positions(fetched.partitions, fetched.offsets, ingest_ms, idle)
+    return Records(positions, fetched.keys(), fetched.payloads, fetched.raw, fetched.headers)

@@ -22,9 +22,11 @@ from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import MINUTE, PARTITION
 from streamgauge.rollup.reference import read_reference
 from streamgauge.settings import Settings
+from streamgauge.state.arrivals import PRODUCERS, SLOT
 from streamgauge.state.topics import claim_topic
 from streamgauge.stores.postgres import connect
 from streamgauge.telemetry.delays import bound_ms
+from streaming.worker.arrivals import Arrivals
 from streaming.worker.partition import Progress
 from streaming.worker.pg_binary import copy_rows, pg_array
 from streaming.worker.pipeline import DeadLetter, Delta, Pipeline
@@ -44,7 +46,7 @@ takes over."""
 _LOG_ENDS = "the log ends at"
 
 _BEFORE = -(2**63)
-"""Earlier than any minute: of a partition without a watermark every row is new."""
+"""Earlier than any minute: of a partition without an event every row is new."""
 
 
 class Fenced(Exception):
@@ -82,12 +84,13 @@ class Store:
                 values (%(topic)s, %(partition)s, %(low)s, %(low)s, 1, %(owner)s, now())
                 on conflict (topic, partition) do update
                 set epoch = stream_offsets.epoch + 1, owner = excluded.owner, updated_at = now()
-                returning next_offset, epoch, watermark_ms, generations, generation_offsets, end_offset""",
+                returning next_offset, epoch, watermark_ms, coalesce(latest_ms, watermark_ms), generations,
+                generation_offsets, end_offset""",
                 {"topic": topic, "partition": partition, "low": low, "owner": self._owner},
             )
             row = cursor.fetchone()
             assert row is not None
-            next_offset, epoch, watermark, generations, offsets, end_offset = row
+            next_offset, epoch, watermark, latest, generations, offsets, end_offset = row
             known_end = max(next_offset, end_offset or 0)
             first, recreated = claim_topic(connection, self._contract, partition, topic_id, known_end)
             low, high = first + low, first + high
@@ -118,7 +121,7 @@ class Store:
             cursor.execute("select reason from stream_pauses where topic = %s and partition = %s", (topic, partition))
             paused = cursor.fetchone()
         remembered = tuple(zip(generations, offsets, strict=True))
-        progress = Progress(partition, next_offset, epoch, watermark, remembered)
+        progress = Progress(partition, next_offset, epoch, watermark, latest, remembered)
         return progress, first, paused[0] if paused else None
 
     def _forget_topic(self, cursor: psycopg.Cursor[TupleRow], partition: int, first: int) -> None:
@@ -174,6 +177,7 @@ class Store:
             self._write_tops(connection, delta)
             self._write_dead_letters(connection, delta.dead_letters)
             self._write_delay(connection, delta)
+            self._write_arrivals(connection, delta.arrivals)
             for p in delta.partitions:
                 if p.pause:
                     self.pause(connection, p.after.partition, p.pause)
@@ -182,7 +186,7 @@ class Store:
         moved = sorted(delta.partitions, key=lambda p: p.after.partition)
         with connection.cursor() as cursor:
             cursor.executemany(
-                """update stream_offsets set next_offset = %s, watermark_ms = %s,
+                """update stream_offsets set next_offset = %s, watermark_ms = %s, latest_ms = %s,
                 generations = %s::bigint[], generation_offsets = %s::bigint[],
                 counted = counted + %s, late = late + %s, duplicates = duplicates + %s,
                 dead_letters = dead_letters + %s, skipped = skipped + %s, updated_at = now()
@@ -191,6 +195,7 @@ class Store:
                     (
                         p.after.next_offset,
                         p.after.watermark,
+                        p.after.latest,
                         [g for g, _ in p.after.generations],
                         [o for _, o in p.after.generations],
                         p.counted,
@@ -222,13 +227,11 @@ class Store:
         )
 
     def _write_minutes(self, connection: Connection, delta: Delta) -> None:
-        """A partition has no row beyond its watermark: those rows are new, and need no look for what is there."""
+        """A partition has no row after its latest minute: those rows are new, and need no look for what is there."""
         if delta.minutes.is_empty():
             return
         upto = {p.after.partition: p.after.next_offset for p in delta.partitions}
-        known = {
-            p.after.partition: _BEFORE if p.before.watermark is None else p.before.watermark for p in delta.partitions
-        }
+        known = {p.after.partition: _BEFORE if p.before.latest is None else p.before.latest for p in delta.partitions}
         at = pl.col(PARTITION)
         rows = delta.minutes.with_columns(at.replace_strict(upto, return_dtype=pl.Int64).alias("upto"))
         new = rows.select(pl.col(MINUTE) > at.replace_strict(known, return_dtype=pl.Int64)).to_series()
@@ -245,7 +248,7 @@ class Store:
             copy_rows(connection, sql.Identifier(table), {**self.columns, MINUTE: "timestamptz"}, rows)
         except psycopg.errors.UniqueViolation as e:
             raise UserError(
-                f"{table} has rows beyond the watermark in stream_offsets: both must come from the same backup"
+                f"{table} has rows after the latest minute in stream_offsets: both must come from the same backup"
             ) from e
 
     def _minutes_statement(self) -> tuple[dict[str, LiteralString], sql.Composed]:
@@ -347,6 +350,33 @@ class Store:
             on conflict (topic, minute, owner, up_to_ms) do update
             set events = stream_delays.events + excluded.events""",
             (self._contract.topic, self._owner, bound_ms(time.time() * 1000 - delta.earliest_ingest_ms), events),
+        )
+
+    def _write_arrivals(self, connection: Connection, arrived: Sequence[Arrivals]) -> None:
+        if not arrived:
+            return
+        rows = sorted(arrived, key=lambda a: (a.partition, a.kind))
+        connection.execute(
+            """insert into stream_arrivals as old
+            (topic, partition, slot, kind, records, first_offset, last_offset, producers)
+            select %(topic)s, n.partition, date_bin(%(slot)s::interval, now(), timestamptz 'epoch'),
+            n.kind, n.records, n.first, n.last, string_to_array(n.producers, chr(10))
+            from unnest(%(partitions)b::int[], %(kinds)b::text[], %(records)b::bigint[], %(first)b::bigint[],
+            %(last)b::bigint[], %(producers)b::text[]) as n(partition, kind, records, first, last, producers)
+            on conflict (topic, partition, slot, kind) do update set records = old.records + excluded.records,
+            last_offset = excluded.last_offset, producers = array(select distinct p
+            from unnest(old.producers || excluded.producers) as u(p) order by p limit %(most)s)""",
+            {
+                "topic": self._contract.topic,
+                "slot": SLOT,
+                "partitions": [a.partition for a in rows],
+                "kinds": [a.kind for a in rows],
+                "records": [a.records for a in rows],
+                "first": [a.first_offset for a in rows],
+                "last": [a.last_offset for a in rows],
+                "producers": ["\n".join(a.producers) for a in rows],
+                "most": PRODUCERS,
+            },
         )
 
     def note_ends(self, connection: Connection, ends: Mapping[int, int]) -> None:

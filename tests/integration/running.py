@@ -60,9 +60,13 @@ class Running:
         with EventProducer(Settings.for_role("producer"), self.contract) as producer:
             assert not producer.send(events)
 
-    def send_raw(self, *records: tuple[bytes | None, bytes | None]) -> list[tuple[int, int]]:
-        """Returns each record's position."""
-        producer = Producer({**producer_config(Settings.for_role("producer")), **_LARGE})
+    def send_raw(
+        self, *records: tuple[bytes | None, bytes | None], producer: str = "raw", partitioner: str = "murmur2_random"
+    ) -> list[tuple[int, int]]:
+        """Returns each record's position. `producer` is the name in their header."""
+        config = producer_config(Settings.for_role("producer"))
+        client = Producer({**config, **_LARGE, "partitioner": partitioner})
+        headers: list[tuple[str, str | bytes | None]] = [("traceparent", b"00-1-2-01"), ("producer", producer)]
         placed: list[tuple[int, int]] = []
 
         def note(error: KafkaError | None, message: Message) -> None:
@@ -70,8 +74,8 @@ class Running:
             placed.append((message.partition() or 0, message.offset() or 0))
 
         for key, value in records:
-            producer.produce(self.contract.topic, value, key, on_delivery=note, headers=[("traceparent", b"00-1-2-01")])
-            assert producer.flush(20) == 0
+            client.produce(self.contract.topic, value, key, on_delivery=note, headers=headers)
+            assert client.flush(20) == 0
         return placed
 
 

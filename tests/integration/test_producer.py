@@ -1,8 +1,10 @@
 """The producer, replay and load on the real servers."""
 
 import json
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -33,7 +35,7 @@ from streaming.producer.producer import EventProducer
 from streaming.producer.sender import NotDelivered
 from tests.integration.log import read_log
 from tests.integration.own_stream import OwnStream
-from tests.oracle import LogRecord, from_ledger, play
+from tests.oracle import LogRecord, from_ledger, java_partition, play
 
 
 @pytest.fixture
@@ -89,6 +91,7 @@ def test_a_record_has_its_key_its_schema_and_its_headers(stream: OwnStream) -> N
     for message in log:
         found = headers(message)
         assert found["correlation_id"] == "order-1"
+        assert found["producer"] == f"{socket.gethostname()}:{os.getpid()}"
         assert re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-0[13]", found["traceparent"])
     records = [LogRecord(m.partition() or 0, m.offset() or 0, m.value(), m.timestamp()[1]) for m in log]
     assert play(contract, records, {sender.schema_id: avro_schema(contract)}).total("counted") == 100
@@ -99,21 +102,7 @@ def test_a_key_goes_where_the_java_clients_send_it(stream: OwnStream) -> None:
     with producer(stream.settings("producer"), contract) as sender:
         sender.send(events(contract, 3))
     placed = {m.key(): m.partition() for m in read_log(stream.settings("worker"), contract)}
-    # org.apache.kafka.common.utils.Utils.murmur2 with six partitions
-    assert placed == {key: _murmur2(key) % 6 for key in (b"e0", b"e1", b"e2")}
-
-
-def _murmur2(data: bytes) -> int:
-    m, mask = 0x5BD1E995, 0xFFFFFFFF
-    h = 0x9747B28C ^ len(data)
-    whole = len(data) // 4 * 4
-    for i in range(0, whole, 4):
-        k = int.from_bytes(data[i : i + 4], "little") * m & mask
-        h = h * m & mask ^ (k ^ k >> 24) * m & mask
-    if rest := data[whole:]:
-        h = (h ^ int.from_bytes(rest, "little")) * m & mask
-    h = (h ^ h >> 13) * m & mask
-    return (h ^ h >> 15) & 0x7FFFFFFF
+    assert placed == {key: java_partition(key, 6) for key in (b"e0", b"e1", b"e2")}
 
 
 def test_what_breaks_the_contract_is_returned_and_not_sent(stream: OwnStream) -> None:

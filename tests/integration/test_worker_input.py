@@ -1,14 +1,20 @@
 """What a worker makes of the records it is given, on the real servers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 
+from sensors import arrivals
+from streamgauge.contract.model import Contract
 from streamgauge.records.avro import avro_schema, frame
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
+from streamgauge.state.accounts import Account
+from streamgauge.state.arrivals import read_arrivals
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import connect
 from streaming.producer.producer import EventProducer
@@ -29,6 +35,7 @@ from tests.integration.running import (
     streamgauge,
 )
 from tests.integration.workers import wait_for, wait_until_read
+from tests.oracle import java_partition
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(180)]
 
@@ -72,7 +79,7 @@ def test_every_bad_record_is_a_dead_letter_and_no_good_one_is(running: Running) 
         "negative time": (good(timestamp=-1), "contract"),
         "zero time": (good(timestamp=0), "contract"),
         "far future": (good(timestamp=32_503_680_000_000), "future"),
-        "end of time": (good(timestamp=2**63 - 1), "future"),
+        "end of time": (good(timestamp=2**63 - 1), "contract"),
         "no UTF-8": (good(user_id="snowman").replace(b"snowman", b"sn\xff\xfeman"), "undecodable"),
         "one rule": (good(event_type="lower"), "contract"),
     }
@@ -172,6 +179,90 @@ def test_late_duplicate_and_future_events(running: Running) -> None:
     assert_as_expected(contract, expected)
     sums = "sum(count)::bigint, sum(late)::bigint, sum(duplicates)::bigint"
     assert stored(contract, sums) == [(4, 2, 2)]
+
+
+def test_a_clock_that_is_ahead_makes_nobody_late(running: Running) -> None:
+    running.edit(lambda d: block(d, "topic").update(partitions=1))
+    running.apply()
+    contract = running.contract
+    tolerated = contract.time.futureToleranceSeconds * 1000
+    (ahead,) = running.send_raw(
+        (b"ahead", encoded_one(running, timestamp=now_ms() + tolerated - 500)), producer="fast:1"
+    )
+    running.send(events(contract, 2_000))
+    account = wait_until_read_by_new_worker(running)
+    assert (account.counted, account.late) == (2_001, 0)
+    assert account.watermark is not None
+    assert account.watermark.timestamp() * 1000 <= now_ms()
+    assert_as_expected(contract, expected_of(contract))
+    assert arrived(contract, "ahead") == [Told(1, ahead[1], ahead[1], ("fast:1",))]
+    assert arrived(contract, "all") == [Told(2_001, 0, 2_000, ())]
+    told = alerts_of(contract)
+    assert told == {
+        "StreamgaugeProducerAhead": f"Partition 0: 1 of 2,001, offsets {ahead[1]} to {ahead[1]}, sent by fast:1."
+    }
+
+
+def test_late_events_and_those_in_other_partitions_are_told_with_their_producers(running: Running) -> None:
+    running.edit(lambda d: block(d, "topic").update(partitions=2))
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 500))
+    slow = now_ms() - contract.lateness_ms - 600_000
+    late = [(f"l{i}".encode(), encoded_one(running, timestamp=slow)) for i in range(200)]
+    running.send_raw(*late, producer="slow:1")
+    names = [f"c{i}".encode() for i in range(50)]
+    by_crc = [(name, encoded_one(running, event_id=name.decode())) for name in names]
+    placed = running.send_raw(*by_crc, producer="crc:1", partitioner="consistent_random")
+    away = [at for name, at in zip(names, placed, strict=True) if java_partition(name, 2) != at[0]]
+    assert away
+    account = wait_until_read_by_new_worker(running)
+    assert (account.counted, account.late) == (550, 200)
+
+    found = arrived(contract, "misplaced")
+    assert sum(t.records for t in found) == len(away)
+    assert {offset for t in found for offset in (t.first, t.last)} <= {offset for _, offset in away}
+    assert all(t.producers == ("crc:1",) for t in found)
+    found = arrived(contract, "late")
+    assert sum(t.records for t in found) == 200
+    assert all(t.producers == ("slow:1",) for t in found)
+    assert alerts_of(contract).keys() == {"StreamgaugeManyLate", "StreamgaugeRecordsMisplaced"}
+
+
+def encoded_one(running: Running, **change: Any) -> bytes:
+    schema = avro_schema(running.contract)
+    own = registry(Settings.for_role("admin")).lookup(running.contract.subject, schema)
+    assert own is not None
+    return encoded(schema, own.id, one(running.contract, **change))
+
+
+def wait_until_read_by_new_worker(running: Running) -> Account:
+    running.workers.start()
+    return wait_until_read(running.contract)
+
+
+@dataclass(frozen=True)
+class Told:
+    records: int
+    first: int
+    last: int
+    producers: tuple[str, ...]
+
+
+def arrived(contract: Contract, kind: str) -> list[Told]:
+    """By partition."""
+    with connect(Settings.for_role("batch")) as connection:
+        found = read_arrivals(connection, [contract.topic], datetime.now(UTC) - timedelta(hours=1))
+    return [
+        Told(a.records, a.first_offset, a.last_offset, a.producers) for a in found[contract.topic] if a.kind == kind
+    ]
+
+
+def alerts_of(contract: Contract) -> dict[str, str]:
+    with connect(Settings.for_role("batch")) as connection:
+        now = datetime.now(UTC)
+        found = arrivals.problems([contract], arrivals.read_arrived(connection, [contract], now), now)
+    return {p.name: p.description for p in found}
 
 
 def test_records_that_the_log_no_longer_has(running: Running) -> None:

@@ -19,12 +19,14 @@ from streamgauge.records.payloads import Payloads
 from streamgauge.rollup import sketches
 from streamgauge.rollup.enrich import Reference
 from streamgauge.settings import CHECKOUT
-from streamgauge.types import Int64s
+from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED
+from streamgauge.telemetry.tracing import PRODUCER
+from streaming.worker.arrivals import AHEAD_MS, Arrivals
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import Positions, Records
 from streaming.worker.store import Store
-from tests.oracle import Idle, LogRecord, play
+from tests.oracle import Expected, Idle, LogRecord, decode, java_partition, play
 
 T0 = 1_700_000_040_000
 PARTITIONS = range(3)
@@ -76,8 +78,11 @@ BAD = [
 
 @dataclass(frozen=True)
 class Send:
+    """`ingest_second`: when the broker appended it, by a clock that may step back."""
+
     partition: int
     value: bytes | None
+    ingest_second: int = 1_500
 
 
 @dataclass(frozen=True)
@@ -110,11 +115,12 @@ events = st.builds(
     st.sampled_from(["1", "2.5", "many", ""]),
 )
 partitions = st.sampled_from(list(PARTITIONS))
+appended = st.integers(-30, 450)
 steps = st.lists(
     st.one_of(
+        st.builds(Send, partitions, events, appended),
         st.builds(Send, partitions, events),
-        st.builds(Send, partitions, events),
-        st.builds(Send, partitions, st.sampled_from(BAD)),
+        st.builds(Send, partitions, st.sampled_from(BAD), appended),
         st.builds(Batch, st.booleans(), st.integers(1, 3)),
         st.builds(Rebalance, st.tuples(*(st.integers(0, 1) for _ in PARTITIONS))),
         st.builds(Silence, partitions, st.integers(0, 420)),
@@ -131,6 +137,7 @@ class Postgres:
     totals: dict[int, list[int]] = field(default_factory=lambda: {p: [0, 0, 0, 0] for p in PARTITIONS})
     minutes: dict[tuple[Any, ...], dict[str, Any]] = field(default_factory=dict[tuple[Any, ...], dict[str, Any]])
     tops: dict[tuple[int, str, int], bytes] = field(default_factory=dict[tuple[int, str, int], bytes])
+    arrived: dict[tuple[int, str], Arrivals] = field(default_factory=dict[tuple[int, str], Arrivals])
     dead: dict[tuple[int, int], str] = field(default_factory=dict[tuple[int, int], str])
 
     def commit(self, delta: Delta) -> None:
@@ -139,8 +146,14 @@ class Postgres:
             self.progress[p.after.partition] = p.after
             moved = (p.counted, p.late, p.duplicates, p.dead_letters)
             self.totals[p.after.partition] = [a + b for a, b in zip(self.totals[p.after.partition], moved, strict=True)]
+        for a in delta.arrivals:
+            place = a.partition, a.kind
+            self.arrived[place] = self.arrived[place].then(a) if place in self.arrived else a
+        new_after = {p.before.partition: p.before.latest for p in delta.partitions}
         for row in delta.minutes.iter_rows(named=True):
             key = (row["minute"], tuple(row[d] for d in CONTRACT.dimension_names), row["partition"])
+            latest = new_after[row["partition"]]
+            assert key not in self.minutes or (latest is not None and row["minute"] <= latest)
             held = self.minutes.setdefault(key, {})
             for name, value in row.items():
                 if name in ("count", "late", "duplicates") or name.endswith(("_n", "_sum")):
@@ -198,9 +211,9 @@ class Workers:
             self.postgres.open_minutes(self.pipelines[owner], progress)
             self.position[partition] = progress.read_from
 
-    def send(self, partition: int, value: bytes | None) -> None:
+    def send(self, partition: int, value: bytes | None, ingest_second: int = 1_500) -> None:
         offset = len(self.log[partition])
-        record = LogRecord(partition, offset, value, T0 + 1_500_000 + offset)
+        record = LogRecord(partition, offset, value, T0 + ingest_second * 1000 + offset)
         self.log[partition].append(record)
         self.entries[partition].append(record)
 
@@ -225,30 +238,37 @@ class Workers:
         self.entries[partition].append(Idle(partition, at))
 
 
+def key_of(record: LogRecord) -> bytes | None:
+    return None if record.offset % 7 == 6 else f"key {record.offset}".encode()
+
+
+def producer_of(record: LogRecord) -> str:
+    return f"producer {record.offset % 3}"
+
+
 def process(pipeline: Pipeline, taken: Records) -> Delta:
     return pipeline.judge([pipeline.check(taken)])
 
 
 def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
-    ingest = np.array([r.ingest_ms for r in taken], np.int64)
-
     def raw(row: int) -> RawRecord:
         r = taken[row]
         return RawRecord(r.partition, r.offset, None, r.value, [], r.ingest_ms)
 
-    def ingest_ms(rows: Int64s) -> Int64s:
-        return ingest[rows]
+    def headers(row: int) -> list[tuple[str, bytes | None]]:
+        return [(PRODUCER, producer_of(taken[row]).encode())]
 
     return Records(
         Positions(
             partitions=np.array([r.partition for r in taken], np.int64),
             offsets=np.array([r.offset for r in taken], np.int64),
-            earliest_ingest_ms=int(ingest.min(initial=2**62)),
+            ingest_ms=np.array([r.ingest_ms for r in taken], np.int64),
             idle=idle,
         ),
+        keys=Payloads.of([key_of(r) for r in taken]),
         payloads=Payloads.of([r.value for r in taken]),
         raw=raw,
-        ingest_ms=ingest_ms,
+        headers=headers,
     )
 
 
@@ -258,8 +278,8 @@ def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Bat
     workers = Workers()
     for step in taken:
         match step:
-            case Send(partition, value):
-                workers.send(partition, value)
+            case Send(partition, value, ingest_second):
+                workers.send(partition, value, ingest_second)
             case Batch(lost, parts):
                 workers.batch(lost=lost, parts=parts)
             case Rebalance(owners):
@@ -276,6 +296,7 @@ def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Bat
         assert postgres.progress[p].next_offset == totals.next_offset
         assert postgres.progress[p].watermark == totals.watermark
         assert postgres.totals[p] == [totals.counted, totals.late, totals.duplicates, totals.dead_letters]
+    assert {at: replace(a, producers=()) for at, a in postgres.arrived.items()} == arrivals_of(workers.log, expected)
     passed = ("counted", "late", "duplicate")
     assert postgres.dead == {at: v for at, v in expected.verdicts.items() if v not in passed}
     assert postgres.minutes.keys() == expected.minutes.keys()
@@ -294,6 +315,46 @@ def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Bat
         for key, data in postgres.tops.items()
     }
     assert found == {key: dict(counts) for key, counts in expected.tops.items()}
+
+
+def arrivals_of(log: dict[int, list[LogRecord]], expected: Expected) -> dict[tuple[int, str], Arrivals]:
+    """By a look at each record. Producers are a sample, and so not held to anything here."""
+    kinds: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for record in (r for records in log.values() for r in records):
+        verdict = expected.verdicts[record.partition, record.offset]
+        kinds[record.partition, ALL].append(record.offset)
+        if verdict == "late":
+            kinds[record.partition, LATE].append(record.offset)
+        if verdict in ("counted", "late", "duplicate"):
+            event = decode(CONTRACT, record, {SCHEMA_ID: SCHEMA})
+            assert not isinstance(event, str)
+            if event["timestamp"] > record.ingest_ms + AHEAD_MS:
+                kinds[record.partition, AHEAD].append(record.offset)
+        key = key_of(record)
+        if key is None or java_partition(key, CONTRACT.topic_spec.partitions) != record.partition:
+            kinds[record.partition, MISPLACED].append(record.offset)
+    return {(p, kind): Arrivals(p, kind, len(o), o[0], o[-1]) for (p, kind), o in kinds.items()}
+
+
+def test_a_clock_that_is_ahead_makes_nobody_late_and_is_named() -> None:
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline.take_over(Progress(0, 0, 1, None))
+    log = [LogRecord(0, 0, encode("ahead", 299, "u1", "Push", "1"), T0)]
+    log += [LogRecord(0, n, encode(f"e{n}", n, "u1", "Push", "1"), T0 + n * 1000 + 500) for n in range(1, 100)]
+    delta = process(pipeline, records(log, {}))
+    (step,) = delta.partitions
+    assert (step.counted, step.late) == (100, 0)
+    assert step.after.watermark == T0 + 99_000
+    assert [a for a in delta.arrivals if a.kind == AHEAD] == [Arrivals(0, AHEAD, 1, 0, 0, ("producer 0",))]
+
+
+def test_late_events_are_told_with_their_offsets_and_producers() -> None:
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline.take_over(Progress(0, 0, 1, None))
+    log = [LogRecord(0, n, encode(f"e{n}", 1000, "u1", "Push", "1"), T0 + 1_000_000) for n in range(3)]
+    log += [LogRecord(0, n, encode(f"e{n}", n, "u1", "Push", "1"), T0 + 1_000_000) for n in range(3, 8)]
+    delta = process(pipeline, records(log, {}))
+    assert [a for a in delta.arrivals if a.kind == LATE] == [Arrivals(0, LATE, 5, 3, 7, ("producer 0", "producer 1"))]
 
 
 @pytest.mark.parametrize("generations", range(8))

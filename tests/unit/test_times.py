@@ -49,10 +49,15 @@ def verdict(record: LogRecord) -> dict[str, Any] | str:
 
 def records_of(log: Sequence[LogRecord]) -> Records:
     return Records(
-        Positions(np.zeros(len(log), np.int64), np.array([r.offset for r in log], np.int64), INGEST, {}),
+        Positions(
+            np.zeros(len(log), np.int64),
+            np.array([r.offset for r in log], np.int64),
+            np.full(len(log), INGEST, np.int64),
+        ),
+        Payloads.of([None] * len(log)),
         Payloads.of([r.value for r in log]),
         lambda row: RawRecord(0, log[row].offset, None, log[row].value, [], log[row].ingest_ms),
-        lambda rows: np.full(len(rows), INGEST, np.int64),
+        lambda _: [],
     )
 
 

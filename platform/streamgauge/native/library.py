@@ -70,6 +70,7 @@ def _declare(library: ctypes.CDLL) -> None:
         "streamgauge_schema_ids": (None, [pointer, pointer, count, pointer]),
         "streamgauge_decode": (count, [pointer] * 3 + [count] + [pointer] * 4 + [ctypes.c_int32] + [pointer] * 2),
         "streamgauge_messages": (None, [pointer, count] + [pointer] * 5),
+        "streamgauge_misplaced": (None, [pointer] * 3 + [count, ctypes.c_int32, pointer]),
         "streamgauge_seen": (count, [pointer, pointer, hash64, byte, byte, pointer, count, pointer]),
         "streamgauge_seen_copy": (count, [pointer, pointer, count, byte, byte, pointer, pointer, hash64]),
         "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),

@@ -90,17 +90,24 @@ class Fetched:
         native.streamgauge_timestamps(messages.ctypes.data, len(rows), _TIMESTAMP, times.ctypes.data)
         return times
 
+    def keys(self) -> Payloads:
+        addresses, sizes = (np.empty(len(self), np.int64) for _ in range(2))
+        messages = np.ascontiguousarray(self.messages)
+        native.streamgauge_keys(messages.ctypes.data, len(self), addresses.ctypes.data, sizes.ctypes.data)
+        return Payloads(addresses, sizes, self.payloads.owner)
+
+    def headers(self, row: int) -> list[tuple[str, bytes | None]]:
+        return message_headers(int(self.messages[row]))
+
     def raw(self, row: int) -> RawRecord:
         """One record, whole and copied."""
         one = np.array([row], np.int64)
-        message, key = self.messages[one], np.empty(2, np.int64)
-        native.streamgauge_keys(message.ctypes.data, 1, key.ctypes.data, key[1:].ctypes.data)
         return RawRecord(
             partition=int(self.partitions[row]),
             offset=int(self.offsets[row]),
-            key=Payloads(key[:1], key[1:], self.payloads.owner)[0],
+            key=self.take(one).keys()[0],
             value=self.payloads[row],
-            headers=message_headers(int(message[0])),
+            headers=self.headers(row),
             ingest_ms=int(self.ingest_ms(one)[0]),
         )
 

@@ -17,6 +17,8 @@ from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 CORRELATION_ID = "correlation_id"
+PRODUCER = "producer"
+"""A record's header that names the process that sent it."""
 
 Headers = Sequence[tuple[str, str | bytes | None]]
 

@@ -124,6 +124,7 @@ STATE_TABLES = (
             Column("next_offset", "bigint"),
             Column("epoch", "bigint"),
             Column("watermark_ms", "bigint", null=True),
+            Column("latest_ms", "bigint", null=True),
             Column("generations", "bigint[]", default="'{}'"),
             Column("generation_offsets", "bigint[]", default="'{}'"),
             *_TALLY,
@@ -161,6 +162,22 @@ STATE_TABLES = (
             Column("events", "bigint", default="0"),
         ),
         ("topic", "minute", "owner", "up_to_ms"),
+        rights={WORKER: UPSERT, BATCH: ("SELECT", "DELETE")},
+    ),
+    # How records arrived, by the time of their commit: what is late, from a clock that is ahead, or out of place.
+    Table(
+        "stream_arrivals",
+        (
+            Column("topic", "text"),
+            Column("partition", "integer"),
+            Column("slot", TIME),
+            Column("kind", "text"),
+            Column("records", "bigint"),
+            Column("first_offset", "bigint"),
+            Column("last_offset", "bigint"),
+            Column("producers", "text[]", default="'{}'"),
+        ),
+        ("topic", "partition", "slot", "kind"),
         rights={WORKER: UPSERT, BATCH: ("SELECT", "DELETE")},
     ),
     Table(
