@@ -123,8 +123,8 @@ def test_a_field_with_a_default_is_a_new_version_and_the_old_one_stays(stream: O
     assert isinstance(change, RegisterSchema)
     assert latest(stream).version == before.version + 1
     registry = Registry(stream.settings().registry_url)
-    assert registry.schema(latest(stream).id) == avro_schema(new)
-    assert registry.schema(before.id) == avro_schema(old)
+    assert registry.find_schema(latest(stream).id) == avro_schema(new)
+    assert registry.find_schema(before.id) == avro_schema(old)
     # A producer that still has the old contract finds its schema, and what it planned is no step back.
     held = registry.lookup(old.subject, avro_schema(old))
     assert held is not None

@@ -1,10 +1,12 @@
 """What a worker makes of the records it is given, on the real servers."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
 from confluent_kafka import TopicPartition
 
@@ -284,3 +286,47 @@ def test_records_that_the_log_no_longer_has(running: Running) -> None:
     assert rows_of("stream_gaps", "partition, from_offset, to_offset", contract) == [(0, known[0], first_kept)]
     assert [line for line in running.workers.log().splitlines() if "ERROR" in line and "no longer" in line]
     assert stored(contract) == [(1900,)]
+
+
+def test_no_schema_in_the_registry_stops_a_stream(running: Running) -> None:
+    """All that a registry takes: no records, other formats, and Avro that is not this contract's."""
+    running.apply()
+    contract = running.contract
+    schema = avro_schema(contract)
+    client = registry(Settings.for_role("admin"))
+    own = client.lookup(contract.subject, schema)
+    assert own is not None
+
+    def union(f: dict[str, Any]) -> dict[str, Any]:
+        return {**f, "type": ["string", "long"]} if f["name"] == "user_id" else f
+
+    odd: dict[str, dict[str, str]] = {
+        "a string": {"schema": '{"type": "string"}'},
+        "a union": {"schema": json.dumps(["null", schema])},
+        "an enum": {"schema": json.dumps({"type": "enum", "name": "E", "symbols": ["A"]})},
+        "a union field": {"schema": json.dumps({**schema, "fields": [union(f) for f in schema["fields"]]})},
+        "Protobuf": {"schema": 'syntax = "proto3"; message R { string a = 1; }', "schemaType": "PROTOBUF"},
+        "JSON Schema": {
+            "schema": '{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}',
+            "schemaType": "JSON",
+        },
+    }
+    ids: dict[str, int] = {}
+    for name, body in odd.items():
+        url = f"{Settings.for_role('admin').registry_url}/subjects/{contract.topic}-{name.replace(' ', '-')}/versions"
+        answer = httpx.post(url, json={"schemaType": "AVRO", **body}, timeout=10)
+        assert answer.is_success, f"{name}: {answer.text}"
+        ids[name] = answer.json()["id"]
+    ids |= {"id zero": 0, "id beyond all": 2**32 - 1}
+    whole = encoded(schema, own.id, one(contract))
+    running.send_raw((b"first", whole))
+    running.send_raw(*((name.encode(), frame(schema_id) + whole[5:]) for name, schema_id in ids.items()))
+    running.send_raw((b"last", encoded(schema, own.id, one(contract))))
+    running.workers.start()
+    account = wait_until_read(contract)
+    assert (account.counted, account.dead_letters) == (2, len(ids))
+    with connect(Settings.for_role("reader")) as connection:
+        rows = connection.execute("select key, detail from dead_letters where topic = %s", (contract.topic,)).fetchall()
+    assert {key.decode() for key, _ in rows} == ids.keys()
+    assert all("schema" in detail for _, detail in rows)
+    assert "session ended" not in running.workers.log()

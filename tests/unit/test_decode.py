@@ -111,3 +111,59 @@ def test_a_map_that_the_writer_had_not_yet(default: dict[str, str] | None) -> No
     picked = Decoder(contract, {OWN: SCHEMA}.get, {"tags": ["a", "b"]}).decode(payloads).frame
     found = picked.select("tags", "tags.a", "tags.b").rows()
     assert found == [(None if default is None else True, (default or {}).get("a"), None)] * 3
+
+
+RECURSIVE = {"name": "extra", "type": ["null", {"type": "array", "items": "streamgauge.SystemEvents"}]}
+
+
+def written_for(name: str, written: Any) -> dict[str, Any]:
+    return {**SCHEMA, "fields": [{**f, "type": written} if f["name"] == name else f for f in SCHEMA["fields"]]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ("string", "it is no record"),
+        (["null", SCHEMA], "it is no record"),
+        ([], "it is no record"),
+        (7, "it is no record"),
+        ({}, "it is no record"),
+        ({"type": "enum", "name": "E", "symbols": ["A"]}, "it is no record"),
+        ({"type": "record", "name": "R"}, "it lacks the required"),
+        ({**SCHEMA, "fields": 7}, "no valid Avro schema"),
+        (
+            {**SCHEMA, "fields": [*SCHEMA["fields"], {"name": "extra", "type": "nowhere.Defined"}]},
+            "no valid Avro schema",
+        ),
+        ({**SCHEMA, "fields": [*SCHEMA["fields"], {"type": "string"}]}, "no valid Avro schema"),
+        ({**SCHEMA, "fields": SCHEMA["fields"][1:]}, "it lacks the required"),
+        (written_for("service", ["string", "long"]), "service (union of 2)"),
+        (written_for("service", ["null", "string", "long"]), "service (union of 3)"),
+        (written_for("service", "long"), "service (long)"),
+        (written_for("http_status", ["null", "string"]), "http_status (string)"),
+        (written_for("timestamp", {"type": "long", "logicalType": "timestamp-micros"}), "timestamp (timestamp-micros)"),
+        (written_for("timestamp", {"type": "int", "logicalType": "date"}), "timestamp (date)"),
+    ],
+)
+def test_a_schema_that_no_record_can_be_read_by_makes_a_dead_letter(schema: Any, said: str) -> None:
+    decoded = Decoder(CONTRACT, {OWN: schema, NEW: NEWER}.get).decode(Payloads.of([GOOD[OWN], GOOD[NEW], GOOD[OWN]]))
+    assert [(r.row, r.reason) for r in decoded.rejected] == [(0, "undecodable"), (2, "undecodable")]
+    assert said in decoded.rejected[0].detail
+    assert decoded.frame[ROW].to_list() == [1]
+
+
+def test_a_map_whose_values_are_unions_is_refused_by_name() -> None:
+    template = replace(CONTRACT.field["template"], type="map<string,string>", max_length=None)
+    contract = replace(CONTRACT, fields=tuple(template if f.name == "template" else f for f in CONTRACT.fields))
+    schema = written_for("template", {"type": "map", "values": ["null", "string"]})
+    value = encode(schema, OWN, template={"a": None, "b": "x"})
+    decoded = Decoder(contract, {OWN: schema}.get).decode(Payloads.of([value]))
+    assert "template (map with unions)" in decoded.rejected[0].detail
+
+
+def test_unions_with_null_and_types_that_refer_to_themselves_are_read() -> None:
+    schema = written_for("service", ["string", "null"])
+    schema = {**schema, "fields": [*schema["fields"], RECURSIVE]}
+    decoded = Decoder(CONTRACT, {OWN: schema}.get).decode(Payloads.of([encode(schema, OWN, extra=None)]))
+    assert not decoded.rejected
+    assert decoded.frame["service"].to_list() == ["nova"]

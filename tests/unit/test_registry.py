@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from streamgauge.records.decode import UnusableSchema
 from streamgauge.records.registry import Incompatible, Registry, RegistryError, RegistryUnavailable, SchemaNotFound
 
 SCHEMA: dict[str, Any] = {"type": "record", "name": "R", "fields": []}
@@ -25,7 +26,7 @@ def test_a_schema_is_asked_for_once() -> None:
         return httpx.Response(200, json={"schema": json.dumps(SCHEMA)})
 
     client = registry(answer)
-    assert client.schema(7) == client.schema(7) == SCHEMA
+    assert client.find_schema(7) == client.find_schema(7) == SCHEMA
     assert asked == ["/apis/ccompat/v7/schemas/ids/7"]
 
 
@@ -36,15 +37,56 @@ def test_an_unknown_id_is_not_asked_for_again_and_is_no_outage() -> None:
         asked.append(request.url.path)
         return httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"})
 
-    with pytest.raises(SchemaNotFound, match="Schema not found"):
-        registry(answer).schema(7)
+    assert registry(answer).find_schema(7) is None
     assert len(asked) == 1
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_a_passing_fault_is_tried_again(status: int) -> None:
     answers = [httpx.Response(status), httpx.Response(200, json={"schema": json.dumps(SCHEMA)})]
-    assert registry(lambda _: answers.pop(0)).schema(7) == SCHEMA
+    assert registry(lambda _: answers.pop(0)).find_schema(7) == SCHEMA
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, json={"schema": 'syntax = "proto3"; message R {}', "schemaType": "PROTOBUF"}),
+        httpx.Response(200, json={"schema": "{}", "schemaType": "JSON"}),
+        httpx.Response(200, json={"schema": "{no JSON"}),
+        httpx.Response(200, json={"schema": None}),
+        httpx.Response(200, json={}),
+        httpx.Response(400, json={"message": "no such format"}),
+        httpx.Response(410, json={"message": "gone"}),
+        httpx.Response(422, json={"message": "not an id"}),
+    ],
+    ids=lambda r: f"{r.status_code} {r.text[:40]}",
+)
+def test_what_is_wrong_with_one_schema_is_said_of_it(answer: httpx.Response) -> None:
+    with pytest.raises(UnusableSchema):
+        registry(lambda _: answer).find_schema(7)
+
+
+def test_a_registry_that_fails_for_one_id_only_is_not_away() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/ids/7"):
+            return httpx.Response(500, json={"message": "null pointer"})
+        return httpx.Response(200, json={"compatibilityLevel": "BACKWARD", "schema": json.dumps(SCHEMA)})
+
+    client = registry(answer, attempts=1)
+    for _ in range(2):
+        with pytest.raises(RegistryUnavailable):
+            client.find_schema(7)
+    with pytest.raises(UnusableSchema, match="null pointer"):
+        client.find_schema(7)
+    assert client.find_schema(8) == SCHEMA
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+def test_a_refused_login_is_waited_for(status: int) -> None:
+    client = registry(lambda _: httpx.Response(status, json={"message": "no"}), attempts=1)
+    for _ in range(5):
+        with pytest.raises(RegistryUnavailable, match="refuses this login"):
+            client.find_schema(7)
 
 
 def test_away_is_not_the_same_as_unknown() -> None:
@@ -55,14 +97,14 @@ def test_away_is_not_the_same_as_unknown() -> None:
         raise httpx.ConnectError("connection refused", request=request)
 
     with pytest.raises(RegistryUnavailable, match="connection refused"):
-        registry(refuse).schema(7)
+        registry(refuse).find_schema(7)
     assert len(asked) == 3
     assert not issubclass(RegistryUnavailable, SchemaNotFound)
 
 
 def test_a_page_that_is_no_json_is_an_outage() -> None:
     with pytest.raises(RegistryUnavailable, match="no JSON"):
-        registry(lambda _: httpx.Response(200, text="<html>starting</html>"), attempts=1).schema(7)
+        registry(lambda _: httpx.Response(200, text="<html>starting</html>"), attempts=1).find_schema(7)
 
 
 def test_the_reasons_against_a_schema() -> None:

@@ -30,9 +30,23 @@ _READABLE: dict[str, tuple[str, ...]] = {
     "map<string,string>": ("map<string,string>",),
 }
 """What may have been written for a field; polars would make text of numbers, and whole numbers of others."""
+_OTHER_TIMES = frozenset(
+    (
+        *("date", "time-millis", "time-micros", "timestamp-micros", "timestamp-nanos"),
+        *("local-timestamp-millis", "local-timestamp-micros", "local-timestamp-nanos"),
+    )
+)
+"""Numbers of another unit or zone: read as milliseconds of UTC they would be silently wrong."""
 
-SchemaOf = Callable[[int], dict[str, Any] | None]
-"""The writer's schema by its id; None where the registry has none. Raises RegistryUnavailable when it can't tell."""
+
+class UnusableSchema(Exception):
+    """No record can be read by this schema."""
+
+
+SchemaOf = Callable[[int], Any]
+"""The writer's schema by its id, as parsed JSON; None where the registry has none. Raises UnusableSchema where it has
+one that isn't Avro, and RegistryUnavailable where it can't tell now.
+"""
 
 
 @dataclass(frozen=True)
@@ -98,12 +112,12 @@ class Decoder:
         if schema_id in _UNREADABLE:
             return _UNREADABLE[schema_id]
         if schema_id not in self._writers:
-            schema = self._schema_of(schema_id)
-            if schema is None:
-                return _Refusal("unknown_schema", f"the registry has no schema {schema_id}")
             try:
+                schema = self._schema_of(schema_id)
+                if schema is None:
+                    return _Refusal("unknown_schema", f"the registry has no schema {schema_id}")
                 self._writers[schema_id] = _Writer(schema, self._fields, self._picked)
-            except (ValueError, TypeError, KeyError) as e:
+            except UnusableSchema as e:
                 return _Refusal("undecodable", f"schema {schema_id} can't be read as this contract's: {e}")
         return self._writers[schema_id]
 
@@ -146,18 +160,22 @@ def _pieces(rows: Int64s, sizes: Int64s) -> Sequence[Int64s]:
 class _Writer:
     """Reads what one version of the schema wrote, as the contract's fields."""
 
-    def __init__(self, schema: dict[str, Any], fields: Sequence[FieldSpec], picked: Picked) -> None:
-        if schema.get("type") != "record":
-            raise ValueError("it is no record")
-        written = {f["name"]: f["type"] for f in schema["fields"]}
+    def __init__(self, schema: Any, fields: Sequence[FieldSpec], picked: Picked) -> None:
+        """Raises UnusableSchema."""
+        parsed = _parsed(schema)
+        written = {f["name"]: f["type"] for f in parsed.get("fields", ())}
         missing = [f.name for f in fields if f.name not in written and f.required and f.default is None]
         if missing:
-            raise ValueError(f"it lacks the required {', '.join(missing)}")
-        wrong = [f.name for f in fields if f.name in written and _kind(written[f.name]) not in _READABLE[f.type]]
+            raise UnusableSchema(f"it lacks the required {', '.join(missing)}")
+        wrong = [
+            f"{f.name} ({kind})"
+            for f in fields
+            if f.name in written and (kind := _kind(written[f.name])) not in _READABLE[f.type]
+        ]
         if wrong:
-            raise ValueError(f"another type is written for {', '.join(wrong)}")
+            raise UnusableSchema(f"another type is written for {', '.join(wrong)}")
         wanted = {f.name: f.type for f in fields if f.name in written}
-        self._reader = avro.AvroReader(parse(schema), wanted, {n: keys for n, keys in picked.items() if n in written})
+        self._reader = avro.AvroReader(parsed, wanted, {n: keys for n, keys in picked.items() if n in written})
         self._select: list[pl.Expr] = []
         for f in fields:
             names = [f.name, *(avro.picked_name(f.name, key) for key in picked.get(f.name, ()))]
@@ -186,14 +204,28 @@ def _defaults(f: FieldSpec, picked: Picked) -> list[pl.Expr]:
     return [there, *texts]
 
 
+def _parsed(schema: Any) -> Any:
+    if not isinstance(schema, dict) or cast(dict[str, Any], schema).get("type") not in ("record", "error"):
+        raise UnusableSchema("it is no record")
+    try:
+        return parse(cast(dict[str, Any], schema))
+    except Exception as e:
+        # whatever fastavro stumbles over in somebody's schema, and it raises many types, no record can be read by it
+        raise UnusableSchema(f"it is no valid Avro schema: {type(e).__name__}: {e}") from e
+
+
 def _kind(written: Any) -> str:
-    """The name of an Avro type, without null and logical type."""
+    """The name of a valid Avro type, without null. A logical type belongs to it where it changes what a value means."""
     if isinstance(written, list):
-        kinds = [_kind(branch) for branch in cast(list[Any], written)]
-        return next((k for k in kinds if k != "null"), "null") if len(kinds) <= 2 else "union"
+        branches = cast(list[Any], written)
+        kinds = [_kind(branch) for branch in branches if branch != "null"]
+        return kinds[0] if len(kinds) == 1 else f"union of {len(branches)}"
     if not isinstance(written, dict):
         return str(written)
     made = cast(dict[str, Any], written)
     if made["type"] == "map":
-        return f"map<string,{_kind(made['values'])}>"
-    return _kind(made["type"])
+        values = made["values"]
+        # a value's branch has no place in a column of texts
+        return "map with unions" if isinstance(values, list) else f"map<string,{_kind(values)}>"
+    logical = made.get("logicalType")
+    return str(logical) if logical in _OTHER_TIMES else _kind(made["type"])

@@ -6,6 +6,7 @@ https://docs.confluent.io/platform/current/schema-registry/develop/api.html
 import json
 import re
 import ssl
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import quote
@@ -14,8 +15,11 @@ import httpx
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from streamgauge.errors import UserError
-from streamgauge.settings import Settings
+from streamgauge.records.decode import UnusableSchema
+from streamgauge.settings import PREFIX, Settings
 
+_TRIES_FOR_AN_ID = 3
+"""How often a registry is asked that fails for one id only: without an end, one broken schema would stop a stream."""
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
@@ -25,6 +29,10 @@ class RegistryError(UserError):
 
 class RegistryUnavailable(RegistryError):
     """The registry didn't answer, or not sensibly: try again later."""
+
+
+class RegistryLogin(RegistryUnavailable):
+    """The registry refuses this login: no schema's fault, and set right by whoever runs it."""
 
 
 class SchemaNotFound(RegistryError):
@@ -74,24 +82,41 @@ class Registry:
             headers={"Content-Type": _MEDIA_TYPE, "Accept": f"{_MEDIA_TYPE}, application/json"},
         )
         self._attempts = attempts
-        self._schemas: dict[int, dict[str, Any]] = {}
+        self._schemas: dict[int, Any] = {}
+        self._failed: Counter[int] = Counter()
 
     def close(self) -> None:
         self._http.close()
 
-    def schema(self, schema_id: int) -> dict[str, Any]:
-        """The schema with this id; kept, because an id never changes its meaning."""
-        if schema_id not in self._schemas:
-            body = self._call("GET", f"schemas/ids/{schema_id}")
-            self._schemas[schema_id] = json.loads(body["schema"])
-        return self._schemas[schema_id]
+    def find_schema(self, schema_id: int) -> Any:
+        """The schema with this id, as a decoder asks for it (None: there is none). Kept, because an id never changes
+        its meaning.
 
-    def find_schema(self, schema_id: int) -> dict[str, Any] | None:
-        """As a decoder asks: None where the registry answered that it has none."""
+        Raises UnusableSchema for whatever else is wrong with this id, and RegistryUnavailable for what may pass by
+        itself. A registry that fails for this id alone is not away.
+        """
+        if schema_id in self._schemas:
+            return self._schemas[schema_id]
         try:
-            return self.schema(schema_id)
+            body = self._call("GET", f"schemas/ids/{schema_id}")
         except SchemaNotFound:
             return None
+        except RegistryUnavailable as e:
+            self._failed[schema_id] += 1
+            if self._failed[schema_id] < _TRIES_FOR_AN_ID or not self._answers():
+                raise
+            raise UnusableSchema(f"of this one the registry says only: {e.what}") from e
+        except RegistryError as e:
+            raise UnusableSchema(e.what) from e
+        self._schemas[schema_id] = schema = _avro(body)
+        return schema
+
+    def _answers(self) -> bool:
+        try:
+            self.check()
+        except RegistryError:
+            return False
+        return True
 
     def check(self) -> None:
         """Raises RegistryError where it doesn't answer, or not to this login."""
@@ -161,6 +186,11 @@ class Registry:
 
     def _call_once(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
         response = self._send(method, path, body)
+        if response.status_code in (401, 403, 407):
+            raise RegistryLogin(
+                f"the schema registry at {self._url} refuses this login: {response.status_code} {_message(response)}",
+                f"see {PREFIX}REGISTRY_USERNAME and {PREFIX}REGISTRY_PASSWORD",
+            )
         if response.status_code == 404:
             raise SchemaNotFound(f"the registry has no {path}: {_message(response)}", "run streamgauge apply")
         if response.status_code == 409:
@@ -208,6 +238,16 @@ def registry_login(settings: Settings) -> tuple[tuple[str, str] | None, ssl.SSLC
     if settings.registry_certificate_file is not None:
         context.load_cert_chain(settings.registry_certificate_file, settings.registry_key_file)
     return auth, context
+
+
+def _avro(body: dict[str, Any]) -> Any:
+    kind = body.get("schemaType") or "AVRO"
+    if kind != "AVRO":
+        raise UnusableSchema(f"it is a schema of the type {kind}, not Avro")
+    try:
+        return json.loads(body["schema"])
+    except (KeyError, TypeError, ValueError) as e:
+        raise UnusableSchema("the registry's answer holds no Avro schema") from e
 
 
 def _message(response: httpx.Response) -> str:
