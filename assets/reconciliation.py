@@ -14,12 +14,12 @@ from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.verdict import HourResult
 from quality.reconciliation.write import Standing, write
-from streamgauge.cli.output import number
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
-from streamgauge.dagster.hours import hour_key
+from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.stores.tables.reconciliation import TABLES
+from streamgauge.text import number
 
 CHECK = "layers_agree"
 
@@ -95,12 +95,12 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
 
 def _metadata(contract: Contract, result: HourResult, standing: Standing) -> dict[str, Any]:
     """Numbers and minutes only: dimensions and event ids stay in Postgres, where the command finds them."""
-    hour = hour_key(result.hour)
+    begin, end = hour_key(result.hour), hour_key(result.hour + HOUR)
     metadata: dict[str, Any] = {
         PARTITION_ROW_COUNT: result.buckets,
         **{f: getattr(result, f) for f in _FIGURES},
         "status": standing.status,
-        "command": f"streamgauge reconcile {contract.stream} --from {hour} --to {hour} --explained",
+        "command": f"streamgauge reconcile {contract.stream} --from {begin} --to {end} --explained",
     }
     if standing.revision is not None:
         metadata["revision"] = standing.revision

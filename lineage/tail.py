@@ -14,6 +14,7 @@ from streamgauge.state.topics import current_topic, expected_first_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
 from streamgauge.stores.postgres import Connection
+from streamgauge.text import number
 
 MOST = 5_000_000
 """Records that are looked through at most: more are the lake's business."""
@@ -34,7 +35,7 @@ def search_log(
         behind = sum(high - first for first, high in spans.values())
         if behind > MOST:
             raise UserError(
-                f"the lake of {contract.stream} is {behind:,} records behind the log, too many to look through",
+                f"the lake of {contract.stream} is {number(behind)} records behind the log, too many to look through",
                 "let Dagster take the hour: streamgauge backfill lake",
             )
         for records in log.read(spans):

@@ -3,9 +3,12 @@
 It is found by its id in the lake, or, where the lake has not taken it yet, in the log behind the lake's end.
 """
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, cast
 from urllib.parse import quote, urlencode
 
@@ -15,13 +18,13 @@ from psycopg import sql
 from lineage.tail import search_log
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
-from streamgauge.dagster.hours import hour_key, hour_of, hour_start
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_of, hour_start
 from streamgauge.dagster.keys import AssetPath
 from streamgauge.errors import UserError
 from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
 from streamgauge.settings import Settings
-from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
+from streamgauge.stores.fact_tables import RULE, duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import (
     ERROR,
     INGEST_HOUR,
@@ -29,15 +32,18 @@ from streamgauge.stores.lake import (
     OFFSET,
     PARTITION,
     LakeTable,
+    explained,
     lake_table,
 )
-from streamgauge.stores.postgres import Connection, connect
+from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.text import number, plural
 
+FACT, DUPLICATE_OF, QUARANTINED, DEAD_LETTER, OPEN = "fact", "duplicate", "quarantined", "dead letter", "open"
 _TABLES = (
-    (facts_table, "facts", "fact"),
-    (duplicates_table, "duplicates", "duplicate"),
-    (quarantine_table, "quarantine", "quarantined"),
+    (facts_table, "facts", FACT),
+    (duplicates_table, "duplicates", DUPLICATE_OF),
+    (quarantine_table, "quarantine", QUARANTINED),
 )
 
 
@@ -55,7 +61,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """One record with the id. `verdict`: fact, duplicate, quarantined, or open until the batch layer has its hour."""
+    """One record with the id. `verdict`: fact, duplicate or quarantined, as the batch layer found; until it has built
+    the record's hour, dead letter where the worker refused it, else open."""
 
     stream: str
     topic: str
@@ -67,34 +74,72 @@ class Trace:
     steps: tuple[Step, ...]
 
 
-def event(settings: Settings, contracts: Sequence[Contract], event_id: str, stream: str | None) -> list[dict[str, Any]]:
-    """For the API: what the lake has. Its login may not read the log."""
-    return [asdict(t) for t in trace(settings, contracts, event_id, stream, log=False)]
+@dataclass(frozen=True)
+class Found:
+    """For the API. `begin`: the search had time to go back to this hour of ingest, which may be later than asked."""
+
+    traces: list[dict[str, Any]]
+    begin: datetime
 
 
-def trace(
-    settings: Settings, contracts: Sequence[Contract], event_id: str, stream: str | None = None, *, log: bool = True
-) -> list[Trace]:
-    """Every record with this id, oldest first; several where it came again. Raises UserError where there is none."""
+_HOURS_AT_ONCE = 6
+"""Hours of the lake that are read together: the clock is looked at between two such readings."""
+
+
+def event(
+    settings: Settings,
+    contracts: Sequence[Contract],
+    event_id: str,
+    hours: HourRange,
+    seconds: float,
+    connect: Callable[[], AbstractContextManager[Connection]],
+) -> Found:
+    """For the API, whose login may not read the log: what the lake's `hours` of ingest time have, the newest first.
+
+    Nothing more is read from the lake after `seconds`: an id says nothing about where it may be, so a search may go
+    through the whole lake. Postgres is asked only for what was found. Raises LakeError where the lake can't be read.
+    """
+    until = time.monotonic() + seconds
+    found: list[tuple[Contract, pl.DataFrame]] = []
+    keys, begin = hours.keys, hours.last + HOUR
+    while keys and time.monotonic() < until:
+        piece, keys = keys[-_HOURS_AT_ONCE:], keys[:-_HOURS_AT_ONCE]
+        found += [(c, _in_lake(settings, c, event_id, piece)) for c in contracts]
+        begin = hour_of(piece[0])
+    rows = [(c, row) for c, records in found for row in _rows(records)]
+    if not rows:
+        return Found([], begin)
+    rows.sort(key=lambda r: r[1][INGEST_TIME].item())
+    with connect() as connection:
+        return Found([asdict(_Walk(settings, c, connection, row).trace()) for c, row in rows], begin)
+
+
+def trace(settings: Settings, contracts: Sequence[Contract], event_id: str, stream: str | None = None) -> list[Trace]:
+    """Every record with this id in the lake, or else in the log, oldest first; several where it came again.
+
+    Raises UserError where there is none, and where a server that is needed does not answer.
+    """
     wanted = [c for c in contracts if stream in (None, c.stream)]
     found: list[Trace] = []
-    with connect(settings, autocommit=True, application="streamgauge trace") as connection:
+    with connect_or_explain(settings, autocommit=True, application="streamgauge trace") as connection:
         for contract in wanted:
             records = _in_lake(settings, contract, event_id)
-            if log and records.is_empty():
+            if records.is_empty():
                 records = search_log(settings, connection, contract, event_id, _lake_ends(connection, contract))
             found += [_Walk(settings, contract, connection, row).trace() for row in _rows(records)]
     if not found:
-        where = "the lake or in the log behind it" if log else "the lake"
         raise UserError(
-            f"no event {event_id!r} is in {where}", "check the id, and the stream if you named one: streamgauge streams"
+            f"no event {event_id!r} is in the lake or in the log behind it",
+            "check the id, and the stream if you named one: streamgauge streams",
         )
     return found
 
 
-def _in_lake(settings: Settings, contract: Contract, event_id: str) -> pl.DataFrame:
-    rows = lake_table(settings.lake, contract).scan().filter(pl.col(contract.event_id) == event_id)
-    return rows.sort(INGEST_TIME, PARTITION, OFFSET).collect()
+def _in_lake(settings: Settings, contract: Contract, event_id: str, hours: list[str] | None = None) -> pl.DataFrame:
+    table = lake_table(settings.lake, contract)
+    with explained(table.url):
+        rows = table.scan(hours).filter(pl.col(contract.event_id) == event_id)
+        return rows.sort(INGEST_TIME, PARTITION, OFFSET).collect()
 
 
 def _lake_ends(connection: Connection, contract: Contract) -> dict[int, int]:
@@ -122,7 +167,10 @@ class _Walk:
     def trace(self) -> Trace:
         row, c = self._row, self._contract
         verdict, batch = self._batch()
-        steps = [self._log(), *self._speed(), *self._lake(), *batch, *self._served()]
+        if verdict == OPEN and self._refused is not None:
+            verdict = DEAD_LETTER
+        served = self._served() if verdict in (FACT, OPEN) else ()
+        steps = [self._log(), *self._speed(), *self._lake(), *batch, *served]
         return Trace(
             c.stream,
             c.topic,
@@ -150,26 +198,44 @@ class _Walk:
         return self._step("log", asset_keys.kafka(self._contract), place)
 
     def _speed(self) -> Iterator[Step]:
-        """The bucket that the worker put it in, whatever its verdict was."""
+        """A dead letter, or the bucket that the worker put it in, whatever its verdict was."""
         c = self._contract
+        if self._refused is not None:
+            reason, detail, requeued = self._refused
+            why = f"{reason}: {detail}" if detail else reason
+            again = f", sent again {requeued:%Y-%m-%d %H:%M} UTC" if requeued else ""
+            yield self._step("speed", asset_keys.minutes(c), f"a dead letter, counted nowhere ({why}){again}")
+            return
         if self._happened is None or self._row[ERROR] is not None:
-            found = self._connection.execute(
-                'SELECT reason FROM dead_letters WHERE topic = %s AND partition = %s AND "offset" = %s',
-                (c.topic, self._row[PARTITION], self._row[OFFSET]),
-            ).fetchone()
-            if found is not None:
-                yield self._step("speed", asset_keys.minutes(c), f"a dead letter: {found[0]}")
+            yield self._step("speed", asset_keys.minutes(c), "not read yet")
             return
         minute, bucket = self._bucket()
         counts = self._sum(c.minutes_table, "minute", ("count", "late", "duplicates"), minute, bucket)
         said = ", ".join(f"{d} {v}" for d, v in bucket.items())
         path = asset_keys.minutes(c)
         if counts is None:
-            yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {said}: not counted yet")
+            missing = "its minute is no longer kept" if self._read_by_worker() else "not read yet"
+            yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {said}: {missing}")
             return
         count, late, duplicates = counts
-        numbers = f"{count:,} counted, {late:,} late, {duplicates:,} duplicates"
+        numbers = f"{number(count)} counted, {number(late)} late, {plural(duplicates, 'duplicate')}"
         yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {said}: {numbers}")
+
+    @cached_property
+    def _refused(self) -> tuple[str, str | None, datetime | None] | None:
+        """Reason and detail of the dead letter that the worker made of it, and when that was sent again."""
+        return self._connection.execute(
+            "SELECT reason, detail, requeued_at FROM dead_letters"
+            ' WHERE topic = %s AND partition = %s AND "offset" = %s',
+            (self._contract.topic, self._row[PARTITION], self._row[OFFSET]),
+        ).fetchone()
+
+    def _read_by_worker(self) -> bool:
+        row = self._connection.execute(
+            "SELECT next_offset FROM stream_offsets WHERE topic = %s AND partition = %s",
+            (self._contract.topic, self._row[PARTITION]),
+        ).fetchone()
+        return row is not None and self._row[OFFSET] < row[0]
 
     def _bucket(self) -> tuple[datetime, dict[str, str]]:
         c = self._contract
@@ -234,19 +300,23 @@ class _Walk:
         hours = [came_in] if self._happened is None else [hour_start(self._happened), came_in]
         for table, kind, verdict in _TABLES:
             for hour in dict.fromkeys(hours):
-                if self._stands_in(table(self._settings.lake, c), hour):
-                    made = self._connection.execute(
-                        "SELECT run_id FROM event_hours WHERE stream = %s AND hour = %s", (c.stream, hour)
-                    ).fetchone()
-                    said = f"a row of {kind}/{c.stream} ({verdict})"
-                    step = self._step("facts", asset_keys.facts(c), said, hour, None if made is None else made[0])
-                    return verdict, [step, *(self._numbers(hour) if verdict == "fact" else ())]
-        return "open", [self._step("facts", asset_keys.facts(c), "its hour has not been built since it came", hours[0])]
+                row = self._find(table(self._settings.lake, c), hour)
+                if row is None:
+                    continue
+                built = self._connection.execute(
+                    "SELECT run_id FROM event_hours WHERE stream = %s AND hour = %s", (c.stream, hour)
+                ).fetchone()
+                reason = f": {row[RULE]}" if verdict == QUARANTINED else ""
+                text = f"a row of {kind}/{c.stream} ({verdict}{reason})"
+                step = self._step("facts", asset_keys.facts(c), text, hour, None if built is None else built[0])
+                return verdict, [step, *(self._numbers(hour) if verdict == FACT else ())]
+        return OPEN, [self._step("facts", asset_keys.facts(c), "its hour has not been built since it came", hours[0])]
 
-    def _stands_in(self, table: LakeTable, hour: datetime) -> bool:
-        rows = table.scan([hour_key(hour)])
+    def _find(self, table: LakeTable, hour: datetime) -> dict[str, Any] | None:
         same = (pl.col(PARTITION) == self._row[PARTITION]) & (pl.col(OFFSET) == self._row[OFFSET])
-        return not rows.filter(same).select(OFFSET).collect().is_empty()
+        with explained(table.url):
+            rows = table.scan([hour_key(hour)]).filter(same).collect()
+        return None if rows.is_empty() else rows.row(0, named=True)
 
     def _numbers(self, hour: datetime) -> Iterator[Step]:
         c = self._contract
@@ -259,7 +329,7 @@ class _Walk:
             found = self._sum(f"{c.stream}_{ROLLUPS[window]}", "window_start", ("count",), start, bucket)
             if found is not None:
                 yield self._step(
-                    "rollups", path, f"one of {found[0]:,} in its window of {window} from {start:%H:%M}", hour
+                    "rollups", path, f"one of {number(found[0])} in its window of {window} from {start:%H:%M}", hour
                 )
         checked = self._connection.execute(
             "SELECT passed, run_id FROM reconciliations WHERE stream = %s AND hour = %s ORDER BY at DESC LIMIT 1",

@@ -7,11 +7,12 @@ import typer
 
 from serving import keys
 from serving.keys import StoredKey
-from streamgauge.cli.output import Json, console, moment, print_json, table
+from streamgauge.cli.output import Json, console, print_json, table
 from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.text import moment
 
 app = typer.Typer(help="Keys to the API: make, list, revoke.", no_args_is_help=True)
 

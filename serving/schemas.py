@@ -249,9 +249,35 @@ class Days(_Shape):
     days: list[str]
 
 
+class TraceStep(_Shape):
+    layer: str
+    asset: str
+    description: str
+    url: str | None
+    partition: str | None
+    run_id: str | None
+
+
+class Trace(_Shape):
+    stream: str
+    topic: str
+    partition: int
+    offset: int
+    ingest_time: datetime
+    event_time: datetime | None
+    verdict: Literal["fact", "duplicate", "quarantined", "dead letter", "open"] = Field(
+        description="Open: the batch layer has not built its hour."
+    )
+    steps: list[TraceStep]
+
+
 class Traces(_Shape):
     event_id: str
-    traces: list[dict[str, Any]]
+    from_: datetime = Field(
+        alias="from", description="How far back the search went: as asked, or as the time was enough for."
+    )
+    to: datetime
+    traces: list[Trace]
 
 
 class Alert(_Shape):

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import find_contract, load_contracts
-from streamgauge.dagster.hours import HourRange, hour_key, parse_hour
+from streamgauge.dagster.hours import HourRange, hour_key, parse_hour, parse_hours
 from streamgauge.settings import Settings
+from streamgauge.text import number
 
 if TYPE_CHECKING:
     from assets.rebuild.rebuild import Rebuilt
@@ -19,7 +20,7 @@ _FIGURES = ("rows", "count", "late", "duplicates", "repaired")
 def rebuild(
     stream: Annotated[str, typer.Argument(help="The stream, such as user_events.")],
     begin: Annotated[str, typer.Option("--from", help="First hour of event time, such as 2026-11-05-07, UTC.")],
-    end: Annotated[str | None, typer.Option("--to", help="Last hour; by default the first.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Up to this hour, not included; else one hour.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make the minute rollups of closed hours again from the lake, with late events counted; the worker may run."""
@@ -28,7 +29,7 @@ def rebuild(
 
     settings = Settings.for_role("batch")
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
-    hours = HourRange(parse_hour(begin), parse_hour(end or begin))
+    hours = HourRange(parse_hour(begin), parse_hour(begin)) if end is None else parse_hours(begin, end)
     out = console()
     done: list[Rebuilt] = []
 

@@ -11,12 +11,13 @@ from rich.console import Console
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
-from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import Contract, find_contract, load_contracts
-from streamgauge.dagster.hours import HOUR, HourRange, hour_key, parse_hour
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hour, parse_hours
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.text import moment, number
 
 HOURS = 24
 """How many of the latest hours are shown where none are named."""
@@ -30,7 +31,7 @@ Row = Mapping[str, Any]
 def reconcile(
     stream: Annotated[str | None, typer.Argument(help="The stream, such as user_events; all if none is named.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="First hour, such as 2026-11-05-07, UTC.")] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Last hour.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Up to this hour, which is not included.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Compare now, and write nothing.")] = False,
     explained: Annotated[bool, typer.Option("--explained", help="Also list differences that are explained.")] = False,
     as_json: Json = False,
@@ -40,6 +41,8 @@ def reconcile(
     contracts = load_contracts(settings.contracts_dir)
     chosen = contracts if stream is None else (find_contract(contracts, stream),)
     start, stop = (None if t is None else parse_hour(t) for t in (begin, end))
+    if begin is not None and end is not None:
+        parse_hours(begin, end)
     if check and start is None:
         raise UserError("--check needs to know which hours", "name them by --from and --to")
     with connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection:
@@ -63,7 +66,7 @@ def _stored(
     connection: Connection, contract: Contract, start: datetime | None, stop: datetime | None
 ) -> tuple[Sequence[Row], Sequence[Row]]:
     limit = HOURS if start is None else 1_000_000
-    found = read_compared(connection, contract, start, None if stop is None else stop + HOUR, limit)
+    found = read_compared(connection, contract, start, stop, limit)
     if not found:
         return [], []
     rows = read_differences(connection, contract, found[0].hour, found[-1].hour + HOUR, DIFFERENCES)
@@ -74,7 +77,7 @@ def _stored(
 def _now(
     connection: Connection, contract: Contract, lake: str, start: datetime, stop: datetime | None
 ) -> tuple[Sequence[Row], Sequence[Row]]:
-    last = stop or max(start, datetime.now(UTC).replace(minute=0, second=0, microsecond=0))
+    last = max(start, hour_start(datetime.now(UTC))) if stop is None else stop - HOUR
     results = compare(connection, contract, lake, HourRange(start, last).hours).results
     hours = [
         {"stream": contract.stream, "hour": r.hour, "passed": r.passed, "waits_for": r.waits_for}

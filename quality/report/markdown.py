@@ -1,7 +1,8 @@
 """The report in a few lines, for Dagster's metadata."""
 
 from quality.report.model import Report
-from quality.report.page import clock, number, share
+from quality.report.page import clock
+from streamgauge.text import number, share
 
 
 def markdown(report: Report) -> str:

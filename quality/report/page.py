@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from quality.outcome import Status
 from quality.report.model import Hour, Report, after
 from streamgauge.dagster.hours import HOUR, hour_of
+from streamgauge.text import number, share
 
 _WIDTH, _HEIGHT, _LEFT = 960.0, 132.0, 56.0
 _READINGS = {
@@ -80,18 +81,6 @@ def _template() -> Template:
     filters |= {"number": number, "share": share, "clock": clock, "moment": moment, "word": _WORDS.__getitem__}
     environment.filters = filters
     return environment.get_template("page.html.jinja")
-
-
-def number(value: int | float) -> str:
-    """Digits in groups of three, divided by narrow spaces."""
-    text = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-    return text.replace(",", "\N{NARROW NO-BREAK SPACE}")
-
-
-def share(value: float) -> str:
-    if 0 < value < 0.0001:
-        return "< 0.01 %"
-    return f"{value:.2%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
 
 
 def clock(key: str) -> str:

@@ -8,9 +8,9 @@ from sensors import arrivals, run_failures
 from sensors.alerting.incidents import Incident, Problem
 from sensors.alerting.subjects import name
 from sensors.freshness import Judgement, Phase, Stale
-from streamgauge.cli.output import duration, moment
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
+from streamgauge.text import duration, moment
 
 
 def all_problems(

@@ -1,8 +1,9 @@
 """Where a number comes from, and what became of an event."""
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import entry_points
+from threading import BoundedSemaphore
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -13,7 +14,7 @@ from serving.arrivals import hours_of_arrival
 from serving.depends import CallerDep, ServicesDep, StreamDep, problems, readable
 from serving.formats import json_answer, momentary_answer
 from serving.links import DESCRIBED, UPSTREAM, asset_url, run_url
-from serving.problems import AWAY, INVALID, NOT_FOUND, Problem
+from serving.problems import AWAY, BUSY, INVALID, NOT_FOUND, TOO_SLOW, Problem
 from serving.rollups.asked import Asked, aligned, filters_of, parse_time, wanted_measures, window_of
 from serving.rollups.plan import Layer, layers_of, where_of
 from serving.rollups.read import read
@@ -22,9 +23,9 @@ from serving.routes.rollups import WindowName, Words
 from serving.schemas import Anything, Traces
 from serving.stream_state import StreamState, read_state
 from streamgauge.dagster import keys as asset_keys
-from streamgauge.dagster.hours import HOUR, hour_start
-from streamgauge.errors import UserError
+from streamgauge.dagster.hours import HOUR, HourRange, hour_start
 from streamgauge.rollup.finality import FINAL, WindowStatus, read_finality
+from streamgauge.stores.lake import LakeError
 from streamgauge.stores.postgres import Connection
 
 router = APIRouter(tags=["lineage"])
@@ -50,22 +51,59 @@ def lineage(
     caller: CallerDep,
     event_id: Annotated[str, Path(min_length=1, max_length=200)],
     stream: Annotated[str | None, Query(max_length=63, description="Where to look; else everywhere.")] = None,
+    begin: Annotated[
+        str | None, Query(alias="from", max_length=64, description="Look at what came from here; else of seven days.")
+    ] = None,
+    to: Annotated[
+        str | None, Query(max_length=64, description="Look at what came before this; else up to now.")
+    ] = None,
 ) -> Response:
     contracts = readable(services, caller, stream)
+    hours = _hours_of_ingest(parse_time("from", begin), parse_time("to", to))
     trace = _tracer()
     if trace is None:
         raise Problem(AWAY, "Lineage is not installed here.", headers={"Retry-After": "3600"})
+    if not _SEARCHES.acquire(blocking=False):
+        raise Problem(BUSY, f"{_MOST_SEARCHES} events are looked for already.", headers={"Retry-After": "1"})
     try:
-        found = trace(services.settings, contracts, event_id, stream)
-    except UserError as e:
-        raise Problem(NOT_FOUND, e.what, e.hint or None) from e
-    if not found:
+        found = trace(
+            services.settings, contracts, event_id, hours, services.config.query_seconds, services.database.snapshot
+        )
+    except LakeError as e:
+        raise Problem(AWAY, f"{e.what}.", f"{e.hint}.", headers={"Retry-After": "5"}) from e
+    finally:
+        _SEARCHES.release()
+    names = ", ".join(c.stream for c in contracts)
+    if not found.traces and found.begin > hours.first:
+        raise Problem(
+            TOO_SLOW,
+            f"No event {event_id!r} in {names} since {found.begin:%Y-%m-%dT%H:%MZ}; there was no time to look further.",
+            f"Ask again with to={found.begin:%Y-%m-%dT%H:%MZ}, or name the stream or the time when it came.",
+        )
+    if not found.traces:
         raise Problem(
             NOT_FOUND,
-            f"No event {event_id!r} in {', '.join(c.stream for c in contracts)}.",
-            "Check the id; an event is found once its hour is in the lake, and in the log as long as that is kept.",
+            f"No event {event_id!r} came to {names} from {hours.first:%Y-%m-%dT%H:%MZ} on.",
+            "Check the id, and look further back with `from`; an event is found once its hour is in the lake.",
         )
-    return momentary_answer(request, {"event_id": event_id, "traces": found})
+    searched = {"from": found.begin, "to": hours.last + HOUR}
+    return momentary_answer(request, {"event_id": event_id, **searched, "traces": found.traces})
+
+
+_SEARCHED = timedelta(days=7)
+_MOST_SEARCHES = 2
+_SEARCHES = BoundedSemaphore(_MOST_SEARCHES)
+"""A search reads the lake with all cores: many at once would leave none to those who ask for numbers."""
+
+
+def _hours_of_ingest(begin: datetime | None, to: datetime | None) -> HourRange:
+    """Whole hours, which the lake is parted by."""
+    end = to or datetime.now(UTC)
+    last = hour_start(end - timedelta(microseconds=1))
+    first = hour_start(begin or end - _SEARCHED)
+    if last < first:
+        raise Problem(INVALID, f"The range ends at {end.isoformat()}, before it begins.", parameter="to")
+    return HourRange(first, last)
 
 
 @router.get(

@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from streamgauge.cli.output import RIGHT, number, table
+from streamgauge.cli.output import RIGHT, table
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.client import Dagster
 from streamgauge.dagster.hours import HourRange, hour_start
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
+from streamgauge.text import number
 
 _POLL_SECONDS = 1.0
 

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import typer
 from psycopg import sql
@@ -13,7 +12,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from streamgauge.apply.execute import apply
-from streamgauge.cli.output import RIGHT, console, duration, moment, number, table
+from streamgauge.cli.output import RIGHT, console, table
 from streamgauge.cli.stack import health_table
 from streamgauge.contract.model import Contract, find_contract, load_contracts
 from streamgauge.dagster.client import Dagster
@@ -26,7 +25,9 @@ from streamgauge.stack.parts import PARTS
 from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.text import duration, moment, number, plural
 from streaming.cli.batch import hours_since, hours_table, take_hours, until_final
+from streaming.cli.outcome import warn
 from streaming.replay.replay import ReplayResult, progress_bars, replay_files
 
 DATA = CHECKOUT / "examples" / "data"
@@ -52,26 +53,34 @@ def demo() -> None:
         contracts = load_contracts(admin.contracts_dir)
         progress.update(task, description="applying the contracts")
         changes = len(apply(admin, contracts).changes)
-        progress.console.print(f"contracts applied: {number(changes)} changes")
+        progress.console.print(f"contracts applied: {plural(changes, 'change')}")
         with connect_or_explain(admin, application=_NAME) as connection:
             load_reference(connection, find_reference(contracts, "actors"), DATA / "github_actors.csv")
         progress.update(task, description="starting the worker, the API, Dagster and the monitors")
         stack.start_program(*(p.name for p in PARTS if p.optional), say=progress.console.print)
         progress.remove_task(task)
-    end, again = _replay_end(stack.layout.root)
     sending = datetime.now(UTC)
+    with connect_or_explain(reader, autocommit=True, application=_NAME) as connection:
+        before = {a.stream: a for a in read_accounts(connection, admin_client(reader), contracts)}
+    again = any(a.acknowledged for a in before.values())
+    if again:
+        steps.print(_AGAIN)
     with progress_bars(console=steps) as bars:
-        results = replay_files(Settings.for_role("producer"), [DATA / f for f in FILES], end=end, progress=bars)
+        results = replay_files(
+            Settings.for_role("producer"),
+            [DATA / f for f in FILES],
+            end=sending,
+            fresh_ids=again,
+            on_time_only=again,
+            watermarks={stream: a.watermark for stream, a in before.items()},
+            tell=lambda found: warn(bars.console, found),
+            progress=bars,
+        )
     with connect_or_explain(reader, autocommit=True, application=_NAME) as connection:
         accounts = _when_caught_up(connection, reader, contracts, steps)
-        out.print(f"\nReplayed so that the last event happened at {moment(end)}; all done in "
+        out.print(f"\nReplayed so that the last event happened at {moment(sending)}; all done in "
                   f"{duration(time.monotonic() - began)}.\n")  # fmt: skip
         out.print(_books(results, accounts))
-        if again:
-            out.print(
-                "These events were sent before, with the same ids and times: what was still remembered is a duplicate,"
-                " what is older than the watermark allows is late, and nothing is counted twice."
-            )
         user_events, system_events = (find_contract(contracts, s) for s in ("user_events", "system_events"))
         out.print(_ranking("user_events by event_type", _by_dimension(connection, user_events, "event_type")))
         out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
@@ -85,7 +94,7 @@ def demo() -> None:
         owed = sum(h.owed for h in hours)
         if owed:
             out.print(
-                f"{number(owed)} hours got records that are not in these figures yet: Dagster goes on,"
+                f"{plural(owed, 'hour')} got records that are not in these figures yet: Dagster goes on,"
                 f" {dagster.url}/runs shows how."
             )
     out.print()
@@ -95,6 +104,10 @@ def demo() -> None:
         raise typer.Exit(1)
 
 
+_AGAIN = (
+    "The streams have events already. So only the latest minutes of the data are sent this time, as new events with ids"
+    " of their own: the streams' watermarks have passed the time of the others, which would all be late."
+)
 _NEXT = """
 What to try next
   {page:<50} the live page
@@ -110,18 +123,6 @@ What to try next
 (the command is .venv/bin/streamgauge)"""
 
 
-def _replay_end(folder: Path) -> tuple[datetime, bool]:
-    """When the replayed data ends, and whether it was replayed before: the first demo's now is every later one's
-    too.
-    """
-    note = folder / "demo-replayed-to"
-    if note.exists():
-        return datetime.fromisoformat(note.read_text()), True
-    end = datetime.now(UTC)
-    note.write_text(end.isoformat())
-    return end, False
-
-
 def _when_caught_up(
     connection: Connection, settings: Settings, contracts: Sequence[Contract], steps: Console
 ) -> list[Account]:
@@ -133,9 +134,10 @@ def _when_caught_up(
             lag = sum(a.lag for a in accounts)
             if not lag:
                 return accounts
+            waiting = plural(lag, "record")
             if time.monotonic() > until:
-                raise UserError(f"the worker is still {lag:,} records behind", "see `streamgauge stack logs worker`")
-            status.update(f"the worker catches up: {lag:,} records to go")
+                raise UserError(f"the worker is still {waiting} behind", "see `streamgauge stack logs worker`")
+            status.update(f"the worker catches up: {waiting} to go")
             time.sleep(0.2)
 
 

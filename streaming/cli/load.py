@@ -2,18 +2,22 @@
 
 import random
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.telemetry.metrics import serve_metrics
 from streamgauge.telemetry.tracing import export_traces
+from streamgauge.text import number
+from streaming.cli.outcome import show_outcomes, warn
+from streaming.forecast import accounts_of, forecast, outcomes
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape
 from streaming.load.load import LoadResult, Plan
@@ -46,6 +50,9 @@ def load(
     plan = Plan(_count(rate, events, seconds), rate, time.time_ns() // 1_000_000, seed, span)
     shape = Shape(users, skew, duplicates, late, bad)
     book = None if ledger is None else Ledger()
+    before = accounts_of((contract,))
+    watermarks = None if before is None else {stream: before[stream].watermark}
+    warn(Console(stderr=True), forecast(contract, plan.events, plan.before, watermarks))
     try:
         with progress_bars(console=Console(stderr=True)) as bars:
             task = bars.add_task(stream, total=plan.events)
@@ -55,10 +62,12 @@ def load(
     finally:
         if book is not None and ledger is not None:
             book.write(ledger)
+    became = outcomes((contract,), before)
     if as_json:
-        print_json({"seed": seed, **result.as_json()})
+        print_json({"seed": seed, **result.as_json(), "became": asdict(became[0]) if became else None})
     else:
         _show(stream, seed, result)
+        show_outcomes(became)
 
 
 def _count(rate: float | None, events: int | None, seconds: float | None) -> int:
@@ -77,7 +86,7 @@ def _show(stream: str, seed: int, result: LoadResult) -> None:
     shown = table(stream="left", **dict.fromkeys(figures, RIGHT))
     latencies = (f"{(result.latency(q) or 0) * 1000:.0f} ms" for q in (0.5, 0.95, 0.99))
     total = done.acknowledged.total()
-    shown.add_row(stream, number(done.sent), number(total), f"{total / result.seconds:,.0f}", *latencies)
+    shown.add_row(stream, number(done.sent), number(total), number(total / result.seconds), *latencies)
     out = console()
     out.print(shown)
     out.print(f"{', '.join(f'{number(n)} {kind}' for kind, n in sorted(result.kinds.items()))}; seed {seed}")

@@ -1,16 +1,21 @@
 """`streamgauge replay`."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
+from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.telemetry.metrics import serve_metrics
 from streamgauge.telemetry.tracing import export_traces
+from streamgauge.text import duration, moment, number
+from streaming.cli.outcome import show_outcomes, warn
+from streaming.forecast import accounts_of, outcomes
 from streaming.replay.replay import NOW, ReplayResult, describe_bad, parse_end, progress_bars, replay_files
 
 MAX = "max"
@@ -24,20 +29,40 @@ def replay(
     speed: Annotated[str, typer.Option(help="Event time by real time, such as 60; max is without a pause.")] = MAX,
     end: Annotated[str, typer.Option(help="When the last event happens: now, original or an ISO moment.")] = NOW,
     skip_bad: Annotated[bool, typer.Option(help="Leave out lines that are no event of the stream.")] = False,
+    fresh_ids: Annotated[
+        bool, typer.Option(help="Give the events new ids, so that those sent before make no duplicates of them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Send data sets to their streams, in the order of event time."""
+    """Send data sets to their streams, in the order of event time, and say what becomes of their events."""
     settings = Settings.for_role("producer")
     export_traces("streamgauge-producer")
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     at, factor = parse_end(end), _speed(speed)
+    contracts = load_contracts(settings.contracts_dir)
+    before = accounts_of(contracts)
+    watermarks = None if before is None else {stream: a.watermark for stream, a in before.items()}
     with progress_bars(console=Console(stderr=True)) as bars:
-        results = replay_files(settings, files, end=at, mapping=mapping, speed=factor, skip_bad=skip_bad, progress=bars)
+        results = replay_files(
+            settings,
+            files,
+            end=at,
+            mapping=mapping,
+            speed=factor,
+            skip_bad=skip_bad,
+            fresh_ids=fresh_ids,
+            watermarks=watermarks,
+            tell=lambda found: warn(bars.console, found),
+            progress=bars,
+        )
+    became = outcomes([c for c in contracts if c.stream in {r.stream for r in results}], before)
     if as_json:
-        print_json([r.as_json() for r in results])
+        by_stream = {o.stream: asdict(o) for o in became}
+        print_json([{**r.as_json(), "became": by_stream.get(r.stream)} for r in results])
         return
     _show(results)
+    show_outcomes(became)
 
 
 def _speed(text: str) -> float | None:

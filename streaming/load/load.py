@@ -46,6 +46,17 @@ class Plan:
         span_ms = self.span_seconds * 1000
         return self.start_ms - int(span_ms) + (numbers * (span_ms / self.events)).astype(np.int64)
 
+    def before(self, ms: int) -> int:
+        """How many of the events happen before a moment; late ones, which a shape may ask for, aside."""
+        low, high = 0, self.events
+        while low < high:
+            middle = (low + high) // 2
+            if self.times(middle, 1)[0] < ms:
+                low = middle + 1
+            else:
+                high = middle
+        return low
+
 
 @dataclass(frozen=True)
 class LoadResult:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +69,9 @@ def shift(events: pl.DataFrame, event_time: str, end_ms: int | None) -> pl.DataF
         return events
     by = end_ms - events.select(pl.col(event_time).to_physical().max()).item()
     return events.with_columns(pl.col(event_time) + pl.duration(milliseconds=by, time_unit="ms"))
+
+
+def with_fresh_ids(events: pl.DataFrame, event_id: str) -> pl.DataFrame:
+    """The same events as new ones: an id that was sent before would make a duplicate of each."""
+    prefix = uuid.uuid4().hex
+    return events.with_columns(pl.format("{}-{}", pl.lit(prefix), pl.int_range(pl.len())).alias(event_id))

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,9 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from streamgauge.contract.model import Contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT, Settings
+from streamgauge.text import plural
 from streamgauge.types import Int64s
+from streaming.forecast import Forecast, forecast, late_before
 from streaming.producer.producer import EventProducer
-from streaming.replay.dataset import BadLine, read_dataset, shift
+from streaming.replay.dataset import BadLine, read_dataset, shift, with_fresh_ids
 from streaming.replay.mapping import DataMapping, find_mapping, load_mapping
 
 MAPPINGS = CHECKOUT / "examples" / "mappings"
@@ -38,11 +40,15 @@ class ReplayResult:
     first: datetime | None
     last: datetime | None
     """Event times as sent."""
+    forecast: Forecast
     seconds: float
 
     def as_json(self) -> dict[str, Any]:
         moments = {k: None if v is None else v.isoformat() for k, v in (("first", self.first), ("last", self.last))}
-        return {**asdict(self), **moments}
+        expected = {"late_at_least": self.forecast.late, "never_final": self.forecast.never_final}
+        row = {**asdict(self), **moments, **expected}
+        del row["forecast"]
+        return row
 
 
 def parse_end(end: str) -> datetime | None:
@@ -71,15 +77,22 @@ def replay_files(
     mapping: Path | None = None,
     speed: float | None = None,
     skip_bad: bool = False,
+    fresh_ids: bool = False,
+    on_time_only: bool = False,
+    watermarks: Mapping[str, datetime | None] | None = None,
+    tell: Callable[[Forecast], None] | None = None,
     progress: Progress | None = None,
 ) -> list[ReplayResult]:
     """Sends every file's events, all at the same time, so that the last of each is at `end` (None: at original times).
 
     `speed` is event time by real time; None is as fast as the broker takes them. A file with bad lines
-    raises UserError and isn't sent, unless `skip_bad`. `progress` must be started and stopped by the caller.
+    raises UserError and isn't sent, unless `skip_bad`. `fresh_ids` makes new events of them, not duplicates of those
+    sent before, and `on_time_only` leaves out what the streams' `watermarks` have passed. Before a file is sent, `tell`
+    is called with what will become of its events. `progress` must be started and stopped by the caller.
     """
     contracts = load_contracts(settings.contracts_dir)
     end_ms = None if end is None else round(end.timestamp() * 1000)
+    how = _How(end_ms, speed, skip_bad, fresh_ids, on_time_only, watermarks, tell)
     jobs = [
         (f, *(load_mapping(mapping, contracts) if mapping else find_mapping(f, MAPPINGS, contracts))) for f in files
     ]
@@ -88,8 +101,7 @@ def replay_files(
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
         running = [
-            pool.submit(_replay, settings, *job, end_ms, speed, skip_bad, bars, task, stop)
-            for job, task in zip(jobs, tasks, strict=True)
+            pool.submit(_replay, settings, *job, how, bars, task, stop) for job, task in zip(jobs, tasks, strict=True)
         ]
         try:
             # not one long wait: Ctrl-C may reach another thread, and this one must wake up to notice
@@ -101,28 +113,47 @@ def replay_files(
             raise
 
 
+@dataclass(frozen=True)
+class _How:
+    """What `replay_files` was told, which is the same for all files."""
+
+    end_ms: int | None
+    speed: float | None
+    skip_bad: bool
+    fresh_ids: bool
+    on_time_only: bool
+    watermarks: Mapping[str, datetime | None] | None
+    tell: Callable[[Forecast], None] | None
+
+
 def _replay(
     settings: Settings,
     path: Path,
     mapping: DataMapping,
     contract: Contract,
-    end_ms: int | None,
-    speed: float | None,
-    skip_bad: bool,
+    how: _How,
     bars: Progress,
     task: TaskID,
     stop: threading.Event,
 ) -> ReplayResult:
     began = time.monotonic()
     data = read_dataset(path, mapping, contract)
-    if data.bad_lines and not skip_bad:
+    if data.bad_lines and not how.skip_bad:
         raise UserError(f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or give --skip-bad")
-    events = shift(data.events, contract.event_time, end_ms)
+    events = shift(data.events, contract.event_time, how.end_ms)
+    if how.fresh_ids:
+        events = with_fresh_ids(events, contract.event_id)
+    if how.on_time_only:
+        events = _on_time(events, contract, (how.watermarks or {}).get(contract.stream))
+    times = events[contract.event_time]
+    epochs: Int64s = times.to_physical().to_numpy()
+    expected = forecast(contract, events.height, lambda ms: int(np.searchsorted(epochs, ms)), how.watermarks)
+    if how.tell is not None:
+        how.tell(expected)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
-        for piece in pieces(events, contract.event_time, speed, rest=producer.wait, stop=stop):
+        for piece in pieces(events, contract.event_time, how.speed, rest=producer.wait, stop=stop):
             producer.send(piece)
-    times = events[contract.event_time]
     return ReplayResult(
         file=path.name,
         stream=contract.stream,
@@ -131,13 +162,24 @@ def _replay(
         bad_lines=data.bad_lines,
         first=times[0] if len(times) else None,
         last=times[-1] if len(times) else None,
+        forecast=expected,
         seconds=time.monotonic() - began,
     )
 
 
+_MARGIN_MS = 30_000
+"""The watermark of an idle stream moves on with the clock while events are on their way."""
+
+
+def _on_time(events: pl.DataFrame, contract: Contract, watermark: datetime | None) -> pl.DataFrame:
+    if watermark is None:
+        return events
+    return events.filter(pl.col(contract.event_time).to_physical() >= late_before(contract, watermark) + _MARGIN_MS)
+
+
 def describe_bad(bad: Sequence[BadLine], most: int = 5) -> str:
     some = "; ".join(f"line {b.line}: {b.reason}" for b in bad[:most])
-    return f"bad lines ({len(bad)}): {some}{'; …' if len(bad) > most else ''}"
+    return f"{plural(len(bad), 'bad line')}: {some}{'; …' if len(bad) > most else ''}"
 
 
 def pieces(

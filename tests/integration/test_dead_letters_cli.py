@@ -94,7 +94,6 @@ def test_list_counts_by_reason_and_names_positions(stream: OwnStream) -> None:
     assert len(listed["latest"]) == 3
     only = json.loads(text("list", "--stream", stream.name, "--reason", "contract", "--json"))
     assert [d["reason"] for d in only["latest"]] == ["contract"]
-    assert "No dead letters" in text("list", "--stream", "nothing")
 
 
 def test_a_payload_is_shown_only_when_asked_for(stream: OwnStream) -> None:
@@ -114,7 +113,7 @@ def test_a_payload_is_shown_only_when_asked_for(stream: OwnStream) -> None:
 def test_a_requeued_record_is_the_same_but_for_one_header(stream: OwnStream) -> None:
     at = store(stream, 1)
     store(stream, 2)
-    assert "1 dead letters requeued" in text("requeue", at)
+    assert "1 dead letter requeued" in text("requeue", at)
     (record,) = records(stream)
     assert (record.key(), record.value()) == (b"k", VALUE)
     assert record.headers() == [*HEADERS, ("streamgauge-requeued-from", at.encode())]
@@ -123,8 +122,8 @@ def test_a_requeued_record_is_the_same_but_for_one_header(stream: OwnStream) -> 
 def test_requeue_does_nothing_the_second_time_unless_told(stream: OwnStream) -> None:
     store(stream, 1)
     store(stream, 2, reason="contract")
-    assert "1 dead letters requeued" in text("requeue", "--stream", stream.name, "--reason", "contract")
-    assert "1 dead letters requeued" in text("requeue", "--stream", stream.name)
+    assert "1 dead letter requeued" in text("requeue", "--stream", stream.name, "--reason", "contract")
+    assert "1 dead letter requeued" in text("requeue", "--stream", stream.name)
     assert "Nothing to requeue" in text("requeue", "--stream", stream.name)
     assert len(records(stream)) == 2
     assert "2 dead letters requeued" in text("requeue", "--stream", stream.name, "--again")
@@ -162,3 +161,17 @@ def test_what_is_not_there_is_said(stream: OwnStream, arguments: list[str], what
     error = run(*arguments).exception
     assert isinstance(error, UserError)
     assert what in error.what
+
+
+def test_what_is_not_there_is_an_error(stream: OwnStream) -> None:
+    store(stream, 0, "contract")
+    for arguments, what in (
+        (["list", "--reason", "contrct"], "no dead letter has the reason"),
+        (["list", "--stream", "nix"], "no stream"),
+        (["requeue", "--reason", "contrct"], "no dead letter has the reason"),
+        (["requeue", "--stream", "nix"], "no stream"),
+    ):
+        error = run(*arguments).exception
+        assert isinstance(error, UserError)
+        assert what in error.what
+    assert "contract" in text("list", "--reason", "contract")

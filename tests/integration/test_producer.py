@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from streamgauge.apply.execute import apply
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.avro import avro_schema
-from streamgauge.settings import Settings
+from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
 from streaming.cli.load import load as load_command
 from streaming.cli.replay import replay as replay_command
@@ -33,8 +34,12 @@ from streaming.load.load import Plan, load
 from streaming.producer.frame import Broken, frame_of
 from streaming.producer.producer import EventProducer
 from streaming.producer.sender import NotDelivered
+from streaming.replay.replay import replay_files
+from tests.integration import running as own_running
 from tests.integration.log import read_log
 from tests.integration.own_stream import OwnStream
+from tests.integration.running import Running
+from tests.integration.workers import wait_until_read
 from tests.oracle import LogRecord, from_ledger, java_partition, play
 
 
@@ -211,7 +216,7 @@ def test_replay_and_load_on_the_command_line(stream: OwnStream, tmp_path: Path) 
     data.write_text(
         '{"who": "ann", "at": 1700000020}\n{"who": "bob", "at": 1700000010}\n{"who": null, "at": 1700000030}\n'
     )
-    with pytest.raises(UserError, match=r"bad lines \(1\): line 3: user_id: missing"):
+    with pytest.raises(UserError, match=r"1 bad line: line 3: user_id: missing"):
         run(replay_command, data, "--mapping", mapping)
     end = "2026-01-31T12:00:00+00:00"
     (replayed,) = run(replay_command, data, "--mapping", mapping, "--skip-bad", "--end", end)
@@ -224,6 +229,52 @@ def test_replay_and_load_on_the_command_line(stream: OwnStream, tmp_path: Path) 
     assert loaded["latency_p95"] < 5
     assert len(from_ledger(read_ledger(book))) == 1000
     assert len(read_log(stream.settings("worker"), stream.contract)) == 1002
+
+
+def test_replay_says_what_will_be_late_and_what_was(running: Running, tmp_path: Path) -> None:
+    contract = running.contract
+    running.apply()
+    running.workers.start()
+    running.send(own_running.events(contract, 200))
+    wait_until_read(contract)
+    folder = tmp_path / "data"
+    folder.mkdir()
+    data = folder / "old.jsonl"
+    data.write_text("".join(f'{{"who": "u{i}", "at": {1_700_000_000 + i}}}\n' for i in range(50)))
+    mapping = write_mapping(running.own, folder)
+    contracts = {f"{PREFIX}CONTRACTS_DIR": str(running.own.folder)}
+    command = [sys.executable, "-m", "streamgauge.cli", "replay", str(data), "--mapping", str(mapping)]
+    ran = subprocess.run(
+        [*command, "--end", "original"], env={**os.environ, **contracts}, capture_output=True, text=True, check=True
+    )
+    before = " ".join(ran.stderr.split())
+    assert "50 of 50 events will be late" in before and "50 of 50 events can never be final" in before
+    (became,) = [line.split() for line in ran.stdout.splitlines() if line.startswith(contract.stream)]
+    assert became[1:] == ["0", "50", "0", "0", "0"]
+    assert "not in the minutes" in ran.stdout
+
+
+def test_replayed_again_as_new_events_all_of_them_count(running: Running, tmp_path: Path) -> None:
+    contract = running.contract
+    running.apply()
+    running.workers.start()
+    folder = tmp_path / "data"
+    folder.mkdir()
+    data = folder / "data.jsonl"
+    data.write_text("".join(f'{{"who": "u{i}", "at": {1_700_000_000 + i}}}\n' for i in range(600)))
+    mapping = write_mapping(running.own, folder)
+    counted = 0
+    for again in (False, True, True):
+        known = wait_until_read(contract)
+        settings = Settings.for_role("producer").model_copy(update={"contracts_dir": running.own.folder})
+        (sent,) = replay_files(
+            settings, [data], mapping=mapping, end=datetime.now(UTC), fresh_ids=again, on_time_only=again,
+            watermarks={contract.stream: known.watermark},
+        )  # fmt: skip
+        assert sent.sent == 600 if not again else 0 < sent.sent < 300
+        counted += sent.sent
+        books = wait_until_read(contract)
+        assert (books.counted, books.late, books.duplicates) == (counted, 0, 0)
 
 
 def test_a_paced_replay_ends_at_ctrl_c(stream: OwnStream, tmp_path: Path) -> None:

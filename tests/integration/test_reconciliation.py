@@ -152,7 +152,7 @@ def test_hours_become_final_and_stay_so(running: Running, filled: Contract, hour
     said = reconcile_command(running, "--json")
     assert [h["passed"] for h in said["hours"]] == [False, True, True]
     assert {d["minute"] for d in said["differences"]} == {minute.isoformat()}
-    now = reconcile_command(running, "--json", "--check", "--from", hours.keys[0], "--to", hours.keys[-1])
+    now = reconcile_command(running, "--json", "--check", "--from", hours.keys[0], "--to", hour_key(hours.last + HOUR))
     assert [h["passed"] for h in now["hours"]] == [False, True, True]
     assert now["differences"] == [{k: v for k, v in d.items() if k != "hour"} for d in said["differences"]]
 

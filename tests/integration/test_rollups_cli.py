@@ -161,6 +161,7 @@ def test_rollups_of_what_is_not_there(stream: OwnStream) -> None:
         ([stream.name, "--window", "2m"], "no window"),
         ([stream.name, "--group-by", "user_id"], "no dimension"),
         ([stream.name, "--from", "yesterday"], "no time"),
+        ([stream.name, "--from", "2026-01-02", "--to", "2026-01-01"], "no window"),
     ):
         error = run(rollups, *arguments).exception
         assert isinstance(error, UserError)

@@ -105,6 +105,7 @@ def test_postgres_away_and_back(own: Running, api: Served, stack: Stack) -> None
             assert {a.status_code for a in answers} == {503}
             assert answers[-1].json()["type"] == "/v1/problems/server-away" and answers[-1].headers["retry-after"]
             assert api.client.get("/v1/health/ready").status_code == 503
+            assert api.client.get("/v1/lineage/nix").status_code == 404  # the lake is there
             assert api.client.get("/v1/health/live").status_code == 200
             assert _tops(own, api)[0] == "redis"
             while _next_event(lines)[0] != "problem":

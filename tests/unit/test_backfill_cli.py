@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from streamgauge.cli.backfill import Layer, assets_of, hours_between
+from streamgauge.cli.backfill import Layer, assets_of, existing
 from streamgauge.contract.model import load_contract
 from streamgauge.dagster.client import AssetProgress, Dagster
-from streamgauge.dagster.hours import HOUR, HourRange
+from streamgauge.dagster.hours import HOUR, HourRange, parse_hours
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 
@@ -37,24 +37,24 @@ def dagster(monkeypatch: pytest.MonkeyPatch, answer: dict[str, Any] | int) -> tu
 
 
 def test_the_last_hour_is_not_included() -> None:
-    assert len(hours_between(FIRST, FIRST + 12 * HOUR, NOW).hours) == 12
+    assert len(existing(parse_hours("2026-11-05", "2026-11-05-12"), NOW).hours) == 12
 
 
 def test_the_open_hour_may_be_asked_for_and_none_after_it() -> None:
-    assert hours_between(FIRST, FIRST + 13 * HOUR, NOW).last == FIRST + 12 * HOUR
+    assert existing(HourRange(FIRST, FIRST + 12 * HOUR), NOW).last == FIRST + 12 * HOUR
     with pytest.raises(UserError, match="newest hour"):
-        hours_between(FIRST, FIRST + 14 * HOUR, NOW)
+        existing(HourRange(FIRST, FIRST + 13 * HOUR), NOW)
 
 
 def test_no_hour_at_all_is_refused() -> None:
     with pytest.raises(UserError, match="there is no hour"):
-        hours_between(FIRST, FIRST, NOW)
+        parse_hours("2026-11-05", "2026-11-05")
 
 
 def test_hours_before_the_batch_layer_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMGAUGE_BATCH_START", "2026-11-06")
     with pytest.raises(UserError, match="begins at 2026-11-06"):
-        hours_between(FIRST, FIRST + HOUR, NOW)
+        existing(HourRange(FIRST, FIRST), NOW)
 
 
 def test_each_layer_brings_along_what_hangs_on_it() -> None:

@@ -14,7 +14,7 @@ import pytest
 from streamgauge.contract.model import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
-from streaming.replay.dataset import BadLine, Dataset, read_dataset, shift
+from streaming.replay.dataset import BadLine, Dataset, read_dataset, shift, with_fresh_ids
 from streaming.replay.mapping import find_mapping, load_mapping
 from streaming.replay.replay import MAPPINGS, parse_end, pieces
 
@@ -152,6 +152,14 @@ def test_shifted_so_that_the_last_event_is_at_the_end() -> None:
     assert moved["timestamp"].to_physical()[-1] == 1_700_000_000_123
     assert (moved["timestamp"].diff() == events["timestamp"].diff()).sum() == events.height - 1
     assert shift(events, "timestamp", None).equals(events)
+
+
+def test_fresh_ids_make_new_events() -> None:
+    events = read("openstack_logs.jsonl.gz").events
+    one, other = (with_fresh_ids(events, "event_id") for _ in range(2))
+    ids = set(events["event_id"]) | set(one["event_id"]) | set(other["event_id"])
+    assert len(ids) == 3 * events.height
+    assert one.drop("event_id").equals(events.drop("event_id"))
 
 
 def test_ends() -> None:

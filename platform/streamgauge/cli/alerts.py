@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.settings import Settings
 from streamgauge.state import alerts
 from streamgauge.state.alerts import Alert
 from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.text import moment, number
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong, and who was told.")
 

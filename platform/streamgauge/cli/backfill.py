@@ -11,14 +11,15 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from streamgauge.cli.output import RIGHT, Json, console, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import Contract, find_contract, load_contracts
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.client import AssetProgress, BackfillProgress, Dagster
-from streamgauge.dagster.hours import HOUR, HourRange, hour_start, parse_hour
+from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hours
 from streamgauge.dagster.keys import AssetPath
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings, batch_start
+from streamgauge.text import number, plural
 
 _POLL_SECONDS = 2.0
 
@@ -41,7 +42,7 @@ def backfill(
         ),
     ],
     begin: Annotated[str, typer.Option("--from", help="The first hour: 2026-11-05-07, a day or an ISO time, UTC.")],
-    end: Annotated[str, typer.Option("--to", help="Up to this hour, which is not made itself.")],
+    end: Annotated[str, typer.Option("--to", help="Up to this hour, which is not included.")],
     stream: Annotated[list[str] | None, typer.Option(help="Only this stream; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -49,7 +50,7 @@ def backfill(
     settings = Settings.for_role("reader")
     known = load_contracts(settings.contracts_dir)
     contracts = [find_contract(known, s) for s in stream] if stream else list(known)
-    hours = hours_between(parse_hour(begin), parse_hour(end), datetime.now(UTC))
+    hours = existing(parse_hours(begin, end), datetime.now(UTC))
     dagster = Dagster(settings.dagster_url)
     title = f"{layer} {', '.join(c.stream for c in contracts)}"
     backfill = dagster.launch_backfill(assets_of(layer, contracts), hours, title)
@@ -58,25 +59,22 @@ def backfill(
     if as_json:
         print_json({"backfill": backfill, "url": url, "hours": len(hours.hours), **asdict(progress)})
     elif progress.state == "done":
-        console().print(f"Done: {len(hours.hours)} hours, {url}")
+        console().print(f"Done: {plural(len(hours.hours), 'hour')}, {url}")
     if progress.state != "done":
-        failed = ", ".join(f"{a.failed} hours of {a.asset}" for a in progress.assets if a.failed)
+        failed = ", ".join(f"{plural(a.failed, 'hour')} of {a.asset}" for a in progress.assets if a.failed)
         raise UserError(f"the backfill {progress.state}: {progress.error or failed or 'no reason given'}", f"see {url}")
 
 
-def hours_between(first: datetime, end: datetime, now: datetime) -> HourRange:
+def existing(hours: HourRange, now: datetime) -> HourRange:
     """Refuses hours that the batch layer doesn't have."""
-    last = end - HOUR
     start, newest = datetime.combine(batch_start(), datetime.min.time(), UTC), hour_start(now)
-    if last < first:
-        raise UserError(f"from {first:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} there is no hour", "--to is not included")
-    if first < start:
+    if hours.first < start:
         raise UserError(
             f"the batch layer begins at {start:%Y-%m-%d}", "begin later, or set STREAMGAUGE_BATCH_START for all of it"
         )
-    if last > newest:
-        raise UserError(f"the newest hour is {newest:%Y-%m-%d %H:%M}", f"end at {newest + HOUR:%Y-%m-%d-%H} at most")
-    return HourRange(first, last)
+    if hours.last > newest:
+        raise UserError(f"the newest hour is {newest:%Y-%m-%d %H:%M}", f"end at {hour_key(newest + HOUR)} at most")
+    return hours
 
 
 def assets_of(layer: Layer, contracts: Sequence[Contract]) -> list[AssetPath]:
@@ -92,14 +90,16 @@ def assets_of(layer: Layer, contracts: Sequence[Contract]) -> list[AssetPath]:
 
 
 def _watch(dagster: Dagster, backfill: str, *, quiet: bool) -> BackfillProgress:
-    with Live(console=console(), refresh_per_second=2, transient=False) as live:
-        while True:
-            progress = dagster.progress(backfill)
+    out = console()
+    # transient: where the output is no terminal, Live would leave its last table without the end of its last line
+    with Live(console=out, refresh_per_second=2, transient=True) as live:
+        while (progress := dagster.progress(backfill)).state == "running":
             if not quiet:
                 live.update(_shown(progress.assets))
-            if progress.state != "running":
-                return progress
             time.sleep(_POLL_SECONDS)
+    if not quiet:
+        out.print(_shown(progress.assets))
+    return progress
 
 
 def _shown(assets: Sequence[AssetProgress]) -> Table:

@@ -11,6 +11,7 @@ from streamgauge.apply.plan import Plan
 from streamgauge.cli.output import Json, console, print_json
 from streamgauge.contract.model import load_contracts
 from streamgauge.settings import Settings
+from streamgauge.text import plural
 
 CHANGES_PENDING = 2
 """`plan`'s exit code where there is something to apply; 0 is nothing, 1 a refusal or an error."""
@@ -22,7 +23,7 @@ def plan(as_json: Json = False) -> None:
     """Show what the contracts would change: exit code 0 for nothing, 2 for changes, 1 for a refusal."""
     settings = Settings.for_role("admin")
     found = plan_contracts(settings, load_contracts(settings.contracts_dir))
-    _show(found, as_json, "The contracts are applied: nothing to change.", "{n} changes to apply.")
+    _show(found, as_json, "The contracts are applied: nothing to change.", "{n} to apply.")
     if found.refusals:
         raise typer.Exit(1)
     if found.changes:
@@ -33,7 +34,7 @@ def apply(as_json: Json = False) -> None:
     """Make topics, subjects, tables and rights as the contracts say; again, it changes nothing."""
     settings = Settings.for_role("admin")
     done = apply_contracts(settings, load_contracts(settings.contracts_dir))
-    _show(done, as_json, "The contracts were applied already: nothing changed.", "{n} changes applied.")
+    _show(done, as_json, "The contracts were applied already: nothing changed.", "{n} applied.")
 
 
 def _show(plan: Plan, as_json: bool, none: str, some: str) -> None:
@@ -56,4 +57,4 @@ def _show(plan: Plan, as_json: bool, none: str, some: str) -> None:
         for hint in dict.fromkeys(r.hint for r in plan.refusals):
             out.print(f"Hint: {hint}")
     else:
-        out.print(some.format(n=len(plan.changes)) if plan.changes else none)
+        out.print(some.format(n=plural(len(plan.changes), "change")) if plan.changes else none)

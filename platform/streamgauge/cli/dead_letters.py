@@ -1,17 +1,20 @@
 """`streamgauge dead-letters`: list, show, requeue."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
+from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state import dead_letters
 from streamgauge.state.dead_letters import Position, Selection
 from streamgauge.stores.kafka import producer
 from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.text import moment, number, plural
 
 app = typer.Typer(no_args_is_help=True, help="Records that couldn't be decoded or broke their contract.")
 
@@ -27,8 +30,11 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """Count dead letters by stream and reason, and list the latest."""
-    selection = Selection(stream=stream, reason=reason)
-    with connect_or_explain(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
+    settings = Settings.for_role("reader")
+    selection = _selection(settings, (), stream, reason)
+    with connect_or_explain(settings, application="streamgauge dead-letters") as connection:
+        if reason is not None:
+            dead_letters.check_reason(connection, reason)
         counts = dead_letters.counts(connection, selection)
         latest = dead_letters.latest(connection, selection, limit)
     if as_json:
@@ -88,15 +94,22 @@ def requeue(
     """Send dead letters to their topic once more, byte for byte, after what was wrong is put right."""
     if not (positions or stream or reason):
         raise UserError("requeue which?", "give positions, --stream or --reason")
-    selection = Selection(tuple(map(Position.parse, positions or ())), stream, reason)
+    settings = Settings.for_role("admin")
+    selection = _selection(settings, positions or (), stream, reason)
     sender = producer(Settings.for_role("producer"))
-    with connect_or_explain(
-        Settings.for_role("admin"), autocommit=True, application="streamgauge requeue"
-    ) as connection:
+    with connect_or_explain(settings, autocommit=True, application="streamgauge requeue") as connection:
+        if reason is not None:
+            dead_letters.check_reason(connection, reason)
         for at in selection.positions:
             dead_letters.find(connection, at)
         count = dead_letters.requeue(connection, sender, selection, again)
-    console().print(f"{count} dead letters requeued." if count else "Nothing to requeue; see --again.")
+    console().print(f"{plural(count, 'dead letter')} requeued." if count else "Nothing to requeue; see --again.")
+
+
+def _selection(settings: Settings, positions: Sequence[str], stream: str | None, reason: str | None) -> Selection:
+    if stream is not None:
+        find_contract(load_contracts(settings.contracts_dir), stream)
+    return Selection(tuple(map(Position.parse, positions)), stream, reason)
 
 
 def hexdump(data: bytes) -> str:

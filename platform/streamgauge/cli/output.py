@@ -1,8 +1,7 @@
-"""How commands show tables, times and numbers."""
+"""How commands show tables and JSON."""
 
 import json
 import sys
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -30,23 +29,3 @@ def table(**columns: str) -> Table:
         # A figure that doesn't fit is broken, not cut.
         made.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left", overflow="fold")
     return made
-
-
-def number(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-
-
-def moment(value: datetime | None) -> str:
-    return "-" if value is None else value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
-
-
-def duration(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if abs(seconds) < 120:
-        return f"{seconds:.1f} s"
-    if abs(seconds) < 7200:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.0f} h"

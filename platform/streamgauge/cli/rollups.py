@@ -8,13 +8,14 @@ import polars as pl
 import typer
 from rich.text import Text
 
-from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import Contract, find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, errors_of, latest_minute, read_windows, watermark
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.stores.tables.speed import COUNTERS
+from streamgauge.text import moment, number
 
 SHOWN = 60
 """How many windows, where no time is given."""
@@ -27,7 +28,7 @@ def rollups(
     begin: Annotated[
         str | None, typer.Option("--from", help="First start of a window, ISO 8601, UTC unless it says else.")
     ] = None,
-    end: Annotated[str | None, typer.Option("--to", help="Windows start before this.")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="Windows start before this, which is not included.")] = None,
     group_by: Annotated[list[str] | None, typer.Option(help="A dimension to split by; may be repeated.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -62,9 +63,10 @@ def _span(
 ) -> tuple[datetime, datetime]:
     newest = latest_minute(connection, contract) or datetime.now(UTC)
     stop = newest + MINUTE if end is None else _time(end)
-    if begin is not None:
-        return _time(begin), stop
-    return stop - window.size - (SHOWN - 1) * window.hop, stop
+    start = stop - window.size - (SHOWN - 1) * window.hop if begin is None else _time(begin)
+    if start >= stop and end is not None:
+        raise UserError(f"from {moment(start)} to {moment(stop)} there is no window", "give a --to after --from")
+    return start, stop
 
 
 def _time(text: str) -> datetime:

@@ -7,8 +7,9 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from streamgauge.cli.output import RIGHT, Json, console, duration, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.stack.control import Health, Stack
+from streamgauge.text import duration
 
 app = typer.Typer(help="The local stack: Kafka, schema registry, Postgres and Redis on loopback.", no_args_is_help=True)
 

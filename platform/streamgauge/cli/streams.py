@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import typer
 from rich.table import Table
 
-from streamgauge.cli.output import RIGHT, Json, console, duration, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import load_contracts
 from streamgauge.settings import Settings
 from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.text import duration, moment, number
 
 
 def streams(as_json: Json = False) -> None:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from streamgauge.cli.output import RIGHT, Json, console, moment, number, print_json, table
+from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.model import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.rollup.tops import TopAnswer, read_tops
@@ -18,6 +18,7 @@ from streamgauge.rollup.windows import WINDOWS
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect_or_explain
 from streamgauge.stores.redis import redis_client
+from streamgauge.text import moment, number
 
 _REFRESH_SECONDS = 1.0
 

@@ -45,7 +45,10 @@ def is_closed(hour: datetime, now: datetime) -> bool:
 
 
 def parse_hour(text: str) -> datetime:
-    """An hour as a person writes it: 2026-11-05-07, or any ISO time or day, cut to the hour; UTC where none is said."""
+    """An hour as a person writes it: 2026-11-05-07, a day, or an ISO time on the hour; UTC where none is said.
+
+    Raises UserError for a time within an hour: whether that hour was meant nobody can tell.
+    """
     try:
         return hour_of(text)
     except ValueError:
@@ -54,7 +57,22 @@ def parse_hour(text: str) -> datetime:
         moment = datetime.fromisoformat(text)
     except ValueError as e:
         raise UserError(f"{text!r} is no hour", "write it as 2026-11-05-07, 2026-11-05T07:00 or 2026-11-05") from e
-    return hour_start(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    hour = hour_start(moment)
+    if moment != hour:
+        raise UserError(f"{text!r} is within an hour", f"write {hour_key(hour)} or {hour_key(hour + HOUR)}")
+    return hour
+
+
+def parse_hours(begin: str, end: str) -> HourRange:
+    """The hours from `begin` up to `end`, which is not one of them. Raises UserError where there are none."""
+    first, after = parse_hour(begin), parse_hour(end)
+    if after <= first:
+        raise UserError(
+            f"from {hour_key(first)} to {hour_key(after)} there is no hour",
+            f"--to is not included: for the one hour write --from {hour_key(first)} --to {hour_key(first + HOUR)}",
+        )
+    return HourRange(first, after - HOUR)
 
 
 def contiguous(hours: Iterable[datetime], longest: int) -> list[HourRange]:

@@ -21,6 +21,7 @@ from streamgauge.stack.parts import WORKER
 from streamgauge.state.accounts import read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import connect
+from streamgauge.text import plural
 
 Verdict = Literal["ok", "note", "problem"]
 
@@ -155,9 +156,11 @@ def _contracts() -> Finding:
     contracts = load_contracts(settings.contracts_dir)
     found = plan(settings, contracts)
     if found.refusals:
-        return Finding("contracts", "problem", f"{len(found.refusals)} changes are refused", "streamgauge plan")
+        return Finding("contracts", "problem", f"{plural(len(found.refusals), 'change')} refused", "streamgauge plan")
     if found.changes:
-        return Finding("contracts", "problem", f"{len(found.changes)} changes aren't applied", "streamgauge apply")
+        return Finding(
+            "contracts", "problem", f"{plural(len(found.changes), 'change')} not applied", "streamgauge apply"
+        )
     return Finding("contracts", "ok", f"{len(contracts)} applied")
 
 

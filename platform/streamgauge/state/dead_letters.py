@@ -9,6 +9,7 @@ from psycopg import sql
 
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
+from streamgauge.text import plural
 
 REQUEUED_FROM = "streamgauge-requeued-from"
 """The header that says where a record lay before: `topic/partition/offset`."""
@@ -99,6 +100,13 @@ _SELECTED = sql.SQL(
     ' AND (%(all)s OR (topic, partition, "offset") IN'
     " (SELECT * FROM unnest(%(topics)s::text[], %(partitions)s::int[], %(offsets)s::bigint[])))"
 )
+
+
+def check_reason(connection: Connection, reason: str) -> None:
+    """Raises UserError where no dead letter has that reason: to list or requeue none of them is not what was meant."""
+    known = [r for (r,) in connection.execute("SELECT DISTINCT reason FROM dead_letters ORDER BY 1")]
+    if reason not in known:
+        raise UserError(f"no dead letter has the reason {reason!r}", f"the reasons are: {', '.join(known) or 'none'}")
 
 
 def counts(connection: Connection, selection: Selection) -> list[Count]:
@@ -192,7 +200,7 @@ def _send(producer: Producer, batch: list[tuple[Position, Payload]]) -> None:
         producer.produce(at.topic, key=record.key, value=record.value, headers=headers, on_delivery=delivered)
     left = producer.flush(_FLUSH_SECONDS)
     if left:
-        failures.append(f"no answer for {left} records in {_FLUSH_SECONDS:.0f} s")
+        failures.append(f"no answer for {plural(left, 'record')} in {_FLUSH_SECONDS:.0f} s")
     if failures:
         raise UserError(
             f"Kafka didn't take all dead letters back: {failures[0]}",

@@ -18,7 +18,8 @@ test("numbers", () => {
 
 test("durations", () => {
   assert.deepEqual([0.04, 9.9, 59.6, 150, 7200, 86400 * 3].map(duration), ["0.0 s", "9.9 s", "60 s", "3 min", "2 h", "3 days"]);
-  assert.equal(duration(-5), "0.0 s");
+  assert.equal(duration(-5), "-5.0 s");
+  assert.equal(duration(-0.01), "0.0 s");
 });
 
 test("times in UTC, with the day unless it is today", () => {

@@ -1,4 +1,4 @@
-// Numbers as text, the same everywhere.
+// Numbers as text, the same everywhere: as platform/streamgauge/text.py writes them, which a test holds together.
 
 const WHOLE = new Intl.NumberFormat("en-GB");
 const SHORT = new Intl.NumberFormat("en-US", { notation: "compact", maximumSignificantDigits: 3 });
@@ -17,23 +17,26 @@ export function short(value) {
   return value == null ? NONE : Math.abs(value) < 10_000 ? number(value) : SHORT.format(value);
 }
 
-/** Never rounded up to 100 %: what is missing is seen.
+/** Never rounded up to 100 %, nor down to 0 %: what is missing is seen.
  * @param {number | null | undefined} ratio */
 export function percent(ratio) {
   if (ratio == null) return NONE;
+  if (ratio > 0 && ratio < 0.0001) return "< 0.01 %";
   const hundredths = Math.floor(ratio * 10_000 + 1e-9) / 100;
-  return `${hundredths === 100 ? "100" : hundredths.toFixed(hundredths > 99 ? 2 : 1)} %`;
+  if (hundredths === 0 || hundredths === 100) return `${hundredths} %`;
+  return `${hundredths.toFixed(hundredths > 99 || hundredths < 1 ? 2 : 1)} %`;
 }
 
 /** @param {number | null | undefined} seconds */
 export function duration(seconds) {
   if (seconds == null) return NONE;
-  const s = Math.max(0, seconds);
-  if (s < 9.95) return `${s.toFixed(1)} s`;
-  if (s < 99.5) return `${Math.round(s)} s`;
-  if (s < 99.5 * 60) return `${Math.round(s / 60)} min`;
-  if (s < 48 * 3600) return `${Math.round(s / 3600)} h`;
-  return `${Math.round(s / 86_400)} days`;
+  const sign = seconds <= -0.05 ? "-" : "";
+  const s = Math.abs(seconds);
+  if (s < 9.95) return `${sign}${s.toFixed(1)} s`;
+  if (s < 99.5) return `${sign}${Math.round(s)} s`;
+  if (s < 99.5 * 60) return `${sign}${Math.round(s / 60)} min`;
+  if (s < 48 * 3600) return `${sign}${Math.round(s / 3600)} h`;
+  return `${sign}${Math.round(s / 86_400)} days`;
 }
 
 /** `event_type` reads "event type".
