@@ -109,7 +109,8 @@ def read_books(connection: Connection, contract: Contract) -> Books:
     """Both layers as of one moment: one statement sees one snapshot."""
     row = connection.execute(
         "SELECT coalesce(s.consumed, 0), coalesce(s.counted, 0), coalesce(s.late, 0), coalesce(s.duplicates, 0),"
-        " coalesce(s.dead_letters, 0), l.rows, l.gaps, e.facts, e.duplicates, e.quarantined, e.owed"
+        " coalesce(s.dead_letters, 0), l.rows, l.gaps, e.facts, e.duplicates, e.quarantined, e.owed,"
+        " (SELECT max(hour) FROM lake_hours WHERE stream = %(stream)s)"
         " FROM (SELECT 1) AS one LEFT JOIN stream_accounting AS s ON s.topic = %(topic)s"
         " CROSS JOIN (SELECT coalesce(sum(rows), 0)::bigint AS rows, coalesce(sum(span), 0)::bigint - "
         "  coalesce(sum(rows), 0)::bigint AS gaps FROM (SELECT max(to_offset) - min(from_offset) AS span,"
@@ -120,4 +121,5 @@ def read_books(connection: Connection, contract: Contract) -> Books:
         {"topic": contract.topic, "stream": contract.stream},
     ).fetchone()
     assert row is not None
-    return Books(*map(int, row))
+    *figures, newest = row
+    return Books(*map(int, figures), lake_until=None if newest is None else newest + HOUR)

@@ -244,6 +244,87 @@ class Anything(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+class _Stored(BaseModel):
+    """A row as its table has it: besides these columns it may have others."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class PartitionRead(_Shape):
+    partition: int
+    upto: int | None = Field(description="The offset before which all records are in the number.")
+    count: int | None
+
+
+class ProvenanceSource(_Shape):
+    layer: Literal["speed", "batch"]
+    relation: str
+    asset: str
+    partitions: list[PartitionRead]
+    run_id: str | None
+    written_at: datetime | None
+    url: str | None
+    run_url: str | None
+
+
+class LakeHour(_Stored):
+    hour: datetime
+    partition: int
+    from_offset: int
+    to_offset: int
+    version: int | None
+
+
+class Comparison(_Stored):
+    at: datetime
+    passed: bool
+    buckets: int
+    explained: int
+    unexplained: int
+    waits_for: str | None
+
+
+class Difference(_Stored):
+    minute: datetime
+    dimensions: dict[str, str]
+    measure: str
+    speed: float | None
+    batch: float | None
+    explained: bool
+    explanation: str
+
+
+class Revision(_Stored):
+    hour: datetime
+    revision: int
+    at: datetime
+    reason: str
+    checked: bool
+
+
+class Provenance(_Shape):
+    stream: str
+    window: str
+    start: datetime
+    end: datetime
+    as_of: datetime
+    reason: str = Field(description="Why the number is provisional or final, in a sentence.")
+    count: int
+    late: int
+    duplicates: int
+    status: Literal["provisional", "final"]
+    revision: int | None
+    final_share: float
+    unchecked: bool = Field(description=_UNCHECKED)
+    complete: bool
+    sources: list[ProvenanceSource]
+    lake: list[LakeHour]
+    revisions: list[Revision]
+    reconciliation: Comparison | None
+    differences: list[Difference]
+    upstream: list[AssetLink]
+
+
 class Days(_Shape):
     stream: str
     days: list[str]

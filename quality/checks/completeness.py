@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
@@ -9,6 +10,7 @@ from quality.masking import Masker
 from quality.outcome import SAMPLES, CheckOutcome, Sample, verdict
 from streamgauge.contract.model import Contract
 from streamgauge.stores.lake import OFFSET, PARTITION
+from streamgauge.text import number, plural
 
 COMPLETENESS, OFFSETS, BOOKS = "completeness", "offsets", "books"
 _POSITION = (PARTITION, OFFSET)
@@ -134,6 +136,13 @@ class Books:
     quarantined: int
     owed_hours: int
     """Hours of event time whose facts are not built from all of their lake rows yet."""
+    lake_until: datetime | None = None
+    """The end of the lake's last hour of ingest time."""
+
+    @property
+    def not_in_lake(self) -> int:
+        """Records that the worker has read and the lake has not taken yet."""
+        return max(0, self.consumed - self.lake)
 
 
 def check_books(contract: Contract, books: Books) -> CheckOutcome:
@@ -144,13 +153,17 @@ def check_books(contract: Contract, books: Books) -> CheckOutcome:
     off = [abs(books.consumed - speed), books.gaps, 0 if books.owed_hours else abs(books.lake - batch)]
     unknown = books.owed_hours and not any(off)
     holes = f", {books.gaps} missing in the lake" if books.gaps else ""
-    waiting = f"; {books.owed_hours} hours not built yet" if books.owed_hours else ""
+    waiting = f"; {plural(books.owed_hours, 'hour')} not built yet" if books.owed_hours else ""
+    if books.not_in_lake:
+        waiting += f"; {plural(books.not_in_lake, 'record')} not in the lake yet"
+    until = f"{books.lake_until:%Y-%m-%d %H:%M} UTC" if books.lake_until else ""
     return CheckOutcome(
         BOOKS,
         "unknown" if unknown else verdict(not any(off)),
         spec.severity,
-        observed=f"speed {speed} of {books.consumed}, batch {batch} of {books.lake}{holes}{waiting}",
-        expected="both layers account for every record",
+        observed=f"speed {number(speed)} of {number(books.consumed)}, batch {number(batch)} of {number(books.lake)}"
+        f"{holes}{waiting}",
+        expected="both layers account for every record that they have taken in",
         failing=sum(off),
         denominator=books.consumed + books.lake,
         details={
@@ -163,5 +176,8 @@ def check_books(contract: Contract, books: Books) -> CheckOutcome:
             "facts": books.facts,
             "duplicates of the batch layer": books.batch_duplicates,
             "quarantined": books.quarantined,
+            "hours not built": books.owed_hours,
+            "not in the lake yet": books.not_in_lake,
+            "lake until": until,
         },
     )

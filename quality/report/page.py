@@ -6,13 +6,17 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+from markupsafe import Markup
 
 from quality.outcome import Status
 from quality.report.model import Hour, Report, after
 from streamgauge.dagster.hours import HOUR, hour_of
+from streamgauge.style import tokens
 from streamgauge.text import number, share
 
-_WIDTH, _HEIGHT, _LEFT = 960.0, 132.0, 56.0
+_WIDTH, _HEIGHT = 960.0, 132.0
+_STAFF, _DIGIT = 24.0, 7.0
+"""Room for the staff and its distance from the numbers, and for each character of these."""
 _READINGS = {
     "sound": "No check failed.",
     "warnings": "Usable; some checks warn.",
@@ -45,27 +49,31 @@ class Gauge:
 
     bars: list[Bar]
     ticks: list[tuple[float, str]]
+    left: float
+    """Where the bars begin: right of the widest number."""
     width: float = _WIDTH
     height: float = _HEIGHT
-    left: float = _LEFT
 
 
 def gauge(report: Report) -> Gauge:
     most = max((h.facts + h.quarantined for h in report.hours), default=0)
     top = _round_up(most)
-    step = (_WIDTH - _LEFT) / 24
+    ticks = [(_HEIGHT * (1 - share), number(round(top * share))) for share in (0, 0.5, 1)]
+    left = _STAFF + _DIGIT * max(len(label) for _, label in ticks)
+    step = (_WIDTH - left) / 24
     bars: list[Bar] = []
     for i, hour in enumerate(report.hours):
         height = _HEIGHT * hour.facts / top
         bad = max(_HEIGHT * hour.quarantined / top, 2.0) if hour.quarantined else 0.0
-        bars.append(Bar(hour, _LEFT + i * step + 1.5, step - 3, _HEIGHT - height, height, bad))
-    ticks = [(_HEIGHT * (1 - share), number(round(top * share))) for share in (0, 0.5, 1)]
-    return Gauge(bars, ticks)
+        bars.append(Bar(hour, left + i * step + 1.5, step - 3, _HEIGHT - height, height, bad))
+    return Gauge(bars, ticks, left)
 
 
 def render(report: Report) -> str:
     reading = _READINGS[report.reading]
-    return _template().render(r=report, c=report.contract, gauge=gauge(report), reading=reading, after=after)
+    return _template().render(
+        tokens=Markup(tokens()), r=report, c=report.contract, gauge=gauge(report), reading=reading, after=after
+    )
 
 
 @cache

@@ -10,6 +10,8 @@ from starlette.routing import Route
 from starlette.staticfiles import PathLike
 from starlette.types import Scope
 
+from streamgauge.style import FOLDER, TOKENS
+
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
 _UPLOT = _HERE / "node_modules" / "uplot" / "dist"
@@ -33,13 +35,16 @@ class _Files(StaticFiles):
 
 
 def mount(app: FastAPI) -> None:
-    static = _Files(directory=_STATIC)
+    static, shared = _Files(directory=_STATIC), _Files(directory=FOLDER)
 
     async def index(request: Request) -> Response:
         return await static.get_response("index.html", request.scope)
 
+    async def tokens(request: Request) -> Response:
+        return await shared.get_response(TOKENS, request.scope)
+
     # Not a route of the API, which would refuse the parameters that a shared link may bring along.
-    app.router.routes.append(Route("/", index))
+    app.router.routes += [Route("/", index), Route(f"/static/css/{TOKENS}", tokens)]
     # Installed by npm: where that was left out, the API starts all the same.
     app.mount("/static/uplot", _Files(directory=_UPLOT, check_dir=False))
     app.mount("/static", static)

@@ -20,7 +20,7 @@ from serving.rollups.plan import Layer, layers_of, where_of
 from serving.rollups.read import read
 from serving.routes.batch import hour_details
 from serving.routes.rollups import WindowName, Words
-from serving.schemas import Anything, Traces
+from serving.schemas import Provenance, Traces
 from serving.stream_state import StreamState, read_state
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, HourRange, hour_start
@@ -109,7 +109,7 @@ def _hours_of_ingest(begin: datetime | None, to: datetime | None) -> HourRange:
 @router.get(
     "/v1/streams/{stream}/provenance",
     summary="Where does this number come from?",
-    responses={200: {"model": Anything}, **problems(404)},
+    responses={200: {"model": Provenance}, **problems(404)},
 )
 def provenance(
     request: Request,

@@ -6,8 +6,12 @@ from collections.abc import Generator
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from quality.report.model import Hour
+from quality.report.page import render
+from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
 from tests.integration.page_api import Answers, serve
+from tests.unit.test_report import DAY, sample_report
 
 MARKUP = "<img src=x onerror=alert(1)>"
 NONE = "\N{EN DASH}"
@@ -180,6 +184,30 @@ def test_nothing_new_is_not_standing_still(shown: Page, answers: Answers) -> Non
     expect(shown.locator("#connection-age")).to_have_text(re.compile(r"^as of [01] s ago$"))
     behind = float((shown.locator("#answer-fresh .value").text_content() or "").split()[0])
     assert behind > 6.5, "4.2 s, and older by the second"
+
+
+@pytest.mark.parametrize("facts", [9, 950, 99_000, 1_234_567, 98_765_432])
+def test_the_reports_axis_is_not_cut_off(browser: Browser, facts: int) -> None:
+    page = browser.new_page()
+    page.set_content(render(sample_report(hours=[Hour(DAY + i * HOUR, facts) for i in range(24)])))
+    left = page.evaluate(
+        "() => Math.min(...[...document.querySelectorAll('.gauge text')].map((t) => t.getBoundingClientRect().left"
+        " - t.ownerSVGElement.getBoundingClientRect().left))"
+    )
+    assert left >= 0
+    page.close()
+
+
+def test_page_and_report_have_the_same_colours(browser: Browser, shown: Page) -> None:
+    read = (
+        "() => ['paper', 'sheet', 'ink', 'water', 'good', 'bad'].map((name) =>"
+        " getComputedStyle(document.documentElement).getPropertyValue(`--${name}`))"
+    )
+    report = browser.new_page()
+    report.set_content(render(sample_report()))
+    assert "" not in report.evaluate(read)
+    assert report.evaluate(read) == shown.evaluate(read)
+    report.close()
 
 
 def test_an_address_with_a_broken_escape_opens_the_page(browser: Browser, api: str) -> None:

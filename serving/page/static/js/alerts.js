@@ -9,7 +9,7 @@ import * as times from "./times.js";
 
 const REFRESH_MS = 10_000;
 
-/** @type {any} */
+/** @type {Pick<import("./api.js").Api["Alerts"], "available" | "alerts"> | null} */
 let found = null;
 
 export function watchAlerts() {
@@ -39,7 +39,7 @@ export function showAlerts() {
   const count = byId("alerts-count");
   count.hidden = alerts.length === 0;
   setText(count, alerts.length ? plural(alerts.length, "alert") : "");
-  keyed(byId("alerts"), alerts, (/** @type {any} */ a) => `${a.name} ${a.stream ?? ""} ${a.since}`, () => el("li"), (item, a) => {
+  keyed(byId("alerts"), alerts, (a) => `${a.name} ${a.stream ?? ""} ${a.since}`, () => el("li"), (item, a) => {
     const since = `Since ${times.moment(a.since, preferences.zone)}`;
     const text = `${a.name}|${a.summary}|${since}`;
     if (item.dataset.text === text) return;
@@ -47,7 +47,7 @@ export function showAlerts() {
     item.replaceChildren(
       el("span", { class: "level", "data-level": a.severity === "critical" || a.severity === "page" ? "bad" : "warn" }, a.severity),
       el("strong", {}, a.summary || a.name),
-      el("span", { class: "soft" }, `${a.name}. ${since}. `, a.runbook_url && link(a.runbook_url, "What to do", `What to do about ${a.name}`), a.asset_url && " ", a.asset_url && link(a.asset_url, a.asset, `${a.asset} in Dagster`)),
+      el("span", { class: "soft" }, `${a.name ?? "No name"}. ${since}. `, a.runbook_url && link(a.runbook_url, "What to do", `What to do about ${a.name}`), a.asset_url && " ", a.asset_url && link(a.asset_url, a.asset ?? "Dagster", `${a.asset ?? "Its asset"} in Dagster`)),
     );
   });
 }

@@ -1,5 +1,8 @@
 // The API's answers, and its errors in its own words.
 
+/** The shapes of the API's answers by name, made from its OpenAPI document when the types are checked.
+ * @typedef {import("../../generated/api").components["schemas"]} Api */
+
 const KEY = "streamgauge.key";
 
 export class ApiError extends Error {

@@ -31,11 +31,11 @@ export class Connection {
     this.show();
   }
 
-  /** @param {any} numbers */
+  /** @param {import("./live.js").Numbers} numbers */
   took(numbers) {
     this.#numbersAt = this.#knownAt = Date.now();
     this.#problem = "";
-    this.#without = numbers.problems.map((/** @type {string} */ p) => p.replace(/\.?$/, ".")).join(" ");
+    this.#without = numbers.problems.map((p) => p.replace(/\.?$/, ".")).join(" ");
     this.show();
   }
 

@@ -14,10 +14,15 @@ const POLL_MS = 5_000;
  * refused: the server answers, but gives no numbers; lost: it does not answer.
  * @typedef {"connecting" | "live" | "polling" | "refused" | "lost"} State
  */
+/** @typedef {import("./api.js").Api} Api */
+/**
+ * What changed of a stream, or all of it.
+ * @typedef {Partial<Api["Stream"]> & { minutes: Record<string, any>[], tops: Record<string, Api["TopShape"]>, problems: string[] }} Numbers
+ */
 /**
  * @typedef {object} Listener
  * @property {(state: State, since: number, why: string) => void} state
- * @property {(data: any, whole: boolean) => void} numbers
+ * @property {(data: Numbers, whole: boolean) => void} numbers
  * @property {() => void} unchanged the server looked, and nothing is new
  * @property {(detail: string) => void} problem the server can't look
  * @property {() => void} unauthorized
@@ -121,8 +126,8 @@ export class Live {
         get(`${this.path}/rollups?window=1m&measures=count,late,duplicates`, this.#stopped.signal),
         get(`${this.path}/top?window=${this.window}&limit=10`, this.#stopped.signal),
       ]);
-      const minutes = rollups.rows.map((/** @type {any} */ r) => ({ ...r, minute: r.window_start }));
-      const tops = Object.fromEntries(top.tops.map((/** @type {any} */ t) => [t.top, t]));
+      const minutes = rollups.rows.map((/** @type {Api["Row"]} */ r) => ({ ...r, minute: r.window_start }));
+      const tops = Object.fromEntries(top.tops.map((/** @type {Api["TopShape"]} */ t) => [t.top, t]));
       this.listener.numbers({ ...stream, minutes, tops, problems: [] }, true);
       return true;
     } catch {

@@ -12,7 +12,7 @@ import * as times from "./times.js";
 
 const OPERATIONS = "operations";
 
-/** @type {any[]} */
+/** @type {import("./api.js").Api["Stream"][]} */
 let streams = [];
 /** @type {StreamView | OperationsView | null} */
 let view = null;

@@ -7,10 +7,12 @@ import { preferences } from "./preferences.js";
 import { keyed, makeTable } from "./rows.js";
 import * as times from "./times.js";
 
+/** @typedef {import("./api.js").Api} Api */
+
 const REFRESH_MS = 5_000;
 
 export class OperationsView {
-  /** @type {any} */
+  /** @type {Api["Operations"] | null} */
   #found = null;
   #failedSince = 0;
   #timer = setInterval(() => void this.refresh(), REFRESH_MS);
@@ -59,12 +61,12 @@ export class OperationsView {
     keyed(byId("operations-problems"), found.problems ?? [], (p) => String(p), () => el("li"), (e, p) => setText(e, String(p)));
     this.#parts(found.parts ?? []);
     this.#lags(found.lag);
-    this.#rate.fill(found.throughput ?? [], (/** @type {any} */ t) => t.stream, (t) => [words(t.stream), number(t.events_per_second)]);
+    this.#rate.fill(found.throughput ?? [], (t) => t.stream, (t) => [words(t.stream), number(t.events_per_second)]);
     byId("throughput-none").hidden = Boolean(found.throughput?.length);
     this.#budgets(found.error_budgets);
   }
 
-  /** @param {any[]} parts */
+  /** @param {Api["Part"][]} parts */
   #parts(parts) {
     const down = parts.filter((p) => !p.up).map((p) => p.name);
     setText(byId("operations-verdict"), down.length ? `${down.length === 1 ? "One part is" : `${down.length} parts are`} down: ${down.join(", ")}.` : "All parts are up.");
@@ -80,7 +82,7 @@ export class OperationsView {
     });
   }
 
-  /** @param {any[] | null} lag */
+  /** @param {Api["Lag"][] | null} lag */
   #lags(lag) {
     byId("lag").hidden = !lag?.length;
     byId("lag-none").hidden = Boolean(lag?.length);
@@ -94,14 +96,14 @@ export class OperationsView {
     ]);
   }
 
-  /** @param {any[] | null} budgets */
+  /** @param {Api["ErrorBudget"][] | null} budgets */
   #budgets(budgets) {
     setText(byId("budgets-none"), budgets ? "No data yet." : "Not known: Prometheus does not answer.");
     byId("budgets-none").hidden = Boolean(budgets?.length);
     keyed(byId("budgets"), budgets ?? [], (b) => `${b.name} ${b.stream}`, () => el("li", {}, el("strong"), el("span", { class: "level" }), el("span", { class: "meter", "aria-hidden": "true" }), el("span", { class: "soft" })), (item, b) => {
       const [name, left, meter, note] = /** @type {HTMLElement[]} */ ([...item.children]);
       if (!name || !left || !meter || !note) return;
-      setText(name, [capitalWords(b.name), b.stream && words(b.stream)].filter(Boolean).join(", "));
+      setText(name, [b.name && capitalWords(b.name), b.stream && words(b.stream)].filter(Boolean).join(", "));
       setText(left, b.remaining == null ? "No data" : `${percent(Math.max(0, b.remaining))} left`);
       setAttribute(left, "data-level", b.remaining == null ? "unknown" : b.remaining > 0.25 ? "good" : b.remaining > 0 ? "warn" : "bad");
       meter.style.setProperty("--part", String(Math.min(1, Math.max(0, b.remaining ?? 0))));

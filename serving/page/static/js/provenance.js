@@ -34,7 +34,9 @@ dialog.addEventListener("click", (event) => {
 });
 byId("provenance-close").addEventListener("click", () => dialog.close());
 
-/** @param {any} p */
+/** @typedef {import("./api.js").Api} Api */
+
+/** @param {Api["Provenance"]} p */
 function describe(p) {
   const zone = preferences.zone;
   return [
@@ -47,11 +49,11 @@ function describe(p) {
     ),
     el("p", {}, p.reason),
     el("p", { class: "soft" }, `Left out here: ${number(p.late)} late, ${plural(p.duplicates, "duplicate")}.`),
-    ...step("Counted by", p.sources.map((/** @type {any} */ s) => source(s, zone))),
+    ...step("Counted by", p.sources.map((s) => source(s, zone))),
     ...lake(p.lake, zone),
     ...check(p, zone),
-    ...step("Revisions of the hour", p.revisions.map((/** @type {any} */ r) => revision(r, zone))),
-    ...step("Made from", p.upstream.map((/** @type {any} */ u) => el("li", {}, link(u.url, u.asset), ` ${u.description}`))),
+    ...step("Revisions of the hour", p.revisions.map((r) => revision(r, zone))),
+    ...step("Made from", p.upstream.map((u) => el("li", {}, link(u.url, u.asset), ` ${u.description}`))),
   ];
 }
 
@@ -66,20 +68,20 @@ function step(heading, items) {
   return items.length ? [el("h3", {}, heading), el("ul", { class: "steps" }, ...items)] : [];
 }
 
-/** @param {any} s @param {times.Zone} zone */
+/** @param {Api["ProvenanceSource"]} s @param {times.Zone} zone */
 function source(s, zone) {
   const name = s.layer === "speed" ? "The worker, from Kafka" : "The batch layer, from the lake";
   const item = el("li", {}, el("strong", {}, name), ": ", link(s.url, s.asset ?? s.relation));
   if (s.written_at) item.append(`, written ${times.moment(s.written_at, zone)}`);
   if (s.run_id) item.append(", run ", el("code", {}, s.run_id.slice(0, 8)));
   if (s.partitions?.length) {
-    const parts = s.partitions.map((/** @type {any} */ p) => `${p.partition} to ${number(p.upto)}`);
+    const parts = s.partitions.map((p) => `${p.partition} to ${number(p.upto)}`);
     item.append(el("span", { class: "soft line" }, `Kafka partitions, each up to its offset: ${parts.join("; ")}`));
   }
   return item;
 }
 
-/** @param {any[]} hours @param {times.Zone} zone */
+/** @param {Api["LakeHour"][]} hours @param {times.Zone} zone */
 function lake(hours, zone) {
   if (!hours.length) return [];
   const table = makeTable("Offsets in the lake, by hour of arrival", [
@@ -99,13 +101,13 @@ function lake(hours, zone) {
   return [el("h3", {}, "In the lake"), table.whole];
 }
 
-/** @param {any} p @param {times.Zone} zone */
+/** @param {Api["Provenance"]} p @param {times.Zone} zone */
 function check(p, zone) {
   const r = p.reconciliation;
   if (!r) return [el("h3", {}, "Checked"), el("p", {}, "Not yet. It is checked once its hour is complete and in the lake.")];
   const found = r.explained + r.unexplained ? `${number(r.explained)} differences explained, ${number(r.unexplained)} not` : "all agree";
   const text = `${r.passed ? "Passed" : "Failed"} ${times.moment(r.at, zone)}: ${plural(r.buckets, "bucket")} of the hour compared, ${found}.`;
-  const differences = p.differences.map((/** @type {any} */ d) =>
+  const differences = p.differences.map((d) =>
     el(
       "li",
       {},
@@ -121,7 +123,7 @@ function dimensions(given) {
   return Object.values(given ?? {}).join(", ");
 }
 
-/** @param {any} r @param {times.Zone} zone */
+/** @param {Api["Revision"]} r @param {times.Zone} zone */
 function revision(r, zone) {
   const checked = r.checked ? "checked" : "not checked yet";
   return el("li", {}, el("strong", {}, `Revision ${r.revision}`), `, ${times.moment(r.at, zone)}, ${checked}: ${r.reason}`);

@@ -36,9 +36,11 @@ const QUALITY = /** @type {const} */ ({
   unknown: { level: "unknown", text: "Not known" },
 });
 
+/** @typedef {import("./api.js").Api["Stream"]} Stream */
+/** @typedef {import("./api.js").Api["TopShape"]} Top */
 /** @typedef {{ name: string, label: string, text: string }} Measure */
 
-/** @param {any} stream @returns {Measure[]} */
+/** @param {Stream} stream @returns {Measure[]} */
 function measuresOf(stream) {
   const counters = [
     { name: "count", label: "events", text: "Events" },
@@ -60,7 +62,7 @@ export function capital(text) {
 
 export class StreamView {
   #connection = new Connection();
-  /** @type {any} */
+  /** @type {Stream} */
   #numbers;
   /** @type {keyof typeof RANGES} */
   #range = "1h";
@@ -69,7 +71,7 @@ export class StreamView {
   /** @type {"1m" | "5m" | "1h"} */
   #topWindow = "1h";
   #topName = "";
-  /** @type {Record<string, any>} */
+  /** @type {Record<string, Top>} */
   #tops = {};
   #minutes = new Buckets(60, 3600);
   #buckets = this.#minutes;
@@ -85,7 +87,7 @@ export class StreamView {
   #checks;
   #quality;
 
-  /** @param {any} stream as /v1/streams has it @param {HTMLElement} root @param {() => void} unauthorized */
+  /** @param {Stream} stream as /v1/streams has it @param {HTMLElement} root @param {() => void} unauthorized */
   constructor(stream, root, unauthorized) {
     this.stream = stream;
     this.root = root;
@@ -145,7 +147,7 @@ export class StreamView {
     });
   }
 
-  /** @param {any} data @param {boolean} whole */
+  /** @param {import("./live.js").Numbers} data @param {boolean} whole */
   #take(data, whole) {
     this.#numbers = { ...this.#numbers, ...data };
     this.#minutes.put(data.minutes, whole);
@@ -230,8 +232,8 @@ export class StreamView {
     setText(byId("chart-title"), `${this.#measure.text} by ${name}`);
     setAttribute(byId("chart"), "aria-label", `${this.#measure.text} by ${name}`);
     const ended = this.#minutes.newestStart();
-    const complete = Date.parse(this.#numbers.completeness.complete_until) / 1000;
-    const silent = ended !== null && complete > ended + 2 * 60;
+    const until = this.#numbers.completeness.complete_until;
+    const silent = ended !== null && until !== null && Date.parse(until) / 1000 > ended + 2 * 60;
     setText(byId("chart-silence"), silent ? `No events since ${times.moment((ended + 60) * 1000, preferences.zone)}.` : "");
     const used = new Set(slots.map((s) => s.bucket?.sure));
     for (const sure of Object.keys(SURE)) byId(`legend-${sure}`).hidden = !used.has(/** @type {any} */ (sure));
@@ -264,7 +266,7 @@ export class StreamView {
 
   #books() {
     const a = this.#numbers.accounts;
-    for (const name of ["acknowledged", "counted", "late", "duplicates", "dead_letters", "lost"]) {
+    for (const name of /** @type {const} */ (["acknowledged", "counted", "late", "duplicates", "dead_letters", "lost"])) {
       setText(byId(`account-${name}`), number(a[name]));
     }
     const text = a.adds_up == null ? "Kafka does not answer: the sum can't be checked." : a.adds_up ? "The sum is right: every acknowledged event is somewhere." : "The sum is wrong. Look at the operations view.";
@@ -281,7 +283,7 @@ export class StreamView {
     setText(byId("ranking-note"), top ? this.#rankingNote(top) : "");
   }
 
-  /** @param {any} top */
+  /** @param {Top} top */
   #rankingNote(top) {
     const parts = [times.span(top.start, top.end, preferences.zone)];
     if (top.error) parts.push(`counts are up to ${number(top.error)} too high`);
@@ -428,14 +430,14 @@ export class StreamView {
   #assets() {
     for (const place of document.querySelectorAll("[data-assets]")) {
       const layers = place.getAttribute("data-assets")?.split(" ") ?? [];
-      const behind = this.stream.assets.filter((/** @type {any} */ a) => layers.includes(a.asset.split("/")[0]));
-      const links = behind.map((/** @type {any} */ a) => link(a.url, a.asset, `${a.asset} in Dagster`));
+      const behind = this.stream.assets.filter((a) => layers.includes(a.asset.split("/")[0] ?? ""));
+      const links = behind.map((a) => link(a.url, a.asset, `${a.asset} in Dagster`));
       place.replaceChildren(...(links.length ? [el("span", {}, "Assets: "), ...links] : []));
     }
     keyed(
       byId("assets"),
       this.stream.assets,
-      (/** @type {any} */ a) => a.asset,
+      (a) => a.asset,
       () => el("li"),
       (item, a) => item.replaceChildren(link(a.url, a.asset, `${a.asset} in Dagster`), el("span", { class: "soft" }, ` ${a.description}`)),
     );

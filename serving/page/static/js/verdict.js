@@ -6,11 +6,12 @@ import * as times from "./times.js";
 /** A window is complete only when it has ended. */
 const MINUTE = 60;
 
+/** @typedef {Pick<import("./api.js").Api["Stream"], "targets" | "freshness_seconds" | "completeness" | "final_until" | "pauses" | "watermark">} Stream */
 /** @typedef {"good" | "warn" | "bad" | "unknown"} Level */
 /** @typedef {{ level: Level, value: string, text: string }} Answer */
 
 /**
- * @param {any} stream as the API has it
+ * @param {Stream} stream as the API has it
  * @param {number} age seconds since it was so
  * @returns {Answer}
  */
@@ -24,7 +25,7 @@ export function fresh(stream, age) {
 }
 
 /** While events flow some are always on their way: what counts is that windows are completed in time.
- * @param {any} stream @param {times.Zone} zone @param {number} now @returns {Answer} */
+ * @param {Stream} stream @param {times.Zone} zone @param {number} now @returns {Answer} */
 export function complete(stream, zone, now) {
   const { ratio, lag, lost, complete_until: until } = stream.completeness;
   const upto = until ? `complete until ${times.moment(until, zone, now)}` : "no window is complete yet";
@@ -37,7 +38,7 @@ export function complete(stream, zone, now) {
   return { level: inTime || ratio >= target ? "good" : "warn", value: percent(ratio), text };
 }
 
-/** @param {any} stream @param {times.Zone} zone @param {number} now @returns {Answer} */
+/** @param {Stream} stream @param {times.Zone} zone @param {number} now @returns {Answer} */
 export function final(stream, zone, now) {
   const until = stream.final_until;
   if (!until) return { level: "unknown", value: "Not yet", text: "every number is provisional" };
@@ -52,7 +53,7 @@ export function final(stream, zone, now) {
 }
 
 /** The three in one sentence, for the eye.
- * @param {any} stream @param {Answer} f @param {times.Zone} zone @param {number} now */
+ * @param {Stream} stream @param {Answer} f @param {times.Zone} zone @param {number} now */
 export function headline(stream, f, zone, now) {
   if (f.level === "unknown") return "Waiting for the first events.";
   const { complete_until: complete } = stream.completeness;
