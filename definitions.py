@@ -21,7 +21,7 @@ def defs() -> dg.Definitions:
     ground = Ground()
     connect = partial(ground.connect, autocommit=True)
     made = (external, lake, facts, dims, rollups, reconciliation, rebuild, quality, housekeeping)
-    hourly = [job(c) for c in contracts for job in (jobs.event_hours_job, jobs.reconcile_job)]
+    hourly = [job(c) for c in contracts for job in (jobs.lake_job, jobs.event_hours_job, jobs.reconcile_job)]
     return dg.Definitions.merge(
         *(part.definitions(contracts) for part in made),
         late_data.definitions(contracts, hourly, connect),

@@ -1,9 +1,11 @@
 """Which hours are owed what: the batch layer's books in `event_hours`.
 
-Each step notes the value that the step before had when it began. What comes meanwhile leaves the hour owed.
+Each step notes the value that the step before had when it began. What comes meanwhile leaves the hour pending, and so
+does a step that was run by itself: what follows it falls behind, and is made by the sensor `late_data`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import LiteralString
 
@@ -37,21 +39,21 @@ def _marks(connection: Connection, contract: Contract, hours: Sequence[datetime]
 def note_built(connection: Connection, contract: Contract, marks: Marks, made: Iterable[Built], run_id: str) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO event_hours (stream, hour, touched, built, built_at, facts, duplicates, quarantined, run_id)"
-            " VALUES (%s, %s, %s, %s, now(), %s, %s, %s, %s) ON CONFLICT (stream, hour) DO UPDATE SET"
-            " built = excluded.built, built_at = excluded.built_at, facts = excluded.facts,"
-            " duplicates = excluded.duplicates, quarantined = excluded.quarantined, run_id = excluded.run_id",
-            [
-                (contract.stream, b.hour, marks[b.hour], marks[b.hour], b.facts, b.duplicates, b.quarantined, run_id)
-                for b in made
-            ],
+            """INSERT INTO event_hours
+            (stream, hour, touched, built, built_at, rolled, facts, duplicates, quarantined, run_id) VALUES
+            (%(stream)s, %(hour)s, %(mark)s, %(mark)s, now(), %(mark)s - 1, %(facts)s, %(duplicates)s, %(quarantined)s,
+            %(run_id)s) ON CONFLICT (stream, hour) DO UPDATE SET built = excluded.built, built_at = excluded.built_at,
+            rolled = least(event_hours.rolled, excluded.rolled), facts = excluded.facts,
+            duplicates = excluded.duplicates, quarantined = excluded.quarantined, run_id = excluded.run_id""",
+            [{"stream": contract.stream, "mark": marks[b.hour], "run_id": run_id, **asdict(b)} for b in made],
         )
 
 
 def note_rolled(connection: Connection, contract: Contract, marks: Marks) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            "INSERT INTO event_hours (stream, hour, touched, rolled) VALUES (%s, %s, 0, %s)"
-            " ON CONFLICT (stream, hour) DO UPDATE SET rolled = excluded.rolled",
-            [(contract.stream, hour, mark) for hour, mark in marks.items()],
+            "INSERT INTO event_hours (stream, hour, touched, rolled, reconciled) VALUES (%s, %s, 0, %s, %s)"
+            " ON CONFLICT (stream, hour) DO UPDATE SET rolled = excluded.rolled,"
+            " reconciled = least(event_hours.reconciled, excluded.reconciled)",
+            [(contract.stream, hour, mark, mark - 1) for hour, mark in marks.items()],
         )

@@ -24,6 +24,11 @@ def reconcile_job(contract: Contract) -> Job:
     return _job(asset_keys.reconcile_job(contract), made, "Compares hours of event time once more.")
 
 
+def lake_job(contract: Contract) -> Job:
+    made = (asset_keys.lake(contract),)
+    return _job(asset_keys.lake_job(contract), made, "Takes an hour of ingest time into the lake, also the open one.")
+
+
 def _job(name: str, paths: Iterable[AssetPath], description: str) -> Job:
     return dg.define_asset_job(  # pyright: ignore[reportUnknownMemberType]
         name,

@@ -13,7 +13,7 @@ from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_colum
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.verdict import HourResult
-from quality.reconciliation.write import Standing, write
+from quality.reconciliation.write import HourStatus, write
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key
@@ -93,7 +93,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
     return reconciliation
 
 
-def _metadata(contract: Contract, result: HourResult, standing: Standing) -> dict[str, Any]:
+def _metadata(contract: Contract, result: HourResult, standing: HourStatus) -> dict[str, Any]:
     """Numbers and minutes only: dimensions and event ids stay in Postgres, where the command finds them."""
     begin, end = hour_key(result.hour), hour_key(result.hour + HOUR)
     metadata: dict[str, Any] = {
@@ -102,6 +102,8 @@ def _metadata(contract: Contract, result: HourResult, standing: Standing) -> dic
         "status": standing.status,
         "command": f"streamgauge reconcile {contract.stream} --from {begin} --to {end} --explained",
     }
+    if standing.accepted:
+        metadata["accepted"] = True
     if standing.revision is not None:
         metadata["revision"] = standing.revision
     elif result.waits_for:

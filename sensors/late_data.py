@@ -1,19 +1,24 @@
-"""Hours of event time that the lake brought rows for, and nothing else, are made again.
+"""Hours of event time that the lake brought rows for, and nothing else, are made again, until they are final.
 
-The demand stands in Postgres (`event_hours`), so it outlives the daemon, failed runs and kills: an hour is owed until
-its facts, rollups and reconciliation have all caught up with the lake.
+The demand stands in Postgres (`event_hours`), so it outlives the daemon, failed runs and kills: an hour is pending
+until its facts, rollups and reconciliation have all caught up with the lake. After that it is compared again when what
+it waited for has come; the lake's open hour is taken when only that is missing; and a final hour is compared once a
+week.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
+from psycopg import sql
 
+from quality.reconciliation.finality import Settled, reasons
+from quality.reconciliation.read import read_settled
 from sensors.demand import MEMORY, PastRun, to_run
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
-from streamgauge.dagster.hours import HourRange, hour_key, hour_of
+from streamgauge.dagster.hours import HOUR, HourRange, contiguous, hour_key, hour_of, hour_start
 from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from streamgauge.settings import batch_start
 from streamgauge.stores.postgres import Connection
@@ -28,20 +33,36 @@ _FINISHED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.Dagste
 Jobs = Sequence[Any]
 """As `define_asset_job` returns them: Dagster exports no name for that."""
 
-_OWED = """select hour, touched_at from event_hours
-where stream = %s and least(built, rolled, reconciled) < touched and hour between %s and %s"""
+_RECHECK_AFTER = timedelta(days=6)
+"""A final hour is compared again when its latest comparison is as old: what was changed by hand is found within a week.
+"""
+_RECHECK_EVERY = timedelta(minutes=10)
+"""Between two such runs of a stream: they are never in a hurry, and others wait for the same daemon."""
+_KEPT_MARGIN = timedelta(days=2)
+"""Hours whose rows are about to be dropped are left alone: half of them would look like a difference."""
 
-# An hour that agreed, but could not be final yet: the watermark or the lake was not far enough past its end.
-_UNSETTLED = """with latest as (
-    select distinct on (hour) hour, at, passed from reconciliations where stream = %(stream)s order by hour, at desc
-), lake as (select max(written_at) as moved from lake_hours where stream = %(stream)s)
-select hour, moved from latest, lake
-where passed and moved > at and not exists (
-    select from final_hours f where f.stream = %(stream)s and f.hour = latest.hour
-) and not exists (
-    select from event_hours e where e.stream = %(stream)s and e.hour = latest.hour
-    and least(e.built, e.rolled, e.reconciled) < e.touched
-)"""
+# An hour never compared is pending too: its facts may have been built by themselves, where there was no record.
+_PENDING = """select hour, touched_at from event_hours e
+where stream = %(stream)s and hour between %(first)s and %(now)s and (least(built, rolled, reconciled) < touched
+or compared_at is null and not exists (select from hour_revisions r where r.stream = e.stream and r.hour = e.hour))"""
+
+# Compared, and not as it should be: not final yet, or with differences that nobody accepted.
+_OPEN = """select hour, passed, waits_for, compared_at, touched_at from event_hours e
+where stream = %(stream)s and compared_at is not null and least(built, rolled, reconciled) >= touched
+and (passed and not exists (select from hour_revisions r where r.stream = e.stream and r.hour = e.hour)
+or not passed and not exists (select from accepted_differences a
+    where a.stream = e.stream and a.hour = e.hour and a.differences = e.differences))"""
+
+_LAKE_MOVED = "select max(written_at) from lake_hours where stream = %s"
+
+# An hour that is over, with numbers that are only provisional.
+_PROVISIONAL = """select exists (select from {} where minute >= %(hour)s and minute < %(hour)s + interval '1 hour')
+and not exists (select from hour_revisions where stream = %(stream)s and hour = %(hour)s)"""
+
+_TO_RECHECK = """select hour, coalesce(compared_at, to_timestamp(0)) from event_hours e
+where stream = %(stream)s and hour >= %(first)s and (compared_at is null or compared_at < %(before)s)
+and exists (select from hour_revisions r where r.stream = e.stream and r.hour = e.hour)
+order by hour desc limit %(limit)s"""
 
 
 def definitions(contracts: Sequence[Contract], jobs: Jobs, connect: Callable[[], Connection]) -> dg.Definitions:
@@ -50,14 +71,15 @@ def definitions(contracts: Sequence[Contract], jobs: Jobs, connect: Callable[[],
         jobs=jobs,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Runs facts, rollups and reconciliation for the hours of event time whose lake moved on.",
+        description="Runs facts, rollups and reconciliation for the hours of event time whose lake moved on, until "
+        "they are final, and takes the lake's open hour where only that is missing.",
     )
     def late_data(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
         runs = list(_recent_runs(context.instance, now))
         with connect() as connection:
             requests = [r for c in contracts for r in _requests(c, connection, runs, now)]
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "nothing is owed")
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "nothing is due")
 
     return dg.Definitions(jobs=jobs, sensors=[late_data])
 
@@ -65,22 +87,97 @@ def definitions(contracts: Sequence[Contract], jobs: Jobs, connect: Callable[[],
 def _requests(
     contract: Contract, connection: Connection, runs: Sequence[dg.RunRecord], now: datetime
 ) -> Iterator[dg.RunRequest]:
-    if any(not r.dagster_run.is_finished and _makes(r, asset_keys.lake(contract)) for r in runs):
+    lake, take = asset_keys.lake(contract), asset_keys.lake_job(contract)
+    if any(not r.dagster_run.is_finished and (_makes(r, lake) or r.dagster_run.job_name == take) for r in runs):
         # it still brings rows: what is built before it ends would be built twice
         return
-    made, checked = asset_keys.event_hours_job(contract), asset_keys.reconcile_job(contract)
-    paths = (asset_keys.facts(contract), asset_keys.rollups_hourly(contract), asset_keys.reconciliation(contract))
-    mine = [r for r in runs if r.dagster_run.job_name in (made, checked) or any(_makes(r, p) for p in paths)]
-    past = [p for r in mine if (p := _past(r))]
-    free = _RUNS_AT_ONCE - sum(p.ended is None for p in past)
-    first = datetime.combine(batch_start(), datetime.min.time(), UTC)
-    owed = dict(connection.execute(_OWED, (contract.stream, first, now)).fetchall())
-    unsettled = dict(connection.execute(_UNSETTLED, {"stream": contract.stream}).fetchall())
-    for job, demand in ((made, owed), (checked, unsettled)):
-        ranges = to_run(demand, past, now, HOURS_A_RUN)[: max(free, 0)]
-        free -= len(ranges)
-        for hours in ranges:
-            yield _request(job, contract, hours)
+    yield from _Demand(contract, connection, runs, now).requests()
+
+
+class _Demand:
+    """Of one stream, at one tick."""
+
+    def __init__(self, contract: Contract, connection: Connection, runs: Sequence[dg.RunRecord], now: datetime) -> None:
+        self._contract = contract
+        self._connection = connection
+        self._now = now
+        self._first = datetime.combine(batch_start(), datetime.min.time(), UTC)
+        self._lateness = timedelta(milliseconds=contract.lateness_ms)
+        self._build, self._compare = asset_keys.event_hours_job(contract), asset_keys.reconcile_job(contract)
+        self._take = asset_keys.lake_job(contract)
+        lake = asset_keys.lake(contract)
+        paths = (asset_keys.facts(contract), asset_keys.rollups_hourly(contract), asset_keys.reconciliation(contract))
+        mine = [r for r in runs if r.dagster_run.job_name in (self._build, self._compare) or _makes_any(r, paths)]
+        taken = [r for r in runs if r.dagster_run.job_name == self._take or _makes(r, lake)]
+        self._past = [p for r in mine if (p := _past(r))]
+        self._taken = [p for r in taken if (p := _past(r))]
+        self._compared = [p for r in mine if r.dagster_run.job_name == self._compare and (p := _past(r))]
+
+    def requests(self) -> Iterator[dg.RunRequest]:
+        free = _RUNS_AT_ONCE - sum(p.ended is None for p in self._past)
+        settled = read_settled(self._connection, self._contract)
+        open_hour = to_run(self._open_hour(settled), self._taken, self._now, 1)
+        yield from (_request(self._take, self._contract, hours) for hours in open_hour)
+        asked = len(open_hour)
+        for job, demand in ((self._build, self._pending()), (self._compare, self._due(settled))):
+            ranges = to_run(demand, self._past, self._now, HOURS_A_RUN)[: max(free, 0)]
+            free -= len(ranges)
+            asked += len(ranges)
+            yield from (_request(job, self._contract, hours) for hours in ranges)
+        if not asked and free == _RUNS_AT_ONCE:
+            yield from (_request(self._compare, self._contract, hours) for hours in self._recheck())
+
+    def _open_hour(self, settled: Settled) -> dict[datetime, datetime]:
+        """The lake's hour that is not over yet, where it alone keeps the last full hour of event time from being final:
+        else that hour would wait for the end of this one.
+        """
+        if settled.worker is None:
+            return {}
+        last = hour_start(settled.worker - self._lateness) - HOUR
+        _, lake = reasons(last, self._lateness)
+        if last < self._first or settled.waits_for(last, self._lateness) != lake:
+            return {}
+        query = sql.SQL(_PROVISIONAL).format(sql.Identifier(self._contract.minutes_table))
+        row = self._connection.execute(query, {"stream": self._contract.stream, "hour": last}).fetchone()
+        return {hour_start(self._now): last + HOUR + self._lateness} if row and row[0] else {}
+
+    def _pending(self) -> dict[datetime, datetime]:
+        of = {"stream": self._contract.stream, "first": self._first, "now": self._now}
+        return dict(self._connection.execute(_PENDING, of).fetchall())
+
+    def _due(self, settled: Settled) -> dict[datetime, datetime]:
+        """Hours to be compared again: what they waited for has come, or is something else by now."""
+        (moved,) = self._connection.execute(_LAKE_MOVED, (self._contract.stream,)).fetchone() or (None,)
+        due: dict[datetime, datetime] = {}
+        for hour, passed, waits_for, compared_at, touched_at in self._connection.execute(
+            _OPEN, {"stream": self._contract.stream}
+        ):
+            waits = settled.waits_for(hour, self._lateness)
+            known = waits_for in (None, *reasons(hour, self._lateness))
+            # what only the lake can bring is looked for when it has moved
+            come = waits is None and (known or (moved is not None and moved > compared_at))
+            other = waits is not None and waits != waits_for
+            if not passed:
+                # to see it explained, or repaired: at longer and longer intervals
+                due[hour] = touched_at
+            elif come or other:
+                due[hour] = compared_at
+        return due
+
+    def _recheck(self) -> list[HourRange]:
+        """Final hours, the newest first, as one run."""
+        if any(p.began > self._now - _RECHECK_EVERY for p in self._compared):
+            return []
+        kept = [t for t in (self._contract.facts_retention_ms, self._contract.minutes_retention_ms) if t is not None]
+        oldest = self._now - timedelta(milliseconds=min(kept)) + _KEPT_MARGIN if kept else self._first
+        of = {
+            "stream": self._contract.stream,
+            "first": max(oldest, self._first),
+            "before": self._now - _RECHECK_AFTER,
+            "limit": HOURS_A_RUN,
+        }
+        due = dict(self._connection.execute(_TO_RECHECK, of).fetchall())
+        return contiguous(due, HOURS_A_RUN)[-1:]
 
 
 def _request(job: str, contract: Contract, hours: HourRange) -> dg.RunRequest:
@@ -103,6 +200,10 @@ def _recent_runs(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.Run
 def _makes(record: dg.RunRecord, path: asset_keys.AssetPath) -> bool:
     """Of runs that were asked for assets rather than for a job: from the pages, a backfill, or a condition."""
     return dg.AssetKey(path) in (record.dagster_run.asset_selection or ())
+
+
+def _makes_any(record: dg.RunRecord, paths: Iterable[asset_keys.AssetPath]) -> bool:
+    return any(_makes(record, path) for path in paths)
 
 
 def _past(record: dg.RunRecord) -> PastRun | None:

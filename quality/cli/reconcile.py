@@ -1,13 +1,16 @@
-"""`streamgauge reconcile`."""
+"""`streamgauge reconcile`, and `streamgauge reconcile accept`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from getpass import getuser
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
+from quality.reconciliation.accept import accept
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
@@ -28,7 +31,20 @@ _FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "
 Row = Mapping[str, Any]
 
 
-def reconcile(
+class _Shown(TyperGroup):
+    """`reconcile STREAM` shows; only the name of a command is one."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or args[0] not in (*self.commands, "--help"):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(cls=_Shown, help="How the speed layer and the batch layer agree, hour by hour.")
+
+
+@app.command()
+def show(
     stream: Annotated[str | None, typer.Argument(help="The stream, such as user_events; all if none is named.")] = None,
     begin: Annotated[str | None, typer.Option("--from", help="First hour, such as 2026-11-05-07, UTC.")] = None,
     end: Annotated[str | None, typer.Option("--to", help="Up to this hour, which is not included.")] = None,
@@ -36,7 +52,7 @@ def reconcile(
     explained: Annotated[bool, typer.Option("--explained", help="Also list differences that are explained.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show how the speed layer and the batch layer agree, hour by hour; exit code 1 if a difference is unexplained."""
+    """Show how the speed layer and the batch layer agree, hour by hour; exit code 1 if one differs unexplained."""
     settings = Settings.for_role("reader")
     contracts = load_contracts(settings.contracts_dir)
     chosen = contracts if stream is None else (find_contract(contracts, stream),)
@@ -58,8 +74,26 @@ def reconcile(
         print_json({"hours": [_plain(h) for h in hours], "differences": [_plain(d) for d in differences]})
     else:
         _show(console(), hours, differences)
-    if not all(h["passed"] for h in hours):
+    if not all(h["passed"] or h.get("accepted_by") for h in hours):
         raise typer.Exit(1)
+
+
+@app.command("accept")
+def accept_hour(
+    stream: Annotated[str, typer.Argument(help="The stream, such as user_events.")],
+    hour: Annotated[str, typer.Argument(help="Such as 2026-11-05-07, UTC.")],
+    reason: Annotated[str, typer.Option(help="Why the difference may stand: it is kept with the hour.")],
+    by: Annotated[str | None, typer.Option(help="Who accepts it; by default the login.")] = None,
+) -> None:
+    """Accept what an hour's latest comparison could not explain: the alert ends, and its numbers count as checked."""
+    if not reason.strip():
+        raise UserError("the reason is empty", "say in a sentence why the difference may stand")
+    settings = Settings.for_role("batch")
+    contract, at = find_contract(load_contracts(settings.contracts_dir), stream), parse_hour(hour)
+    with connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection:
+        final = accept(connection, contract, at, by or getuser(), reason.strip())
+    status = "final and checked" if final else "provisional until what it waits for has come"
+    console().print(f"Accepted: the hour {hour_key(at)} of {stream} is {status}.")
 
 
 def _stored(
@@ -148,6 +182,8 @@ def _status(hour: Row) -> str:
 
 def _note(hour: Row) -> str:
     if not hour["passed"]:
+        if hour.get("accepted_by"):
+            return f"accepted by {hour['accepted_by']}: {hour['accepted_because']}"
         return "unexplained differences"
     if hour.get("revision") is not None:
         return "" if hour["checked"] else "its latest revision is not checked yet"

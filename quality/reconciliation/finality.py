@@ -23,11 +23,18 @@ class Settled:
     def waits_for(self, hour: datetime, lateness: timedelta) -> str | None:
         """What an hour waits for before it can be final; None if for nothing."""
         complete = hour + HOUR + lateness
+        watermark, lake = reasons(hour, lateness)
         if self.worker is None or self.worker < complete:
-            return f"the watermark to pass {complete:%Y-%m-%d %H:%M}Z"
+            return watermark
         if self.lake is None or self.lake < complete:
-            return f"the lake to hold what came until the watermark passed {complete:%Y-%m-%d %H:%M}Z"
+            return lake
         return None
+
+
+def reasons(hour: datetime, lateness: timedelta) -> tuple[str, str]:
+    """What an hour waits for, in words: first the watermark, then the lake."""
+    complete = f"{hour + HOUR + lateness:%Y-%m-%d %H:%M}Z"
+    return f"the watermark to pass {complete}", f"the lake to hold what came until the watermark passed {complete}"
 
 
 def settled(worker: Mapping[int, WorkerPart], lake_ends: Mapping[int, int], reached: Mapping[int, datetime]) -> Settled:

@@ -83,6 +83,15 @@ def read_moment(connection: Connection, contract: Contract, hours: Sequence[date
         )
 
 
+def read_settled(connection: Connection, contract: Contract) -> Settled:
+    """How far both layers are complete now."""
+    rows = connection.execute(
+        "SELECT partition, max(to_offset) FROM lake_hours WHERE stream = %s GROUP BY partition", (contract.stream,)
+    ).fetchall()
+    worker, ends = _worker(connection, contract), dict(rows)
+    return settled(worker, ends, _reached(connection, contract, worker, ends))
+
+
 def _speed(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> pl.DataFrame:
     wanted = schema(contract, SPEED_COUNTERS)
     keys = sql.SQL(", ").join(map(sql.Identifier, (MINUTE, *contract.dimension_names)))

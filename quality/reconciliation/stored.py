@@ -29,6 +29,9 @@ class Compared:
     waits_for: str | None
     revision: int | None
     checked: bool | None
+    accepted_by: str | None
+    """Who accepted just the differences of this comparison, and why."""
+    accepted_because: str | None
 
     @property
     def status(self) -> str:
@@ -42,8 +45,11 @@ def read_compared(
     with connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(
             """SELECT DISTINCT ON (r.hour) r.stream, r.hour, r.at, r.passed, r.buckets, r.explained, r.unexplained,
-            r.facts, r.counted, r.late, r.duplicates, r.batch_duplicates, r.waits_for, f.revision, f.checked
+            r.facts, r.counted, r.late, r.duplicates, r.batch_duplicates, r.waits_for, f.revision, f.checked,
+            a.accepted_by, a.reason AS accepted_because
             FROM reconciliations r LEFT JOIN final_hours f USING (stream, hour)
+            LEFT JOIN event_hours e USING (stream, hour) LEFT JOIN accepted_differences a
+            ON a.stream = e.stream AND a.hour = e.hour AND a.differences = e.differences
             WHERE r.stream = %s AND r.hour >= coalesce(%s, '-infinity'::timestamptz)
             AND r.hour < coalesce(%s, 'infinity'::timestamptz)
             ORDER BY r.hour DESC, r.at DESC LIMIT %s""",

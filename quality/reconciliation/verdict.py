@@ -1,5 +1,6 @@
 """From two layers' minutes to one verdict an hour."""
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,12 @@ class HourResult:
     @property
     def passed(self) -> bool:
         return self.unexplained == 0
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the differences that nothing explains: the same as long as these are. None where all is explained."""
+        apart = sorted(repr((d.bucket, d.measure, d.speed, d.batch)) for d in self.differences if not d.explained)
+        return hashlib.sha256("\n".join(apart).encode()).hexdigest()[:16] if apart else None
 
 
 def judge(

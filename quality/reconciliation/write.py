@@ -19,12 +19,13 @@ RECONCILED = "reconciled with the speed layer"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How an hour stands after its comparison."""
+class HourStatus:
+    """An hour after its comparison. `accepted`: a person accepted just these differences."""
 
     status: Status
     revision: int | None = None
     made_final: bool = False
+    accepted: bool = False
 
 
 def write(
@@ -33,7 +34,7 @@ def write(
     results: Sequence[HourResult],
     progress: Mapping[datetime, Progress],
     run_id: str,
-) -> dict[datetime, Standing]:
+) -> dict[datetime, HourStatus]:
     """One transaction for all hours. The caller keeps their facts and rollups from changing since they were read."""
     stream, hours = contract.stream, [r.hour for r in results]
     with connection.transaction():
@@ -45,9 +46,15 @@ def write(
         standings = _revise(connection, stream, results, run_id)
         with connection.cursor() as cursor:
             cursor.executemany(
-                """INSERT INTO event_hours (stream, hour, touched, reconciled) VALUES (%s, %s, 0, %s)
-                ON CONFLICT (stream, hour) DO UPDATE SET reconciled = excluded.reconciled""",
-                [(stream, h, progress.get(h, Progress()).rolled) for h in hours],
+                """INSERT INTO event_hours
+                (stream, hour, touched, reconciled, compared_at, passed, waits_for, differences)
+                VALUES (%s, %s, 0, %s, clock_timestamp(), %s, %s, %s) ON CONFLICT (stream, hour) DO UPDATE SET
+                reconciled = excluded.reconciled, compared_at = excluded.compared_at, passed = excluded.passed,
+                waits_for = excluded.waits_for, differences = excluded.differences""",
+                [
+                    (stream, r.hour, progress.get(r.hour, Progress()).rolled, r.passed, r.waits_for, r.fingerprint)
+                    for r in results
+                ],
             )
     return standings
 
@@ -109,27 +116,44 @@ def _differences(connection: Connection, contract: Contract, results: Sequence[H
 
 def _revise(
     connection: Connection, stream: str, results: Sequence[HourResult], run_id: str
-) -> dict[datetime, Standing]:
+) -> dict[datetime, HourStatus]:
     """A final hour stays final, and its latest revision says whether it has been checked."""
     rows = connection.execute(
         "SELECT hour, revision FROM final_hours WHERE stream = %s AND hour = ANY(%s)",
         (stream, [r.hour for r in results]),
     ).fetchall()
     final: dict[datetime, int] = dict(rows)
-    made = {r.hour for r in results if r.hour not in final and r.passed and r.waits_for is None}
+    accepted = _accepted(connection, stream, results)
+    good = {r.hour for r in results if r.passed} | accepted.keys()
+    made = {r.hour for r in results if r.hour not in final and r.hour in good and r.waits_for is None}
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO hour_revisions (stream, hour, revision, run_id, facts, reason, checked)
             VALUES (%s, %s, 1, %s, %s, %s, true)""",
-            [(stream, r.hour, run_id, r.facts, RECONCILED) for r in results if r.hour in made],
+            [(stream, r.hour, run_id, r.facts, accepted.get(r.hour, RECONCILED)) for r in results if r.hour in made],
         )
         cursor.executemany(
             "UPDATE hour_revisions SET checked = %s WHERE stream = %s AND hour = %s AND revision = %s",
-            [(r.passed, stream, r.hour, final[r.hour]) for r in results if r.hour in final],
+            [(r.hour in good, stream, r.hour, final[r.hour]) for r in results if r.hour in final],
         )
     return {
-        r.hour: Standing("final", final.get(r.hour, 1), r.hour in made)
+        r.hour: HourStatus("final", final.get(r.hour, 1), r.hour in made, r.hour in accepted)
         if r.hour in final or r.hour in made
-        else Standing("provisional")
+        else HourStatus("provisional", accepted=r.hour in accepted)
         for r in results
     }
+
+
+def _accepted(connection: Connection, stream: str, results: Sequence[HourResult]) -> dict[datetime, str]:
+    """Hours whose very differences a person accepted, and in words who and why."""
+    failed = {r.hour: r.fingerprint for r in results if not r.passed}
+    rows = connection.execute(
+        "SELECT hour, differences, accepted_by, reason FROM accepted_differences WHERE stream = %s AND hour = ANY(%s)",
+        (stream, list(failed)),
+    ).fetchall()
+    return {hour: accepted_words(by, why) for hour, found, by, why in rows if failed[hour] == found}
+
+
+def accepted_words(by: str, reason: str) -> str:
+    """As a revision's reason."""
+    return f"accepted by {by}: {reason}"

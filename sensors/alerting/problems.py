@@ -17,6 +17,7 @@ def all_problems(
     judgement: Judgement,
     runs: run_failures.Memory,
     checks: run_failures.Memory,
+    unexplained: Iterable[Problem],
     arrived: arrivals.Arrivals,
     firing: Iterable[Incident],
     contracts: Sequence[Contract],
@@ -27,6 +28,7 @@ def all_problems(
     told = {i.problem.cause for i in firing}
     failed = run_failures.problems(runs, checks, owners(contracts))
     found = [p for p in failed if p.cause in told or p.asset not in judgement.waiting]
+    found += unexplained
     found += [stale_problem(s, now) for s in judgement.stale]
     found += arrivals.problems(contracts, arrived, now)
     return [replace(p, runbook=f"{runbooks}/{p.runbook}.md") for p in found]

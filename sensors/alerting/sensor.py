@@ -15,6 +15,7 @@ from sensors.alerting import deliver, store, watermarks
 from sensors.alerting.incidents import update
 from sensors.alerting.problems import all_problems
 from sensors.alerting.subjects import subjects
+from sensors.alerting.unexplained import unexplained_hours
 from sensors.alerting.watermarks import Log
 from sensors.freshness import Observation, Subject
 from streamgauge.contract.model import Contract
@@ -27,8 +28,8 @@ from streamgauge.stores.redis import redis_client
 
 NAME = "alerts"
 INTERVAL_SECONDS = 15
-_JUDGED_HERE = frozenset({"lag"})
-"""Checks that say in other words what freshness says."""
+_JUDGED_HERE = frozenset({"lag", "layers_agree"})
+"""Checks that say in other words what freshness, or the hours that nothing explains, say."""
 
 _RUNS, _CHECKS = "dagster runs", "dagster checks"
 _SUBJECT = TypeAdapter(freshness.Memory)
@@ -74,7 +75,10 @@ def definitions(
                 judgement = freshness.judge(
                     [*_monitors(at, memory, seen, now), *subjects(contracts)], seen, _of_subjects(memory), now
                 )
-                problems = all_problems(judgement, runs, checks, arrived, firing, contracts, runbooks_url(), now)
+                unexplained = unexplained_hours(connection, contracts)
+                problems = all_problems(
+                    judgement, runs, checks, unexplained, arrived, firing, contracts, runbooks_url(), now
+                )
                 incidents, messages = update(problems, firing, now, lambda: uuid4().hex)
                 store.write(connection, incidents, messages, deliver.targets(at), now, at.dagster_url)
                 kept: dict[str, Any] = {k: _SUBJECT.dump_python(m, mode="json") for k, m in judgement.memory.items()}

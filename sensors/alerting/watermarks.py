@@ -38,8 +38,7 @@ from event_hours where stream = %s"""
 _NOT_FINAL = """select min(greatest(e.touched_at, e.hour + interval '1 hour')) from event_hours e
 where e.stream = %(stream)s and e.hour + interval '1 hour' < %(now)s
 and not exists (select from final_hours f where f.stream = e.stream and f.hour = e.hour)
-and coalesce((select r.passed from reconciliations r where r.stream = e.stream and r.hour = e.hour
-    order by r.at desc limit 1), true)"""
+and coalesce(e.passed, true)"""
 
 # A day that is over, whose facts are not those of its rollup.
 _OWED_DAYS = """with hours as (

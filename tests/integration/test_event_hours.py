@@ -11,10 +11,15 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from psycopg import sql
 
-from assets.jobs import event_hours_job, reconcile_job
+from assets import event_hours
+from assets.facts.build import Built
+from assets.jobs import event_hours_job, lake_job, reconcile_job
 from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from quality.reconciliation.finality import reasons
 from sensors import late_data
+from sensors.alerting.unexplained import unexplained_hours
 from streamgauge.apply.execute import apply
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
@@ -39,7 +44,7 @@ class Batch:
         paths = [(asset_keys.lake(contract),), asset_keys.facts_tables(contract), *((of(contract),) for of in rest)]
         assets = [self._asset(paths[0], None, None)]
         assets += [self._asset(paths[i], paths[i - 1], self._STEPS[i - 1]) for i in (1, 2, 3)]
-        jobs = [event_hours_job(contract), reconcile_job(contract)]
+        jobs = [lake_job(contract), event_hours_job(contract), reconcile_job(contract)]
         connection = partial(connect, self.settings, autocommit=True)
         self._definitions = dg.Definitions.merge(
             dg.Definitions(assets=assets), late_data.definitions([contract], jobs, connection)
@@ -65,9 +70,16 @@ class Batch:
             if step and path[0] == "rollups" and self.broken & set(hours):
                 raise RuntimeError("as told")
             if step:
-                query = f"update event_hours set {step[0]} = {step[1]} where stream = %s and hour = any(%s)"
+                compared = ", compared_at = now(), passed = true" if step[0] == "reconciled" else ""
+                query = f"update event_hours set {step[0]} = {step[1]}{compared} where stream = %s and hour = any(%s)"
                 with self.connect() as connection:
                     connection.execute(query.encode(), (self.contract.stream, hours))
+                    if step[0] == "reconciled":
+                        connection.execute(
+                            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason, checked)"
+                            " select %s, unnest(%s), 1, '', 0, '', true on conflict do nothing",
+                            (self.contract.stream, hours),
+                        )
             for p in paths:
                 yield dg.MaterializeResult(asset_key=dg.AssetKey(p))
 
@@ -86,8 +98,9 @@ class Batch:
 
     def settled(self) -> bool:
         query = "select from event_hours where stream = %s and least(built, rolled, reconciled) < touched"
+        query += " or compared_at is null and stream = %s"
         with self.connect() as connection:
-            return not connection.execute(query, (self.contract.stream,)).fetchall()
+            return not connection.execute(query.encode(), (self.contract.stream, self.contract.stream)).fetchall()
 
     def tick(self) -> list[dg.RunRequest]:
         with dg.build_sensor_context(self.instance, definitions=self._definitions) as context:
@@ -203,25 +216,153 @@ def test_many_scattered_hours_wait_for_their_turn(batch: Batch) -> None:
     assert batch.tick() == []
 
 
-def test_an_hour_that_agreed_is_compared_again_when_the_lake_moved_on(batch: Batch) -> None:
-    stream = batch.contract.stream
-    with batch.connect() as connection:
-        connection.execute(
-            "insert into reconciliations (stream, hour, at, run_id, passed, buckets, explained, unexplained, facts,"
-            " counted, late, duplicates, batch_duplicates) values (%s, %s, now(), '', true, 0, 0, 0, 0, 0, 0, 0, 0)",
-            (stream, OLD),
+def layers(batch: Batch, watermark: datetime, *, read: int = 10, in_lake: int = 10) -> None:
+    """One partition, read up to an offset at which the watermark was reached; the lake ends at another."""
+    contract = batch.contract
+    with batch.connect() as connection, connect(Settings.for_role("admin"), autocommit=True) as admin:
+        admin.execute("delete from stream_offsets where topic = %s", (contract.topic,))
+        admin.execute(
+            "insert into stream_offsets (topic, partition, start_offset, next_offset, epoch, counted, watermark_ms)"
+            " values (%s, 0, 0, %s, 1, %s, %s)",
+            (contract.topic, read, read, int(watermark.timestamp() * 1000)),
         )
-        assert batch.tick() == []
+        connection.execute("delete from lake_hours where stream = %s", (contract.stream,))
         connection.execute(
             "insert into lake_hours (stream, hour, partition, from_offset, to_offset, rows, closed, version, run_id)"
-            " values (%s, %s, 0, 0, 0, 0, true, 0, '')",
-            (stream, OLD + 5 * HOUR),
+            " values (%s, %s, 0, 0, %s, %s, true, 0, '')",
+            (contract.stream, OLD, in_lake, in_lake),
         )
-        (request,) = batch.tick()
-        assert request.job_name == asset_keys.reconcile_job(batch.contract)
-        assert asked([request]) == [(hour_key(OLD),) * 2]
+
+
+def compared(
+    batch: Batch, hour: datetime, *, passed: bool = True, waits_for: str | None = None, at: datetime | None = None
+) -> None:
+    with batch.connect() as connection:
         connection.execute(
-            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason) values (%s, %s, 1, '', 0, '')",
-            (stream, OLD),
+            "insert into event_hours (stream, hour, touched, compared_at, passed, waits_for, differences)"
+            " values (%s, %s, 0, %s, %s, %s, %s) on conflict (stream, hour) do update set"
+            " compared_at = excluded.compared_at, passed = excluded.passed, waits_for = excluded.waits_for",
+            (batch.contract.stream, hour, at or datetime.now(UTC), passed, waits_for, None if passed else "abc"),
         )
-        assert batch.tick() == []
+
+
+def make_final(batch: Batch, *hours: datetime) -> None:
+    with batch.connect() as connection, connection.cursor() as cursor:
+        cursor.executemany(
+            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason) values (%s, %s, 1, '', 0, '')",
+            [(batch.contract.stream, h) for h in hours],
+        )
+
+
+def assert_compared_again(batch: Batch, *hours: datetime) -> None:
+    requests = batch.tick()
+    assert {r.job_name for r in requests} <= {asset_keys.reconcile_job(batch.contract)}
+    assert asked(requests) == [(hour_key(h),) * 2 for h in hours]
+
+
+def test_an_hour_is_compared_again_when_what_it_waited_for_has_come(batch: Batch) -> None:
+    lateness = timedelta(milliseconds=batch.contract.lateness_ms)
+    end = OLD + HOUR + lateness
+    for_watermark, for_lake = reasons(OLD, lateness)
+    compared(batch, OLD, waits_for=for_watermark)
+    layers(batch, end - timedelta(seconds=53))
+    assert batch.tick() == []
+    # the watermark has passed, and the lake has what came until then: nobody waits for the lake's next move
+    layers(batch, end)
+    assert_compared_again(batch, OLD)
+    # the reason is past, and another one has taken its place: that is said
+    layers(batch, end, read=20, in_lake=10)
+    assert_compared_again(batch, OLD)
+    compared(batch, OLD, waits_for=for_lake)
+    assert batch.tick() == []
+    layers(batch, end)
+    assert_compared_again(batch, OLD)
+    make_final(batch, OLD)
+    assert batch.tick() == []
+
+
+def test_an_hour_that_waits_for_records_is_compared_again_when_the_lake_moved_on(batch: Batch) -> None:
+    layers(batch, OLD + 9 * HOUR)
+    compared(batch, OLD, waits_for="3 of 5 records that the lake lacks")
+    assert batch.tick() == []
+    layers(batch, OLD + 9 * HOUR)
+    assert_compared_again(batch, OLD)
+
+
+def test_an_hour_that_differs_is_compared_again_until_somebody_accepts_it(batch: Batch) -> None:
+    layers(batch, OLD + 9 * HOUR)
+    compared(batch, OLD, passed=False)
+    assert_compared_again(batch, OLD)
+    with batch.connect() as connection:
+        assert [p.stream for p in unexplained_hours(connection, [batch.contract])] == [batch.contract.stream]
+        connection.execute(
+            "insert into accepted_differences (stream, hour, differences, accepted_by, reason)"
+            " values (%s, %s, 'abc', 'ann', 'known')",
+            (batch.contract.stream, OLD),
+        )
+        assert unexplained_hours(connection, [batch.contract]) == []
+    assert batch.tick() == []
+
+
+def test_facts_built_by_themselves_are_followed_by_the_rest(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from Dagster's page, of an hour without any record: else it could never be final."""
+    layers(batch, OLD + 9 * HOUR)
+    with batch.connect() as connection:
+        event_hours.note_built(connection, batch.contract, {OLD: 0}, [Built(OLD, 0, 0, 0)], "page")
+    (request,) = batch.tick()
+    assert request.job_name == asset_keys.event_hours_job(batch.contract)
+    assert batch.run(request)
+    assert batch.settled()
+    # and so are rollups
+    monkeypatch.setattr("sensors.demand.FIRST_WAIT", timedelta(0))
+    with batch.connect() as connection:
+        event_hours.note_rolled(connection, batch.contract, {OLD: 0})
+    (request,) = batch.tick()
+    assert request.job_name == asset_keys.event_hours_job(batch.contract)
+
+
+def test_the_lakes_open_hour_is_taken_when_only_that_is_missing(batch: Batch) -> None:
+    lateness = timedelta(milliseconds=batch.contract.lateness_ms)
+    now = hour_start(datetime.now(UTC))
+    last = now - 2 * HOUR
+    layers(batch, last + HOUR + lateness, read=20, in_lake=10)
+    assert batch.tick() == [], "nobody has rows of that hour"
+    with connect(Settings.for_role("admin"), autocommit=True) as admin:
+        admin.execute(
+            sql.SQL(
+                "insert into {} (minute, event_type, actor_kind, partition, count, upto)"
+                " values (%s, 'A', 'bot', 0, 1, 5)"
+            ).format(sql.Identifier(batch.contract.minutes_table)),
+            (last,),
+        )
+    (request,) = batch.tick()
+    assert request.job_name == asset_keys.lake_job(batch.contract)
+    assert asked([request]) in ([(hour_key(now),) * 2], [(hour_key(now + HOUR),) * 2])
+    run = batch.start(request)
+    assert batch.tick() == [], "it is being taken"
+    batch.instance.report_run_canceled(run)
+    layers(batch, last + HOUR + lateness - timedelta(seconds=1), read=20, in_lake=10)
+    assert batch.tick() == [], "events on time may still come"
+    layers(batch, last + HOUR + lateness, read=20, in_lake=20)
+    assert batch.tick() == [], "the lake has it"
+    layers(batch, last + HOUR + lateness, read=20, in_lake=10)
+    make_final(batch, last)
+    assert batch.tick() == [], "it is final"
+
+
+def test_final_hours_are_compared_again_within_a_week_the_newest_first(batch: Batch) -> None:
+    now = datetime.now(UTC)
+    fresh, old = [OLD + i * HOUR for i in (7, 8)], [OLD + i * HOUR for i in (0, 1, 3, 4)]
+    for hour in (*fresh, *old):
+        compared(batch, hour, at=now - timedelta(days=3 if hour in fresh else 7))
+    layers(batch, OLD + 30 * HOUR)
+    make_final(batch, *fresh, *old)
+    (request,) = batch.tick()
+    assert asked([request]) == [(hour_key(old[2]), hour_key(old[3]))]
+    assert request.job_name == asset_keys.reconcile_job(batch.contract)
+    assert batch.run(request)
+    assert batch.tick() == [], "slow and steady"
+    for hour in old[2:]:
+        compared(batch, hour)
+    batch.touch(fresh[0])
+    assert {r.job_name for r in batch.tick()} == {asset_keys.event_hours_job(batch.contract)}, "what is due comes first"

@@ -14,6 +14,7 @@ import pytest
 
 from assets.reconciliation import CHECK, make_reconciliation
 from assets.resources import Ground
+from sensors.alerting.unexplained import unexplained_hours
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start
@@ -107,16 +108,25 @@ def final(contract: Contract) -> dict[datetime, tuple[int, bool]]:
 
 def reconcile_command(running: Running, *arguments: str) -> Any:
     """Which finds something unexplained."""
-    done = subprocess.run(
-        [sys.executable, "-m", "streamgauge.cli", "reconcile", running.contract.stream, *arguments],
-        env={**os.environ, f"{PREFIX}CONTRACTS_DIR": str(running.own.folder)},
+    done = command(running, running.contract.stream, *arguments)
+    assert done.returncode == 1, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
+def command(running: Running, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "streamgauge.cli", "reconcile", *arguments],
+        env={**os.environ, f"{PREFIX}CONTRACTS_DIR": str(running.own.folder), "COLUMNS": "300"},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 1, done.stderr + done.stdout
-    return json.loads(done.stdout)
+
+
+def alerted(contract: Contract) -> list[str]:
+    with connect(Settings.for_role("batch")) as connection:
+        return [p.stream for p in unexplained_hours(connection, [contract])]
 
 
 @pytest.mark.timeout(200)
@@ -156,9 +166,27 @@ def test_hours_become_final_and_stay_so(running: Running, filled: Contract, hour
     assert [h["passed"] for h in now["hours"]] == [False, True, True]
     assert now["differences"] == [{k: v for k, v in d.items() if k != "hour"} for d in said["differences"]]
 
-    change(f"update {contract.minutes_table} set count = {column} - 1 where {where}", minute)
-    assert all(e.passed for e in reconcile(contract, [hours.first]).values())
+    # an alert until a person accepts just this difference
+    assert alerted(contract) == [contract.stream]
+    reason = ("--reason", "counted by hand", "--by", "ann")
+    accepted = command(running, "accept", contract.stream, hours.keys[0], *reason)
+    assert accepted.returncode == 0, accepted.stderr
+    assert alerted(contract) == []
     assert final(contract)[hours.first] == (1, True)
+    assert not reconcile(contract, [hours.first])[hour_key(hours.first)].passed
+    assert (final(contract)[hours.first], alerted(contract)) == ((1, True), [])
+    assert command(running, contract.stream).returncode == 0
+    assert "accepted by ann: counted by hand" in " ".join(command(running, contract.stream).stdout.split())
+    change(f"update {contract.minutes_table} set count = {column} + 1 where {where}", minute)
+    assert not reconcile(contract, [hours.first])[hour_key(hours.first)].passed
+    assert (final(contract)[hours.first], alerted(contract)) == ((1, False), [contract.stream])
+
+    change(f"update {contract.minutes_table} set count = {column} - 2 where {where}", minute)
+    assert all(e.passed for e in reconcile(contract, [hours.first]).values())
+    assert (final(contract)[hours.first], alerted(contract)) == ((1, True), [])
+    refused = command(running, "accept", contract.stream, hours.keys[0], *reason)
+    assert refused.returncode == 1
+    assert "no unexplained difference" in refused.stderr
 
 
 def test_one_changed_fact_is_named(filled: Contract, hours: HourRange) -> None:

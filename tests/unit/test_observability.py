@@ -13,6 +13,7 @@ from opentelemetry.metrics import Counter, Histogram, Observation, UpDownCounter
 from prometheus_client import generate_latest
 
 from sensors import arrivals
+from sensors.alerting import unexplained
 from sensors.alerting.sensor import PROMETHEUS
 from sensors.alerting.subjects import subjects
 from streamgauge.contract.model import load_contracts
@@ -103,7 +104,7 @@ def test_every_alert_says_what_it_is_and_links_to_its_page() -> None:
 
 def test_every_alert_of_the_sensors_has_a_page_and_no_page_is_of_nothing() -> None:
     pages = {s.runbook for s in [PROMETHEUS, *subjects(load_contracts(CONTRACTS))]}
-    pages |= {"run-failed", "check-failed", *arrivals.RUNBOOKS}
+    pages |= {"run-failed", "check-failed", unexplained.RUNBOOK, *arrivals.RUNBOOKS}
     linked = {Path(r["annotations"]["runbook_url"]).stem for r in alert_rules()}
     assert {p.stem for p in RUNBOOKS.glob("*.md")} == pages | linked
 

@@ -69,6 +69,10 @@ def event_hours_job(contract: Contract) -> str:
     return f"{contract.stream}_event_hours"
 
 
+def lake_job(contract: Contract) -> str:
+    return f"{contract.stream}_take_lake"
+
+
 def reconcile_job(contract: Contract) -> str:
     return f"{contract.stream}_reconcile"
 

@@ -30,9 +30,9 @@ _VERDICTS = ("counted", "late", "duplicates", "dead_letters", "lost")
 _OWED = """select stream, count(*) filter (where least(built, rolled) < touched)
 from event_hours where stream = any(%s) group by stream"""
 
-_UNEXPLAINED = """select stream, count(*) filter (where not passed) from (
-select distinct on (stream, hour) stream, passed from reconciliations where stream = any(%s)
-order by stream, hour, at desc) latest group by stream"""
+_UNEXPLAINED = """select stream, count(*) filter (where not passed and not exists (select from accepted_differences a
+where a.stream = e.stream and a.hour = e.hour and a.differences = e.differences))
+from event_hours e where stream = any(%s) group by stream"""
 
 
 _TOPICS = "select topic, count(distinct topic_id) from stream_topics where topic = any(%s) group by topic"

@@ -62,7 +62,8 @@ STATE_TABLES = (
         rights={BATCH: ALL},
     ),
     # An hour of event time is owed while its lake moved on (touched) and what follows did not: its facts (built), its
-    # rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it was read.
+    # rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it was read. A step
+    # leaves those after it behind, so that they follow whoever ran it.
     Table(
         "event_hours",
         (
@@ -74,6 +75,11 @@ STATE_TABLES = (
             Column("built_at", TIME, null=True),
             Column("rolled", "bigint", default="0"),
             Column("reconciled", "bigint", default="0"),
+            # The latest comparison; `differences` is the fingerprint of what it could not explain.
+            Column("compared_at", TIME, null=True),
+            Column("passed", "boolean", null=True),
+            Column("waits_for", "text", null=True),
+            Column("differences", "text", null=True),
             Column("facts", "bigint", default="0"),
             Column("duplicates", "bigint", default="0"),
             Column("quarantined", "bigint", default="0"),

@@ -48,6 +48,20 @@ TABLES = (
         indexes=(Index("reconciliation_unexplained", ("stream", "hour"), "NOT explained"),),
         rights={BATCH: ALL},
     ),
+    # Differences that a person accepted, by their fingerprint: others of the same hour are an alert again.
+    Table(
+        "accepted_differences",
+        (
+            Column("stream", "text"),
+            Column("hour", TIME),
+            Column("differences", "text"),
+            Column("at", TIME, default="now()"),
+            Column("accepted_by", "text"),
+            Column("reason", "text"),
+        ),
+        ("stream", "hour", "differences"),
+        rights={BATCH: UPSERT},
+    ),
     # Revision 1 made the hour final; each later one says why its numbers changed.
     Table(
         "hour_revisions",
