@@ -23,6 +23,7 @@ from streamgauge.records.registry import RegistryError, registry
 from streamgauge.settings import Settings
 from streamgauge.state.accounts import log_positions
 from streamgauge.stores.kafka import admin_client
+from streamgauge.telemetry.threads import supervised
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Watch:
         self._ends: dict[str, tuple[float, LogEnds]] = {}
         self._consumed: dict[str, deque[tuple[float, int]]] = {}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._thread = supervised("watch", self._run, self._stop)
         # Each probe may wait for its server; none shall hold up the others.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
 

@@ -14,6 +14,8 @@ from streamgauge.contract.model import Contract
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.threads import place_of, supervised, watch_other_threads
+from streaming.worker.isolation import Isolation, unforeseen
 from streaming.worker.publisher import Publisher
 from streaming.worker.session import Session
 
@@ -29,6 +31,7 @@ _STOP_SECONDS = 4.0
 def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
     """Returns after SIGTERM or SIGINT, when what was read has been committed."""
     stop = threading.Event()
+    watch_other_threads()
 
     def handler(number: int, frame: FrameType | None) -> None:
         del number, frame
@@ -36,9 +39,7 @@ def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, handler)
-    threads = [
-        threading.Thread(target=_run_stream, args=(settings, c, stop), name=c.stream, daemon=True) for c in contracts
-    ]
+    threads = [supervised(c.stream, lambda contract=c: _run_stream(settings, contract, stop), stop) for c in contracts]
     for thread in threads:
         thread.start()
     log.info("worker for %s", ", ".join(c.stream for c in contracts))
@@ -57,19 +58,31 @@ def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -
     # the session repeats what fails, so one attempt at a time, and a short one
     client = registry(settings, attempts=1, timeout=2.0)
     publisher = Publisher(settings, contract, client, stop)
-    publishing = threading.Thread(target=publisher.run, name=f"{contract.stream}-publish", daemon=True)
+    publishing = supervised(f"{contract.stream}-publish", publisher.run, stop)
     publishing.start()
     pause = 0.5
+    isolation = Isolation()
     metrics.READABLE.add([], contract.stream)
+    metrics.SET_ASIDE.add(0, {"stream": contract.stream})
     while not stop.is_set():
         started = time.monotonic()
         try:
-            Session(settings, contract, client, owner, stop, publisher.committed).run()
+            Session(settings, contract, client, owner, stop, publisher.committed, isolation).run()
         except Exception as e:
             # whatever ended it, the next session starts from what is committed: that is the recovery
+            isolation.failed(e, contract.stream, time.monotonic())
             metrics.RESTARTS.add(1, {"stream": contract.stream, "cause": type(e).__name__})
-            log.warning("%s: session ended (%s: %s), beginning anew", contract.stream, type(e).__name__, e)
+            log.warning("%s: session ended (%s), beginning anew", contract.stream, what_ended(e))
+            if isolation.active:
+                pause = 0.5
             pause = 0.5 if time.monotonic() - started > _STEADY_SECONDS else min(pause * 2, 10.0)
             stop.wait(pause * random.uniform(0.5, 1.0))
     publishing.join()
     client.close()
+
+
+def what_ended(e: Exception) -> str:
+    """The text of an error that nobody foresaw may quote an event: only its type and place are told."""
+    if not unforeseen(e):
+        return f"{type(e).__name__}: {e}"
+    return f"{type(e).__name__}{place_of(e)}"

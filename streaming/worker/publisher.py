@@ -100,6 +100,10 @@ class Publisher:
         return bool(row and row[0])
 
     def _tick(self, connection: Connection, recent: Recent) -> None:
+        self._publish(connection, recent)
+        self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
+
+    def _publish(self, connection: Connection, recent: Recent) -> None:
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read, read only")
             moment = recent.moment(connection)
@@ -115,7 +119,6 @@ class Publisher:
                 (NotAcknowledged, KafkaException, RegistryError),
                 lambda: self._counts(connection, moment, changed),
             )
-        self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
 
     def _to_redis(self, recent: Recent, moment: Moment, totals: list[tuple[int, int, int, int]]) -> None:
         now = time.monotonic()

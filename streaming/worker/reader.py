@@ -52,7 +52,7 @@ class Reader:
         self._contract = contract
         self._claim = claim
         config = consumer_config(settings, contract.group)
-        self._fetcher = Fetcher(config, contract.topic)
+        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
         self._admin = admin_client(settings)
         self._topic_id = ""
         self._first: dict[int, int] = {}
@@ -80,16 +80,23 @@ class Reader:
             self._take_over()
         if self.assignment is None:
             return None
+        ended: dict[int, int] = {}
         fetched, said = self._fetcher.fetch(BATCH_RECORDS, LINGER_SECONDS)
         for one in said:
             _raise_unless_passing(one.error)
+            if one.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
+                ended[one.partition] = one.offset
         idle = self._idle()
-        if not len(fetched) and not idle:
-            return None
         now = time.monotonic()
         for partition in first_rows(fetched.partitions):
             self._heard[partition] = now
             self._position[partition] = int(fetched.offsets[fetched.partitions == partition][-1]) + 1
+        # the last offsets of a log may hold no records, but a transaction's marker: its end is told by an event
+        for partition, position in ended.items():
+            if partition in self._position:
+                self._position[partition] = max(self._position[partition], position)
+        if not len(fetched) and not idle:
+            return None
         return from_fetched(fetched, idle)
 
     def stay(self, seconds: float) -> None:

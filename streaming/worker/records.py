@@ -48,6 +48,19 @@ class Records:
     headers: Callable[[int], list[tuple[str, bytes | None]]]
 
 
+def some_of(records: Records, rows: Int64s) -> Records:
+    """A batch of these rows, which must be ascending."""
+    at = records.positions
+    positions = Positions(at.partitions[rows], at.offsets[rows], at.ingest_ms[rows], at.idle)
+    return Records(
+        positions,
+        records.keys.take(rows),
+        records.payloads.take(rows),
+        lambda row: records.raw(int(rows[row])),
+        lambda row: records.headers(int(rows[row])),
+    )
+
+
 def from_fetched(fetched: Fetched, idle: dict[int, int]) -> Records:
     fetched = fetched.take(np.argsort(fetched.partitions, kind="stable"))
     ingest_ms = fetched.ingest_ms(np.arange(len(fetched)))

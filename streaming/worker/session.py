@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
 from opentelemetry.trace import Span, use_span
@@ -27,6 +27,7 @@ from streamgauge.settings import Settings
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
+from streaming.worker.isolation import Isolation, Permanent, as_set_aside, without_values
 from streaming.worker.pipeline import Checked, Delta, Pipeline
 from streaming.worker.reader import BATCH_RECORDS, Claimed, Reader
 from streaming.worker.records import Records
@@ -47,6 +48,10 @@ _TICK = 0.1
 _TOGETHER_RECORDS = 100_000
 """How many records share a transaction while batches come full. Each transaction writes the rows of the minutes it
 touches, however many events they stand for.
+"""
+_LIMIT_EXCEEDED = "54"
+"""The class of SQLSTATE for what is beyond Postgres's limits, such as too long a key of an index: no outage, though
+psycopg counts it among them. https://www.postgresql.org/docs/15/errcodes-appendix.html
 """
 _AFTER_PAUSE = "see `streamgauge dead-letters list`, then `streamgauge resume STREAM`"
 
@@ -86,8 +91,11 @@ class Session:
         owner: str,
         stop: threading.Event,
         committed: Callable[[], None],
+        isolation: Isolation,
     ) -> None:
         self._settings = settings
+        self._isolation = isolation
+        self._begun = self._done = 0
         self._contract = contract
         self._registry = registry
         self._store = Store(contract, owner)
@@ -101,7 +109,8 @@ class Session:
         self._offsets: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._paused: set[int] = set()
-        self._reference_version: Any = None
+        self._current: Assignment | None = None
+        """The newest, which the reference table is refreshed for."""
 
     def run(self) -> None:
         """Returns when `stop` is set and what was read is committed. Raises what ended the session otherwise."""
@@ -134,7 +143,10 @@ class Session:
         while not self._stop.is_set() and self._failure is None:
             records = reader.read()
             if records is not None and reader.assignment is not None:
-                self._hand_over(reader, self._begin(reader.assignment, records))
+                if self._isolation.active:
+                    self._one_by_one(reader, reader.assignment, records)
+                else:
+                    self._hand_over(reader, self._begin(reader.assignment, records))
             del records
             reader.pause(self._paused)
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
@@ -143,7 +155,22 @@ class Session:
                 reader.tell_group(dict(self._offsets))
                 self._ends = reader.ends()
 
+    def _one_by_one(self, reader: Reader, assignment: Assignment, records: Records) -> None:
+        """A batch in parts, each after the one before is committed: the record is looked for that ends sessions."""
+        committed = {p: state.progress.next_offset for p, state in assignment.pipeline.states.items()}
+        for part, is_new in self._isolation.parts(records, committed):
+            if is_new:
+                self._isolation.begin(part)
+            self._hand_over(reader, self._begin(assignment, part))
+            while self._done < self._begun:
+                if self._failure is not None or self._stop.is_set() or assignment.revoked.is_set():
+                    return
+                reader.stay(_TICK)
+            if is_new:
+                self._isolation.part_done()
+
     def _begin(self, assignment: Assignment, records: Records) -> _Read:
+        self._begun += 1
         span = self._span(records)
         return _Read(assignment, self._checkers.submit(self._check, assignment, records, span), span)
 
@@ -151,8 +178,10 @@ class Session:
         if assignment.revoked.is_set():
             return None
         with use_span(span):
-            check = partial(assignment.pipeline.check, records)
-            return self._patiently(RegistryUnavailable, "the schema registry", check)
+            rows = self._isolation.rows(records)
+            check = partial(assignment.pipeline.check, without_values(records, rows) if rows else records)
+            checked = self._patiently(RegistryUnavailable, "the schema registry", check)
+            return as_set_aside(checked, rows) if rows else checked
 
     def _hand_over(self, reader: Reader, read: _Read) -> None:
         since = time.monotonic()
@@ -173,12 +202,13 @@ class Session:
 
     def _claim(self, topic_id: str, ends: dict[int, tuple[int, int]]) -> Claimed:
         pipeline = Pipeline(self._contract, self._registry.find_schema)
+        assignment = Assignment(pipeline)
         read_from: dict[int, int] = {}
         first_positions: dict[int, int] = {}
         paused: set[int] = set()
         with self._connect() as connection:
-            self._reference_version = self._store.reference_version(connection)
-            pipeline.enrich_by(self._store.reference(connection))
+            self._isolation.set_aside |= self._store.set_aside(connection)
+            self._refresh(connection, assignment)
             for partition, (low, high) in ends.items():
                 progress, first, reason = self._store.claim(connection, partition, topic_id, low, high)
                 first_positions[partition] = first
@@ -188,8 +218,8 @@ class Session:
                 if reason is not None:
                     paused.add(partition)
                     log.error("%s: partition %d is paused: %s", self._contract.stream, partition, reason)
-        self._paused, self._offsets, self._ends = paused, {}, {}
-        return Claimed(Assignment(pipeline), read_from, first_positions)
+        self._paused, self._offsets, self._ends, self._current = paused, {}, {}, assignment
+        return Claimed(assignment, read_from, first_positions)
 
     def _span(self, records: Records) -> Span:
         """Linked to who sent the first record of each partition: headers cost too much to read them all."""
@@ -207,6 +237,8 @@ class Session:
                 delta = assignment.pipeline.judge(gathered)
                 if delta.partitions:
                     self._hand_on(self._outbox, _Write(assignment, delta, [*spans]))
+                else:
+                    self._done += len(gathered)
             gathered.clear()
             spans.clear()
 
@@ -220,6 +252,8 @@ class Session:
                 spans.append(read.span)
                 if len(checked.positions) < BATCH_RECORDS or _records(gathered) >= _TOGETHER_RECORDS:
                     judge()
+            else:
+                self._done += 1
             # while this thread waits, the batch's memory is free
             del read, checked
         judge()
@@ -236,13 +270,13 @@ class Session:
 
     def _commit(self) -> None:
         connection = self._patiently(psycopg.OperationalError, "Postgres", self._connect)
-        looked_after, pipeline = time.monotonic(), None
+        looked_after = time.monotonic()
 
         def look_after() -> None:
             nonlocal connection, looked_after
             if time.monotonic() - looked_after > _UPKEEP_SECONDS:
                 looked_after = time.monotonic()
-                connection = self._look_after(connection, pipeline)
+                connection = self._look_after(connection)
 
         while (write := self._take(self._outbox, look_after)) is not None:
             if not write.assignment.revoked.is_set():
@@ -250,7 +284,7 @@ class Session:
                     connection = self._commit_one(connection, write)
                 for span in write.spans[1:]:
                     span.end()
-                pipeline = write.assignment.pipeline
+            self._done += len(write.spans)
             look_after()
         connection.close()
 
@@ -267,8 +301,10 @@ class Session:
             repeated = True
             try:
                 self._store.commit(connection, delta)
-            except psycopg.OperationalError:
+            except psycopg.OperationalError as e:
                 connection.close()
+                if (e.sqlstate or "").startswith(_LIMIT_EXCEEDED):
+                    raise Permanent(type(e).__name__) from e
                 raise
 
         started = time.monotonic()
@@ -300,21 +336,26 @@ class Session:
         if delta.earliest_ingest_ms is not None:
             metrics.READABLE.add([time.time() - delta.earliest_ingest_ms / 1000], stream, events=total)
 
-    def _look_after(self, connection: Connection, pipeline: Pipeline | None) -> Connection:
+    def _look_after(self, connection: Connection) -> Connection:
         try:
             if connection.closed:
                 connection = self._connect()
             if self._paused - self._store.paused(connection):
                 raise _Resumed
             self._store.note_ends(connection, self._ends)
-            version = self._store.reference_version(connection)
-            if pipeline is not None and version != self._reference_version:
-                pipeline.enrich_by(self._store.reference(connection))
-                self._reference_version = version
+            if self._current is not None:
+                self._refresh(connection, self._current)
         except psycopg.OperationalError as e:
             log.warning("%s: can't look after pauses and reference: %s", self._contract.stream, e)
             connection.close()
         return connection
+
+    def _refresh(self, connection: Connection, assignment: Assignment) -> None:
+        version = self._store.reference_version(connection)
+        if version is not None and version != assignment.reference_version:
+            assignment.pipeline.enrich_by(self._store.reference(connection))
+            assignment.reference_version = version
+            log.info("%s: the reference table was read", self._contract.stream)
 
     def _connect(self) -> Connection:
         return connect_worker(self._settings)

@@ -49,6 +49,10 @@ _BEFORE = -(2**63)
 """Earlier than any minute: of a partition without an event every row is new."""
 
 
+UNEXPECTED = "unexpected"
+"""The reason of a dead letter that ended session after session by an error that nobody foresaw."""
+
+
 class Fenced(Exception):
     """Another worker has taken a partition over."""
 
@@ -221,7 +225,9 @@ class Store:
             (self._contract.topic,),
         )
         stands = {row[0]: row[1:] for row in rows}
-        return all(
+        pauses = {p.after.partition for p in delta.partitions if p.pause}
+        # a pause alone moves no offset: only its own row tells that it was written
+        return pauses <= self.paused(connection) and all(
             stands.get(p.after.partition) == (p.after.epoch, p.after.next_offset, p.after.watermark)
             for p in delta.partitions
         )
@@ -393,6 +399,14 @@ class Store:
             on conflict (topic, partition) do update set reason = excluded.reason""",
             (self._contract.topic, partition, reason),
         )
+
+    def set_aside(self, connection: Connection) -> dict[tuple[int, int], str]:
+        """Positions of the records that once ended session after session, with the error that each made."""
+        rows = connection.execute(
+            'select partition, "offset", detail from dead_letters where topic = %s and reason = %s',
+            (self._contract.topic, UNEXPECTED),
+        )
+        return {(partition, position): detail for partition, position, detail in rows}
 
     def paused(self, connection: Connection) -> set[int]:
         rows = connection.execute("select partition from stream_pauses where topic = %s", (self._contract.topic,))

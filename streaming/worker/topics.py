@@ -1,10 +1,11 @@
 """What the publisher sends to Kafka: minute counts, and dead letters with the reason and the place they came from."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from streamgauge.contract.model import Contract
 from streamgauge.records.avro import counts_schema, frame, parse, write_record
@@ -12,6 +13,8 @@ from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.registry import Registry
 
 _FLUSH_SECONDS = 3.0
+"""A publisher that waited longer for Kafka would hold up Redis."""
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
 class NotAcknowledged(Exception):
@@ -24,6 +27,7 @@ class Topics:
         self._producer = producer
         self._registry = registry
         self._refused: str | None = None
+        self._again: list[Callable[[], None]] = []
         self._schema = parse(counts_schema(contract))
         self._frame: bytes | None = None
 
@@ -48,7 +52,10 @@ class Topics:
         self._flush()
 
     def send_dead_letters(self, letters: Sequence[tuple[RawRecord, str]]) -> None:
-        """The record as it was, its own headers first."""
+        """The record as it was, its own headers first. One that is too large for the topic goes without its value, key
+        and headers, which Postgres has: it must not hold up those behind it.
+        """
+        topic = self._contract.dead_letter_topic
         for record, reason in letters:
             place = {
                 "dead_letter_reason": reason,
@@ -56,27 +63,48 @@ class Topics:
                 "dead_letter_partition": str(record.partition),
                 "dead_letter_offset": str(record.offset),
             }
-            headers = [*record.headers, *((k, v.encode()) for k, v in place.items())]
-            self._send(self._contract.dead_letter_topic, record.key, record.value, headers)
+            headers = [(k, v.encode()) for k, v in place.items()]
+            whole = partial(self._send, topic, record.key, record.value, [*record.headers, *headers])
+            without = partial(self._send, topic, None, None, [*headers, ("dead_letter_too_large", b"true")])
+            # Kafka refuses batches: one that is refused is sent again alone before it is known to be too large itself
+            whole(partial(whole, without))
         self._flush()
 
     def _send(
-        self, topic: str, key: bytes | None, value: bytes | None, headers: Sequence[tuple[str, bytes | None]]
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Sequence[tuple[str, bytes | None]],
+        too_large: Callable[[], None] | None = None,
     ) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            del message
+            if error is None:
+                return
+            if too_large is not None and error.code() in _TOO_LARGE:
+                self._again.append(too_large)
+            else:
+                self._refused = error.str()
+
         while True:
             try:
-                self._producer.produce(topic, key=key, value=value, headers=list(headers), on_delivery=self._delivered)
-                return
+                self._producer.produce(topic, key=key, value=value, headers=list(headers), on_delivery=delivered)
+                return None
             except BufferError:
                 self._producer.poll(0.1)
-
-    def _delivered(self, error: KafkaError | None, message: Message) -> None:
-        del message
-        if error is not None:
-            self._refused = error.str()
+            except KafkaException as e:
+                error: KafkaError = e.args[0]
+                if too_large is None or error.code() not in _TOO_LARGE:
+                    raise
+                return too_large()
 
     def _flush(self) -> None:
         left = self._producer.flush(_FLUSH_SECONDS)
+        while self._again and not left:
+            self._again.pop()()
+            left = self._producer.flush(_FLUSH_SECONDS)
+        self._again.clear()
         refused, self._refused = self._refused, None
         if left or refused:
             raise NotAcknowledged(refused or f"{left} records were not acknowledged in {_FLUSH_SECONDS} s")

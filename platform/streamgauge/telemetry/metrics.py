@@ -55,8 +55,16 @@ READABLE = EventDelays(
 RESTARTS = _meter.create_counter(
     "streamgauge.worker.restarts", "{restart}", "Sessions begun anew after a failure. Attributes: stream, cause."
 )
+SET_ASIDE = _meter.create_counter(
+    "streamgauge.worker.set.aside", "{record}", "Records set aside because they ended sessions. Attributes: stream."
+)
 PUBLISH_FAILURES = _meter.create_counter(
     "streamgauge.publisher.failures", "{failure}", "Ticks that could not publish. Attributes: stream, target."
+)
+
+# Every process
+THREAD_FAILURES = _meter.create_counter(
+    "streamgauge.thread.failures", "{failure}", "Errors that ended a thread. Attributes: thread, error.type."
 )
 
 # The API
