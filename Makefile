@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 BIN := .venv/bin
-.PHONY: install demo test check bench down reset lock
+.PHONY: install demo test check sanitize bench down reset lock
 
 install:
 	@platform/stack/install.sh
@@ -20,6 +20,9 @@ check: install
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@env -u DAGSTER_HOME PYTHONWARNINGS=ignore $(BIN)/dagster definitions validate -m definitions
+
+sanitize: install
+	@tests/sanitize.sh
 
 bench: install
 	@$(BIN)/python -m bench

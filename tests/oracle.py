@@ -151,14 +151,14 @@ def play(
         watermark = moves_to if before is None else max(before, moves_to)
         totals.watermark = watermark
         generation = watermark // generation_ms
-        first_seen = seen[entry.partition].get(event[contract.event_id])
+        last_seen = seen[entry.partition].get(event[contract.event_id])
+        seen[entry.partition][event[contract.event_id]] = generation
         row = expected.minutes[_key(contract, event, reference, entry.partition)]
-        if first_seen is not None and generation - first_seen <= GENERATIONS:
+        if last_seen is not None and generation - last_seen <= GENERATIONS:
             totals.duplicates += 1
             row.duplicates += 1
             expected.verdicts[position] = "duplicate"
             continue
-        seen[entry.partition][event[contract.event_id]] = generation
         if before is not None and at < before - contract.lateness_ms:
             totals.late += 1
             row.late += 1

@@ -175,7 +175,7 @@ install_user() {
     useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin streamgauge
 }
 
-mapfile -t compiled < <(find "$checkout/platform/streamgauge" -name '*.[ch]' -o -path "$native/build.py" | sort)
+mapfile -t compiled < <(find "$checkout/platform/streamgauge" "$checkout/streaming" -name '*.[ch]' -o -path "$native/build.py" | sort)
 inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" "${compiled[@]}" "$page/package-lock.json" | sha256sum)
 stamp=$venv/.installed
 all_there() {

@@ -17,8 +17,8 @@ from psycopg import sql
 from psycopg.adapt import Dumper
 from psycopg.pq import Format
 
-from streamgauge.native.library import Field, native
-from streamgauge.native.views import FieldViews
+from streamgauge.native.library import fields_of, native
+from streamgauge.native.views import VIEW_BYTES, Texts, Views
 
 _OIDS: Final = {"bigint": 20, "int": 23, "text": 25, "double precision": 701, "bytea": 17}
 _TYPES: Final[dict[str, Any]] = {
@@ -29,10 +29,27 @@ _TYPES: Final[dict[str, Any]] = {
     "bytea": pl.Binary,
     "timestamptz": pl.Int64,
 }
+_NUMBER_BYTES: dict[pl.DataType, int] = {pl.Int64(): 8, pl.Int32(): 4, pl.Float64(): 8}
 _COPY_HEAD = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 _COPY_END = b"\xff\xff"
 _EPOCH_MS = 946_684_800_000
 """Postgres counts time from the year 2000."""
+
+
+class _Field(ctypes.Structure):
+    """As pg_binary.c describes it."""
+
+    _fields_ = fields_of("Field", Texts=Texts)
+
+
+class _FieldViews(Views):
+    """Texts, bytes or numbers. `struct` stands for as long as this object does."""
+
+    def __init__(self, column: pl.Series) -> None:
+        width = _NUMBER_BYTES.get(column.dtype, 0)
+        super().__init__(column, width or VIEW_BYTES)
+        self.struct = _Field(texts=self.texts, width=width)
+        self.address = ctypes.addressof(self.struct)
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ def copy_rows(
 ) -> None:
     """Writes rows into a table, whose columns are of these kinds; a timestamptz is given in epoch ms."""
     fields = [_field(rows[name], kind) for name, kind in kinds.items()]
-    together = (Field * len(fields))(*(f.struct for f in fields))
+    together = (_Field * len(fields))(*(f.struct for f in fields))
     sizes = [native.streamgauge_pg_size(f.address, len(rows)) for f in fields]
     made = np.empty(sum(sizes) + 2 * len(rows), np.uint8)
     native.streamgauge_pg_rows(ctypes.addressof(together), len(fields), len(rows), made.ctypes.data)
@@ -76,7 +93,7 @@ def copy_rows(
         copy.write(_COPY_HEAD + made.tobytes() + _COPY_END)
 
 
-def _field(column: pl.Series, kind: str) -> FieldViews:
+def _field(column: pl.Series, kind: str) -> _FieldViews:
     if kind == "timestamptz":
         column = (column - _EPOCH_MS) * 1000
-    return FieldViews(column.cast(_TYPES[kind]))
+    return _FieldViews(column.cast(_TYPES[kind]))

@@ -1,8 +1,8 @@
 """The event ids one partition remembers, to find duplicates.
 
-An id is kept as a 64-bit hash in the generation its event fell into: an equal share of the duplicate horizon,
-counted on the partition's watermark. What is remembered depends only on the log's order, never on where batches
-begin, so a restart that reads the remembered generations again finds the same.
+An id is kept as a 64-bit hash in the generation that its last event fell into: an equal share of the duplicate
+horizon, counted on the partition's watermark. What is remembered depends only on the log's order, never on where
+batches begin, so a restart that reads the remembered generations again finds the same.
 """
 
 from collections.abc import Iterator
@@ -28,27 +28,27 @@ _MOST_APART = 250
 class Seen:
     def __init__(self) -> None:
         self._oldest = self._newest = 0
-        self._taken = 0
+        self._filled = 0
         self._slots, self._generations = _slots(_FEWEST_SLOTS)
 
     def duplicates(self, hashes: UInt64s, generations: Int64s) -> Bools:
-        """Which rows were seen before, remembering those that weren't. `generations` must never fall."""
+        """Which rows were seen before; each is remembered from its own generation on. `generations` must never fall."""
         duplicate = np.empty(len(hashes), np.bool_)
         hashes = np.ascontiguousarray(hashes)
-        for part in _equal_runs(generations):
-            count = part.stop - part.start
-            self._begin(int(generations[part.start]))
-            if 4 * (self._taken + count) > 3 * len(self._slots):
+        for run in _equal_runs(generations):
+            count = run.stop - run.start
+            self._begin(int(generations[run.start]))
+            if 4 * (self._filled + count) > 3 * len(self._slots):
                 self._make_room(count)
-            self._taken += native.streamgauge_seen(
+            self._filled += native.streamgauge_seen(
                 self._slots.ctypes.data,
                 self._generations.ctypes.data,
                 len(self._slots) - 1,
                 self._newest % 256,
                 GENERATIONS,
-                hashes[part].ctypes.data,
+                hashes[run].ctypes.data,
                 count,
-                duplicate[part].ctypes.data,
+                duplicate[run].ctypes.data,
             )
         return duplicate
 
@@ -56,19 +56,19 @@ class Seen:
         passed, self._newest = generation - self._newest, generation
         if passed > GENERATIONS:
             self._slots, self._generations = _slots(len(self._slots))
-            self._taken, self._oldest = 0, generation
+            self._filled, self._oldest = 0, generation
         elif generation - self._oldest > _MOST_APART:
             self._copy(len(self._slots))
 
     def _make_room(self, more: int) -> None:
-        """What is forgotten gives its slots back when they are needed, and only then."""
+        """Forgotten ids are dropped when their slots are needed, and only then."""
         age = np.subtract(self._newest % 256, self._generations, dtype=np.uint8, casting="unsafe")
         remembered = int(np.count_nonzero((self._slots != 0) & (age <= GENERATIONS)))
         self._copy(1 << ((remembered + more) * 8 // 5).bit_length())
 
     def _copy(self, slots: int) -> None:
         to_slots, to_generations = _slots(slots)
-        self._taken = native.streamgauge_seen_copy(
+        self._filled = native.streamgauge_seen_copy(
             self._slots.ctypes.data,
             self._generations.ctypes.data,
             len(self._slots),
@@ -83,7 +83,7 @@ class Seen:
 
 
 def _slots(count: int) -> tuple[UInt64s, NDArray[np.uint8]]:
-    """Mapped, not allocated: a table that is let go leaves no hole in the process's memory."""
+    """Mapped, not allocated: a table that is released leaves no hole in the process's memory."""
     return np.frombuffer(mmap(-1, 8 * count), np.uint64), np.frombuffer(mmap(-1, count), np.uint8)
 
 

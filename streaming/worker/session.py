@@ -24,6 +24,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Registry, RegistryUnavailable
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
+from streamgauge.state.arrivals import ALL
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment
@@ -332,6 +333,9 @@ class Session:
             total += count
             if count:
                 metrics.EVENTS.add(count, {"stream": stream, "verdict": verdict})
+        for a in delta.arrivals:
+            if a.kind != ALL:
+                metrics.ARRIVALS.add(a.records, {"stream": stream, "kind": a.kind})
         metrics.COMMIT_SECONDS.record(seconds, {"stream": stream})
         if delta.earliest_ingest_ms is not None:
             metrics.READABLE.add([time.time() - delta.earliest_ingest_ms / 1000], stream, events=total)

@@ -197,8 +197,8 @@ def test_a_clock_that_is_ahead_makes_nobody_late(running: Running) -> None:
     assert account.watermark is not None
     assert account.watermark.timestamp() * 1000 <= now_ms()
     assert_as_expected(contract, expected_of(contract))
-    assert arrived(contract, "ahead") == [Told(1, ahead[1], ahead[1], ("fast:1",))]
-    assert arrived(contract, "all") == [Told(2_001, 0, 2_000, ())]
+    assert arrived(contract, "ahead") == [Noted(1, ahead[1], ahead[1], ("fast:1",))]
+    assert arrived(contract, "all") == [Noted(2_001, 0, 2_000, ())]
     told = alerts_of(contract)
     assert told == {
         "StreamgaugeProducerAhead": f"Partition 0: 1 of 2,001, offsets {ahead[1]} to {ahead[1]}, sent by fast:1."
@@ -244,19 +244,19 @@ def wait_until_read_by_new_worker(running: Running) -> Account:
 
 
 @dataclass(frozen=True)
-class Told:
+class Noted:
     records: int
     first: int
     last: int
     producers: tuple[str, ...]
 
 
-def arrived(contract: Contract, kind: str) -> list[Told]:
+def arrived(contract: Contract, kind: str) -> list[Noted]:
     """By partition."""
     with connect(Settings.for_role("batch")) as connection:
         found = read_arrivals(connection, [contract.topic], datetime.now(UTC) - timedelta(hours=1))
     return [
-        Told(a.records, a.first_offset, a.last_offset, a.producers) for a in found[contract.topic] if a.kind == kind
+        Noted(a.records, a.first_offset, a.last_offset, a.producers) for a in found[contract.topic] if a.kind == kind
     ]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgauge.contract.model import Contract, FieldSpec, load_contracts
@@ -36,6 +36,7 @@ def events(contract: Contract) -> st.SearchStrategy[list[dict[str, Any]]]:
     return st.lists(st.fixed_dictionaries({f.name: values(f) for f in contract.fields}), max_size=8)
 
 
+@settings(deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.stream)
 def test_the_same_bytes_as_fastavro(contract: Contract, data: st.DataObject) -> None:

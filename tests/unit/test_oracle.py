@@ -96,10 +96,11 @@ def test_an_id_is_forgotten_after_four_generations(contract: Contract) -> None:
     # the horizon is an hour, so a generation is 15 minutes; T0 lies 14 minutes into one
     log = Log(contract)
     log.ingest_ms = T0 + 10_000_000
-    log.event("a", 0).event("a", 4 * 900 + 59).event("a", 4 * 900 + 60)
+    log.event("a", 0).event("b", 0).event("a", 4 * 900 + 59).event("b", 4 * 900 + 60).event("a", 8 * 900 + 60)
     expected = play(contract, log.entries, {SCHEMA_ID: log.schema})
     assert T0 // 1000 % 900 == 840
-    assert list(expected.verdicts.values()) == ["counted", "duplicate", "counted"]
+    # each is as young as its last record
+    assert list(expected.verdicts.values()) == ["counted", "counted", "duplicate", "counted", "counted"]
 
 
 def test_dead_letters_move_nothing(contract: Contract) -> None:

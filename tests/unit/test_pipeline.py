@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from streamgauge.contract.model import TimeSpec, find_contract, load_contracts
@@ -369,6 +369,28 @@ def test_a_restart_forgets_neither_more_nor_less(generations: int) -> None:
     workers.batch()
     duplicates = workers.postgres.totals[0][2]
     assert duplicates == (1 if generations <= 4 else 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abc"), st.booleans()), min_size=3, max_size=24))
+@example([(0, "a", False), (3, "a", False), (2, "a", True)])
+def test_what_is_a_duplicate_hangs_on_no_restart(taken: list[tuple[int, str, bool]]) -> None:
+    """Ids that come again and again, some generations later each time, with restarts before some of them."""
+    undisturbed, restarted, generation = Workers(), Workers(), 0
+    for later, event_id, restart in taken:
+        generation += later
+        # one that moves the watermark on, and then the id with its own time
+        for name, second in ((f"at {generation}", 60 * generation), (event_id, 0)):
+            for workers in (undisturbed, restarted):
+                workers.send(0, encode(name, second, "u1", "Push", "1"), 60 * generation + 30)
+        if restart:
+            restarted.batch()
+            restarted.start()
+    for workers in (undisturbed, restarted):
+        workers.batch()
+    assert restarted.postgres.totals == undisturbed.postgres.totals
+    expected = play(CONTRACT, undisturbed.log[0], {SCHEMA_ID: SCHEMA}, REFERENCE)
+    assert undisturbed.postgres.totals[0][2] == expected.partitions[0].duplicates
 
 
 def test_the_dead_letter_limit_pauses_before_the_first_one_too_many() -> None:

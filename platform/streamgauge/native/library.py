@@ -1,6 +1,7 @@
-"""The compiled functions of the package. Each call lets Python's other threads run."""
+"""The compiled functions, as the library describes itself (build.py). Each call lets Python's other threads run."""
 
 import ctypes
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,94 +9,63 @@ from streamgauge.errors import UserError
 
 _PATH = Path(__file__).with_name("_native.so")
 
+_TYPES: dict[str, Any] = {
+    "void": None,
+    "pointer": ctypes.c_void_p,
+    "text": ctypes.c_char_p,
+    "uint8_t": ctypes.c_uint8,
+    "int16_t": ctypes.c_int16,
+    "int32_t": ctypes.c_int32,
+    "int64_t": ctypes.c_int64,
+    "uint64_t": ctypes.c_uint64,
+    "int": ctypes.c_int,
+    "size_t": ctypes.c_size_t,
+}
 
-class Pick(ctypes.Structure):
-    """As avro.c describes it."""
-
-    _fields_ = (("key", ctypes.c_char_p), ("size", ctypes.c_int32), ("target", ctypes.c_int32))
-
-
-class Column(ctypes.Structure):
-    """As avro.c describes it."""
-
-    _fields_ = (
-        ("kind", ctypes.c_int32),
-        ("nulls", ctypes.c_int32),
-        ("validity", ctypes.c_void_p),
-        ("values", ctypes.c_void_p),
-        ("data", ctypes.c_void_p),
-        ("data_size", ctypes.c_int64),
-        ("data_capacity", ctypes.c_int64),
-        ("keys", ctypes.c_void_p),
-        ("texts", ctypes.c_void_p),
-        ("entries", ctypes.c_int64),
-        ("entries_capacity", ctypes.c_int64),
-        ("picks", ctypes.c_void_p),
-        ("picks_size", ctypes.c_int32),
-        ("shortest", ctypes.c_int32),
-        ("longest", ctypes.c_int32),
-        ("nul", ctypes.c_int32),
-    )
+Fields = tuple[tuple[str, Any], ...]
 
 
-class Texts(ctypes.Structure):
-    """As views.h describes it."""
-
-    _fields_ = (
-        ("views", ctypes.c_void_p),
-        ("buffers", ctypes.c_void_p),
-        ("validity", ctypes.c_void_p),
-        ("first_bit", ctypes.c_int64),
-    )
-
-
-class Field(ctypes.Structure):
-    """As pg_binary.c describes it."""
-
-    _fields_ = (("texts", Texts), ("width", ctypes.c_int64))
-
-
-def _load() -> ctypes.CDLL:
+def _load() -> tuple[ctypes.CDLL, dict[str, Any]]:
     try:
         library = ctypes.CDLL(str(_PATH))
-        _declare(library)
-    except (OSError, AttributeError) as e:
+        text = ctypes.cast(library.streamgauge_description, ctypes.c_char_p).value or b""
+        description = json.loads(text)
+        for name, (result, arguments) in description["functions"].items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = _TYPES[result], [_TYPES[a] for a in arguments]
+    except (OSError, AttributeError, KeyError, ValueError) as e:
         raise UserError(f"the compiled part can't be used: {e}", "install again: make install") from e
-    return library
+    return library, description
 
 
-def _declare(library: ctypes.CDLL) -> None:
-    pointer, count, hash64, byte = ctypes.c_void_p, ctypes.c_int64, ctypes.c_uint64, ctypes.c_uint8
-    signatures: dict[str, tuple[Any, list[Any]]] = {
-        "streamgauge_schema_ids": (None, [pointer, pointer, count, pointer]),
-        "streamgauge_decode": (count, [pointer] * 3 + [count] + [pointer] * 4 + [ctypes.c_int32] + [pointer] * 2),
-        "streamgauge_messages": (None, [pointer, count] + [pointer] * 5),
-        "streamgauge_misplaced": (None, [pointer] * 3 + [count, ctypes.c_int32, pointer]),
-        "streamgauge_seen": (count, [pointer, pointer, hash64, byte, byte, pointer, count, pointer]),
-        "streamgauge_seen_copy": (count, [pointer, pointer, count, byte, byte, pointer, pointer, hash64]),
-        "streamgauge_keys": (None, [pointer, count] + [pointer] * 2),
-        "streamgauge_timestamps": (None, [pointer, count, pointer, pointer]),
-        "streamgauge_pg_size": (count, [pointer, count]),
-        "streamgauge_pg_elements": (None, [pointer, count, pointer]),
-        "streamgauge_pg_rows": (None, [pointer, ctypes.c_int16, count, pointer]),
-        "streamgauge_coupons": (None, [pointer, count, pointer]),
-        "streamgauge_add_coupons": (None, [pointer] * 5 + [count] + [pointer] * 2),
-        "streamgauge_add_values": (None, [pointer] * 5 + [count] + [pointer] * 2),
-        "streamgauge_merge_values": (count, [pointer] * 2 + [count, pointer, count] + [pointer] * 3),
-        "streamgauge_add_keys": (
-            None,
-            [pointer] * 6 + [count, byte] + [pointer] * 3 + [count] + [pointer] * 3,
-        ),
-        "streamgauge_text_codes": (count, [pointer, count, pointer, hash64] + [pointer] * 2),
-        "streamgauge_find_texts": (None, [pointer, pointer, hash64, pointer, count, ctypes.c_int32, pointer]),
-        "streamgauge_number_codes": (count, [pointer, count, pointer, hash64] + [pointer] * 2),
-        "streamgauge_order": (None, [pointer, pointer, byte, count, count] + [pointer] * 2),
-        "streamgauge_measure": (None, [pointer] * 3 + [count] + [pointer] * 4),
-        "streamgauge_destroy": (None, [pointer, count, pointer]),
-    }
-    for name, (result, arguments) in signatures.items():
-        function = getattr(library, name)
-        function.restype, function.argtypes = result, arguments
+native, _description = _load()
 
 
-native = _load()
+def _number(of: str, place: int) -> int:
+    return (ctypes.c_int64 * (place + 1)).in_dll(native, of)[place]
+
+
+def constant(name: str) -> int:
+    """A constant of the C, as `source.NAME`. Raises KeyError where there is none."""
+    return _number(*_description["constants"][name])
+
+
+def size_of(struct: str) -> int:
+    """In bytes."""
+    described = _description["structs"][struct]
+    return _number(described["numbers"], described["first"])
+
+
+def fields_of(struct: str, **others: Any) -> Fields:
+    """For a ctypes.Structure: the fields of the C struct of this name; `others` are structs that it holds.
+
+    Raises UserError where ctypes would lay them out in another way than the compiler did.
+    """
+    described = _description["structs"][struct]
+    fields = tuple((name, {**_TYPES, **others}[kind]) for name, kind in described["fields"])
+    struct_type: Any = type(struct, (ctypes.Structure,), {"_fields_": fields})
+    laid_out = [ctypes.sizeof(struct_type), *(getattr(struct_type, name).offset for name, _ in fields)]
+    compiled = [_number(described["numbers"], described["first"] + i) for i in range(len(laid_out))]
+    if laid_out != compiled:
+        raise UserError(f"the compiled struct {struct} is laid out in another way: {compiled}, not {laid_out}")
+    return fields

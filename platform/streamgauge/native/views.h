@@ -19,6 +19,7 @@ typedef struct {
     };
   };
 } View;
+_Static_assert(sizeof(View) == 16, "Arrow's views take 16 bytes");
 
 /* A text column. `validity` is a bitmap, or NULL where no text is null; row 0's bit in it is `first_bit`. */
 typedef struct {

@@ -6,13 +6,20 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 
-from streamgauge.native.library import Field, Texts
+from streamgauge.native.library import fields_of
 
-_VIEW_BYTES = 16
-_NUMBER_BYTES: dict[pl.DataType, int] = {pl.Int64(): 8, pl.Int32(): 4, pl.Float64(): 8}
+VIEW_BYTES = 16
 
 
-class _Views:
+class Texts(ctypes.Structure):
+    """As views.h describes it."""
+
+    _fields_ = fields_of("Texts")
+
+
+class Views:
+    """`width` is how many bytes a value takes where it lies; `texts` stands for as long as this object does."""
+
     def __init__(self, column: pl.Series, width: int) -> None:
         whole = cast(Any, column.rechunk())
         self._array = array = whole.to_arrow(compat_level=pl.CompatLevel.newest())
@@ -26,19 +33,9 @@ class _Views:
         )
 
 
-class TextViews(_Views):
+class TextViews(Views):
     """Texts or bytes. `address` is that of the struct in views.h; it stands for as long as this object does."""
 
     def __init__(self, texts: pl.Series) -> None:
-        super().__init__(texts, _VIEW_BYTES)
+        super().__init__(texts, VIEW_BYTES)
         self.address = ctypes.addressof(self.texts)
-
-
-class FieldViews(_Views):
-    """Texts, bytes or numbers. `struct` is that of pg_binary.c; it stands for as long as this object does."""
-
-    def __init__(self, column: pl.Series) -> None:
-        width = _NUMBER_BYTES.get(column.dtype, 0)
-        super().__init__(column, width or _VIEW_BYTES)
-        self.struct = Field(texts=self.texts, width=width)
-        self.address = ctypes.addressof(self.struct)

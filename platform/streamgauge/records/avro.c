@@ -31,7 +31,7 @@ typedef struct {
 
 /* A key of a map, and the column that takes its value. */
 typedef struct {
-  const uint8_t *key;
+  const char *key;
   int32_t size, target;
 } Pick;
 

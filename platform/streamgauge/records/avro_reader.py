@@ -11,7 +11,7 @@ import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from numpy.typing import NDArray
 
 from streamgauge.contract.text_bounds import Bounds, TextBounds
-from streamgauge.native.library import Column, Pick, native
+from streamgauge.native.library import constant, fields_of, native
 from streamgauge.records.payloads import Payloads
 from streamgauge.types import Int64s
 
@@ -19,12 +19,13 @@ _arrow: Any = pyarrow
 """It comes without types."""
 
 _TYPES = "null boolean int long float double string bytes fixed enum array map union record picked"
-_KINDS = {kind: number for number, kind in enumerate(_TYPES.split())}
-"""As avro.c numbers them."""
+_KINDS = {kind: constant(f"avro.{'NUL' if kind == 'null' else kind.upper()}") for kind in _TYPES.split()}
 
-_FULL = -5
-NO_VALUE, NOT_FRAMED = -1, -2
-ENDS_EARLY, NOT_UTF8, NO_FIT, MALFORMED = -1, -2, -3, -4
+_FULL = constant("avro.FULL")
+NO_VALUE, NOT_FRAMED = (constant(f"avro.{name}") for name in ("NO_VALUE", "NOT_FRAMED"))
+ENDS_EARLY, NOT_UTF8, NO_FIT, MALFORMED = (
+    constant(f"avro.{name}") for name in ("ENDS_EARLY", "NOT_UTF8", "NO_FIT", "MALFORMED")
+)
 
 MOST_BYTES = 2**30
 """What may be read at once: within a column, places are told in 31 bits."""
@@ -48,6 +49,14 @@ _ARROW_TYPES: dict[str, Any] = {
     "map<string,string>": _arrow.large_list(_ENTRY),
     _PICKED: _arrow.bool_(),
 }
+
+
+class _Pick(ctypes.Structure):
+    _fields_ = fields_of("Pick")
+
+
+class _Column(ctypes.Structure):
+    _fields_ = fields_of("Column")
 
 
 def schema_ids(payloads: Payloads) -> Int64s:
@@ -100,7 +109,7 @@ class AvroReader:
         kept, verdicts = np.empty(max(count, 1), np.uint32), np.empty(count, np.int32)
         while True:
             fillings = [_Filling(target, count) for target in self._columns]
-            columns = (Column * len(fillings))(*(f.column for f in fillings))
+            columns = (_Column * len(fillings))(*(f.column for f in fillings))
             good = native.streamgauge_decode(
                 payloads.addresses.ctypes.data,
                 payloads.sizes.ctypes.data,
@@ -169,18 +178,18 @@ class _Target:
     def __init__(self, name: str, kind: str) -> None:
         self.name = name
         self.kind = kind
-        self.picks = (Pick * 0)()
+        self.picks = (_Pick * 0)()
         self.bytes_each, self.entries_each = 32.0, 2.0
 
     def pick(self, keys: Sequence[str], first: int) -> None:
         encoded = [key.encode() for key in keys]
-        self.picks = (Pick * len(keys))(*(Pick(key, len(key), first + i) for i, key in enumerate(encoded)))
+        self.picks = (_Pick * len(keys))(*(_Pick(key, len(key), first + i) for i, key in enumerate(encoded)))
 
     def grow(self) -> None:
         self.bytes_each *= 2
         self.entries_each *= 2
 
-    def learn(self, column: Column, rows: int) -> None:
+    def learn(self, column: _Column, rows: int) -> None:
         self.bytes_each = max(column.data_size / rows, self.bytes_each * 0.9)
         self.entries_each = max(column.entries / rows, self.entries_each * 0.9)
 
@@ -205,7 +214,7 @@ class _Filling:
         entries = int(spare * target.entries_each) + 8 if is_map else 0
         self._data = np.empty(room, np.uint8)
         self._keys, self._texts = (np.empty(entries * _VIEW_BYTES, np.uint8) for _ in range(2))
-        self.column = Column(
+        self.column = _Column(
             kind=_KINDS[_COLUMN_KINDS.get(kind, kind)],
             validity=self._validity.ctypes.data,
             values=self._values.ctypes.data,
@@ -219,7 +228,7 @@ class _Filling:
             shortest=MOST_BYTES,
         )
 
-    def end(self, column: Column, rows: int) -> pl.Series:
+    def end(self, column: _Column, rows: int) -> pl.Series:
         kind = self._target.kind
         if rows:
             self._target.learn(column, rows)

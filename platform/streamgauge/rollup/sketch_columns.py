@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 
-from streamgauge.native.library import native
+from streamgauge.native.library import constant, native, size_of
 from streamgauge.native.views import TextViews
 from streamgauge.rollup.groups import Coded, Grouped
 from streamgauge.types import Float64s, Int64s, UInt32s
@@ -19,17 +19,17 @@ _arrow: Any = pyarrow
 Stored = Mapping[int, bytes]
 """The sketches of those rows that have one."""
 
-EXACT_COUPONS = 384
-"""What an HLL holds before it turns to registers: as sketches.c."""
+EXACT_COUPONS = constant("sketches.EXACT_COUPONS")
+"""What an HLL holds before it turns to registers."""
 
 _HEAD_BYTES = 40
-_LEVELS = 61
+_LEVELS = constant("sketches.KLL_LEVELS")
 _LEVEL_BYTES = 4
-_PART_BYTES = 8 * (_LEVELS + 1 + 3)
+_PART_BYTES = size_of("Stored")
 """What sketches.c notes of each sketch that it merges."""
 _COUPON_BYTES, _VALUE_BYTES = 4, 8
 _KEY_BYTES = 12
-_ITEM_BYTES = 32
+_ITEM_BYTES = size_of("Item")
 _FEWEST_SLOTS, _SLOTS_EACH = 8, 4
 
 

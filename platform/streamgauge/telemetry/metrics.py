@@ -42,6 +42,12 @@ class EventDelays:
 EVENTS = _meter.create_counter(
     "streamgauge.worker.events", "{event}", "Events by verdict. Attributes: stream, verdict."
 )
+ARRIVALS = _meter.create_counter(
+    "streamgauge.worker.arrivals",
+    "{record}",
+    "Records that came late, from a clock that is ahead, or to another partition than their key's."
+    " Attributes: stream, kind.",
+)
 COMMIT_SECONDS = _meter.create_histogram(
     "streamgauge.worker.commit.duration",
     "s",

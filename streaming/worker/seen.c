@@ -1,4 +1,4 @@
-/* A set of 64-bit hashes, each with the generation it came in: open addressing, linear probing.
+/* A set of 64-bit hashes, each with the generation it was last seen in: open addressing, linear probing.
  *
  * The number of slots is a power of two, and an empty one holds 0. What is more than `remembered` generations old is
  * forgotten, though it keeps its slot until the set is copied. A generation is kept modulo 256: those in the set must
@@ -17,11 +17,12 @@ static uint64_t find(const uint64_t *slots, uint64_t mask, uint64_t hash) {
   return at;
 }
 
-/* Which of the hashes are remembered, row by row, putting in those that aren't. Returns how many slots that took: there
- * must be room for all. */
+/* Which of the hashes are remembered, row by row, putting in those that aren't. Each is as young as its last sighting: who
+ * reads the remembered generations again from the log comes to the same. Returns how many slots that filled: there must be
+ * room for all. */
 int64_t streamgauge_seen(uint64_t *slots, uint8_t *generations, uint64_t mask, uint8_t generation, uint8_t remembered,
                          const uint64_t *hashes, int64_t n, uint8_t *known) {
-  int64_t taken = 0;
+  int64_t filled = 0;
   for (int64_t i = 0; i < n; i++) {
     if (i + AHEAD < n) {
       uint64_t soon = kept_as(hashes[i + AHEAD]) & mask;
@@ -30,12 +31,11 @@ int64_t streamgauge_seen(uint64_t *slots, uint8_t *generations, uint64_t mask, u
     }
     uint64_t hash = kept_as(hashes[i]), at = find(slots, mask, hash);
     known[i] = slots[at] && (uint8_t)(generation - generations[at]) <= remembered;
-    if (known[i]) continue;
-    taken += !slots[at];
+    filled += !slots[at];
     slots[at] = hash;
     generations[at] = generation;
   }
-  return taken;
+  return filled;
 }
 
 /* Copies what is at most `remembered` generations older than `newest`. Returns how many those are. */
