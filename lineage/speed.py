@@ -10,6 +10,7 @@ from lineage.datasets import Dataset, Key
 from lineage.openlineage import Step, Stores, child_run_id, step_event
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.state.accounts import read_progress
 from streamgauge.stores.postgres import Connection
 
 
@@ -23,9 +24,9 @@ class Observed:
 
 def read_counts(connection: Connection, contracts: Iterable[Contract]) -> dict[str, int]:
     """By stream, the events that its minute rollups have. A stream that no worker has read is left out."""
-    rows = connection.execute("SELECT topic, sum(counted)::bigint FROM stream_offsets GROUP BY topic").fetchall()
     streams = {c.topic: c.stream for c in contracts}
-    return {streams[topic]: counted for topic, counted in rows if topic in streams}
+    progress = read_progress(connection, streams)
+    return {streams[topic]: sum(p.counted for p in parts) for topic, parts in progress.items() if parts}
 
 
 def speed_events(

@@ -128,7 +128,7 @@ def _check_piece(connection: Connection, c: Contract, root: str, hours: Sequence
         rows, quarantined = of["facts"][key], of["quarantine"][key]
         outputs = Outputs(rows, of["duplicates"][key], quarantined)
         for outcome in (
-            check_quarantine(c, rows.height, quarantined, masker),
+            check_quarantine(c, rows.height + outputs.duplicates.height, quarantined, masker),
             check_completeness(c, of["lake"][key], outputs, late.get(hour, 0), masker, moving=hour in owed),
             check_volume(c, rows.height, volumes.before(hour)),
             check_skew(c, rows, masker),

@@ -7,7 +7,7 @@ from typing import Any
 
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
-from streamgauge.state.accounts import Progress, account
+from streamgauge.state.accounts import Progress, account, read_progress, watermark_of
 from streamgauge.stores.postgres import Connection
 
 LogEnds = Mapping[int, tuple[int, int]]
@@ -33,8 +33,7 @@ class StreamState:
 
     @property
     def watermark(self) -> datetime | None:
-        known = [p.watermark_ms for p in self.progress if p.watermark_ms is not None]
-        return datetime.fromtimestamp(min(known) / 1000, UTC) if known else None
+        return watermark_of(self.progress)
 
     @property
     def complete_until(self) -> datetime | None:
@@ -82,17 +81,10 @@ class StreamState:
 
 
 def read_state(connection: Connection, contract: Contract) -> StreamState:
-    rows = connection.execute(
-        "SELECT partition, start_offset, next_offset, counted, late, duplicates, dead_letters, lost, skipped,"
-        " watermark_ms FROM stream_offsets WHERE topic = %s ORDER BY partition",
-        (contract.topic,),
-    ).fetchall()
+    progress = read_progress(connection, [contract.topic])[contract.topic]
     pauses = connection.execute(
         "SELECT partition, reason FROM stream_pauses WHERE topic = %s ORDER BY partition", (contract.topic,)
     ).fetchall()
-    again = connection.execute(
-        "SELECT coalesce(sum(rebuilt), 0)::bigint FROM stream_offsets WHERE topic = %s", (contract.topic,)
-    ).fetchone()
     # An hour owed is one that the lake has records of and that is not final; before the first of them all is final.
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
@@ -105,9 +97,9 @@ def read_state(connection: Connection, contract: Contract) -> StreamState:
     return StreamState(
         contract=contract,
         as_of=datetime.now(UTC),
-        progress=tuple(Progress(*row) for row in rows),
+        progress=tuple(progress),
         pauses=tuple(f"partition {p}: {reason}" for p, reason in pauses),
         final_until=until,
         revised_at=revised,
-        rebuilt=again[0] if again else 0,
+        rebuilt=sum(p.rebuilt for p in progress),
     )

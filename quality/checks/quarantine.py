@@ -9,11 +9,16 @@ from streamgauge.contract.model import Contract
 CHECK = "quarantine"
 
 
-def check_quarantine(contract: Contract, facts: int, quarantined: pl.DataFrame, masker: Masker) -> CheckOutcome:
+def quarantined_share(valid: int, quarantined: int) -> float:
+    """Of all records. `valid` are those that broke no rule: facts, and duplicates of them."""
+    return quarantined / (valid + quarantined) if quarantined else 0.0
+
+
+def check_quarantine(contract: Contract, valid: int, quarantined: pl.DataFrame, masker: Masker) -> CheckOutcome:
     """`quarantined` has `rule`, `partition`, `offset`, and the contract's fields as far as they could be read."""
     spec = contract.checks.quarantine
-    failing, denominator = quarantined.height, facts + quarantined.height
-    share = failing / denominator if denominator else 0.0
+    failing, denominator = quarantined.height, valid + quarantined.height
+    share = quarantined_share(valid, failing)
     rules = quarantined.group_by("rule").len().sort("len", "rule", descending=[True, False])
     by_rule = {f"rule {rule}": int(count) for rule, count in rules.rows()}
     return CheckOutcome(

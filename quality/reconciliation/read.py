@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 from psycopg import sql
@@ -14,6 +14,7 @@ from quality.reconciliation.finality import Settled, settled
 from quality.reconciliation.layers import BATCH_COUNTERS, MINUTE, SPEED_COUNTERS, schema
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
+from streamgauge.state.accounts import read_progress, watermark_of
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.tables.batch import ROLLUPS
 
@@ -130,15 +131,9 @@ def _worker(connection: Connection, contract: Contract) -> dict[int, WorkerPart]
         "SELECT partition, from_offset, to_offset FROM stream_gaps WHERE topic = %s", (contract.topic,)
     ):
         gaps[partition].append((start, end))
-    rows = connection.execute(
-        "SELECT partition, start_offset, next_offset, watermark_ms FROM stream_offsets WHERE topic = %s",
-        (contract.topic,),
-    )
     return {
-        partition: WorkerPart(
-            start, end, tuple(gaps[partition]), None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
-        )
-        for partition, start, end, ms in rows
+        p.partition: WorkerPart(p.start, p.next, tuple(gaps[p.partition]), watermark_of([p]))
+        for p in read_progress(connection, [contract.topic])[contract.topic]
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from quality.checks.quarantine import quarantined_share
 from quality.outcome import CheckOutcome, Sample, Status
 from quality.results import Result
 from streamgauge.contract.model import Contract, Severity
@@ -131,8 +132,7 @@ class Report:
 
     @property
     def quarantined_share(self) -> float:
-        seen = self.total("facts") + self.total("duplicates") + self.total("quarantined")
-        return self.total("quarantined") / seen if seen else 0.0
+        return quarantined_share(self.total("facts") + self.total("duplicates"), self.total("quarantined"))
 
     @property
     def failing(self) -> list[CheckLine]:

@@ -103,9 +103,10 @@ def _policy(page: str) -> str:
 
 _RECONCILIATIONS = """SELECT r.*, f.revision, f.checked, f.revised_at, v.reason,
  CASE WHEN f.revision IS NULL THEN 'provisional' ELSE 'final' END AS status
- FROM (SELECT DISTINCT ON (stream, hour) * FROM reconciliations WHERE stream = ANY(%(streams)s)
+ FROM unnest(%(streams)s::text[]) AS asked CROSS JOIN LATERAL (
+  SELECT DISTINCT ON (hour) * FROM reconciliations WHERE stream = asked
   AND (%(from)s::timestamptz IS NULL OR hour >= %(from)s) AND (%(to)s::timestamptz IS NULL OR hour < %(to)s)
-  ORDER BY stream, hour DESC, at DESC) AS r
+  ORDER BY hour DESC, at DESC LIMIT %(limit)s) AS r
  LEFT JOIN final_hours f USING (stream, hour)
  LEFT JOIN hour_revisions v ON v.stream = r.stream AND v.hour = r.hour AND v.revision = f.revision"""
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import pytest
 
 from quality.checks.completeness import check_books
+from quality.checks.quarantine import check_quarantine
+from quality.masking import Masker
 from quality.outcome import Sample
 from quality.report.gather import lines_of
 from quality.report.markdown import markdown
@@ -160,3 +163,11 @@ def test_the_gauge_is_to_scale() -> None:
     assert full.height == pytest.approx(made.height * 0.995)
     assert full.y + full.height == pytest.approx(made.height)
     assert full.bad_height >= 2
+
+
+def test_check_and_report_mean_the_same_share_of_quarantined_records() -> None:
+    hours = [Hour(DAY, facts=90, duplicates=6, quarantined=4)]
+    quarantined = pl.DataFrame({"rule": ["future"] * 4, "partition": [0] * 4, "offset": range(4)})
+    outcome = check_quarantine(USERS, hours[0].facts + hours[0].duplicates, quarantined, Masker(USERS))
+    assert (outcome.failing / outcome.denominator, outcome.observed) == (0.04, "4.00% quarantined")
+    assert sample_report(hours=hours).quarantined_share == 0.04

@@ -33,6 +33,28 @@ class Progress:
     lost: int
     skipped: int
     watermark_ms: int | None
+    rebuilt: int = 0
+    """How often its minutes were made again from the lake, which moves no position."""
+
+
+def read_progress(connection: Connection, topics: Iterable[str]) -> dict[str, list[Progress]]:
+    """By topic, its partitions in order: what everybody who sums or shows them reads. A topic that no worker ever
+    claimed has none.
+    """
+    found: dict[str, list[Progress]] = {topic: [] for topic in topics}
+    for topic, *row in connection.execute(
+        "SELECT topic, partition, start_offset, next_offset, counted, late, duplicates, dead_letters, lost, skipped,"
+        " watermark_ms, rebuilt FROM stream_offsets WHERE topic = ANY(%s) ORDER BY topic, partition",
+        (list(found),),
+    ):
+        found[topic].append(Progress(*row))
+    return found
+
+
+def watermark_of(progress: Iterable[Progress]) -> datetime | None:
+    """The event time up to which a stream is believed complete: its slowest partition's; None before any event."""
+    known = [p.watermark_ms for p in progress if p.watermark_ms is not None]
+    return datetime.fromtimestamp(min(known) / 1000, UTC) if known else None
 
 
 @dataclass(frozen=True)
@@ -80,8 +102,7 @@ def account(
         skipped = 0 if at is None else at.skipped
         acknowledged += end - start - skipped
         lag += end - (start if at is None else at.next)
-    watermarks = [p.watermark_ms for p in known.values() if p.watermark_ms is not None]
-    watermark = datetime.fromtimestamp(min(watermarks) / 1000, UTC) if watermarks else None
+    watermark = watermark_of(known.values())
     return Account(
         stream=stream,
         acknowledged=acknowledged,
@@ -100,11 +121,7 @@ def account(
 def read_accounts(connection: Connection, admin: AdminClient, contracts: Iterable[Contract]) -> list[Account]:
     found: list[Account] = []
     for contract in contracts:
-        rows = connection.execute(
-            "SELECT partition, start_offset, next_offset, counted, late, duplicates, dead_letters, lost,"
-            " skipped, watermark_ms FROM stream_offsets WHERE topic = %s",
-            (contract.topic,),
-        ).fetchall()
+        progress = read_progress(connection, [contract.topic])[contract.topic]
         pauses = connection.execute(
             "SELECT partition, reason FROM stream_pauses WHERE topic = %s ORDER BY partition",
             (contract.topic,),
@@ -113,7 +130,7 @@ def read_accounts(connection: Connection, admin: AdminClient, contracts: Iterabl
         log = log_positions(connection, admin, contract)
         now = datetime.now(UTC)
         stopped = tuple(f"partition {p}: {reason}" for p, reason in pauses)
-        found.append(account(contract.stream, (Progress(*r) for r in rows), log, now, stopped))
+        found.append(account(contract.stream, progress, log, now, stopped))
     return found
 
 
