@@ -10,9 +10,10 @@ install:
 demo: install
 	@$(BIN)/streamgauge demo
 
+# Three at a time on two cores: much of the time is waited. Each has servers of its own. ARGS=tests/unit runs a part.
 test: install
 	@platform/stack/install_test_tools.sh
-	@$(BIN)/pytest
+	@$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
 
 check: install
 	@$(BIN)/ruff check

@@ -1,5 +1,5 @@
 """The real servers, as the instance `test` or the one that the environment names: fresh for each session, beside a
-running demo, and gone when it ends.
+running demo, and gone when it ends. Tests that run side by side have an instance each, with ports of its own.
 """
 
 import atexit
@@ -21,16 +21,20 @@ from tests.integration.running import Running
 from tests.integration.workers import Workers
 
 _INSTANCE = os.environ.get(f"{PREFIX}INSTANCE", "test")
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")
+_PORTS_EACH = 100
+_FIRST_PORT = 19300
+"""Behind those of the instances that platform/stack/stack.toml names."""
 
 
 @pytest.fixture(scope="session")
 def stack() -> Generator[Stack]:
     """`Settings.for_role(role)` leads to these servers for as long as the session lasts."""
-    port = base_port()
-    with _turn(), pytest.MonkeyPatch.context() as patch:
+    instance, port = _own()
+    with _turn(instance), pytest.MonkeyPatch.context() as patch:
         for name in [n for n in os.environ if n.startswith(PREFIX)]:
             patch.delenv(name)
-        patch.setenv(f"{PREFIX}INSTANCE", _INSTANCE)
+        patch.setenv(f"{PREFIX}INSTANCE", instance)
         if port is not None:
             patch.setenv(f"{PREFIX}BASE_PORT", str(port))
         made = Stack()
@@ -59,10 +63,18 @@ def running(stack: Stack, tmp_path: Path) -> Generator[Running]:
         yield made
 
 
+def _own() -> tuple[str, int | None]:
+    """This process's instance, and its base port where stack.toml has none for it."""
+    given = base_port()
+    if not _WORKER:
+        return _INSTANCE, given
+    return f"{_INSTANCE}-{_WORKER}", (given or _FIRST_PORT) + _PORTS_EACH * int(_WORKER.removeprefix("gw"))
+
+
 @contextlib.contextmanager
-def _turn() -> Generator[None]:
+def _turn(instance: str) -> Generator[None]:
     """Two sessions at once would wipe each other's servers: the second waits for the first."""
-    with (cache_dir() / f"{_INSTANCE}.lock").open("w") as file:
+    with (cache_dir() / f"{instance}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
