@@ -1,18 +1,23 @@
 """The one place where Dagster's parts meet: every asset, check, job and sensor of every contract."""
 
+from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
 
 from assets import dims, external, facts, housekeeping, jobs, lake, quality, reconciliation, rollups
 from assets.automation import automation_sensor
+from assets.code import with_links
+from assets.partitions import partitions_of
 from assets.rebuild import job as rebuild
+from assets.reload import reload_definitions
 from assets.resources import Ground
 from lineage.sensor import make_openlineage_sensor
 from sensors import late_data, observer
 from sensors.alerting import sensor as alerts
 from streamgauge.contract.model import load_contracts
 from streamgauge.settings import contracts_dir
+from streamgauge.state.starts import where_data_begins
 
 
 @dg.definitions
@@ -20,11 +25,13 @@ def defs() -> dg.Definitions:
     contracts = load_contracts(contracts_dir())
     ground = Ground()
     connect = partial(ground.connect, autocommit=True)
-    made = (external, lake, facts, dims, rollups, reconciliation, rebuild, quality, housekeeping)
+    starts = where_data_begins("batch", contracts, datetime.now(UTC))
+    partitioned, whole = (lake, facts, rollups, reconciliation, quality), (external, dims, rebuild, housekeeping)
     hourly = [job(c) for c in contracts for job in (jobs.lake_job, jobs.event_hours_job, jobs.reconcile_job)]
     return dg.Definitions.merge(
-        *(part.definitions(contracts) for part in made),
-        late_data.definitions(contracts, hourly, connect),
+        *(with_links(part.definitions(contracts, partitions_of(starts))) for part in partitioned),
+        *(with_links(part.definitions(contracts)) for part in whole),
+        late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
         observer.definitions(contracts, connect),
         alerts.definitions(contracts, connect, lambda: ground.settings),
         dg.Definitions(

@@ -4,19 +4,18 @@ The ready-made conditions ask for a partition once and then consider it handled:
 than one partition, nobody asks again. These ask until it is there.
 """
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
-from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, is_closed
-
-LOOK_BACK = timedelta(hours=72)
-"""How long the daemon may be away (a weekend) and its lake hours are still made up without a backfill."""
+from streamgauge.dagster.attempts import MEMORY, wait
+from streamgauge.dagster.hours import HOUR, HourRange, hour_start, is_closed
+from streamgauge.dagster.names import MAX_RETRIES_TAG, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from streamgauge.state.starts import LOOK_BACK
 
 CLOSED = "closed"
-REPEAT = "*/10 * * * *"
 _PAGE = 500
 
 Condition = dg.AutomationCondition[Any]
@@ -36,10 +35,33 @@ class _ClosedHourDue(dg.AutomationCondition[dg.AssetKey]):
         return "closed_hour_due"
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
-        closed = _closed_hours(context.evaluation_time)
-        made = set(_made_whole(context.asset_graph_view.instance, context.key, closed))
-        wanted = {hour_key(h) for h in closed.hours} - made
+        closed = _closed_hours(context.evaluation_time, context.partitions_def)
+        made = _made_whole(context.asset_graph_view.instance, context.key, closed) if closed.hours else ()
+        wanted = set(closed.keys).difference(made)
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection_with_partition_keys(wanted))
+
+
+class _Rested(dg.AutomationCondition[dg.AssetKey]):
+    """A partition whose latest runs did not fail, or failed long enough ago: one minute after the first, then two,
+    four … up to an hour. Without it, one that can't succeed would be run on every tick.
+    """
+
+    @property
+    def description(self) -> str:
+        return "no run failed, or the wait after it is over"
+
+    @property
+    def name(self) -> str:
+        return "rested"
+
+    def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
+        now, candidates = context.evaluation_time, context.candidate_subset
+        failures = list(_failures(context.asset_graph_view.instance, context.key, now))
+        if not failures:
+            return dg.AutomationResult(context, candidates)
+        keys = sorted(candidates.expensively_compute_partition_keys())
+        rested = {k for k in keys if _may_run([at for first, last, at in failures if first <= k <= last], now)}
+        return dg.AutomationResult(context, candidates.compute_intersection_with_partition_keys(rested))
 
 
 def automation_sensor() -> dg.AutomationConditionSensorDefinition:
@@ -51,13 +73,15 @@ def automation_sensor() -> dg.AutomationConditionSensorDefinition:
         target=dg.AssetSelection.all(),
         use_user_code_server=True,
         emit_backfills=True,
+        # one retry for an accident; what fails again waits here
+        run_tags={MAX_RETRIES_TAG: "1"},
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=30,
     )
 
 
 def lake_condition() -> Condition:
-    """Every closed hour, once it is closed. A failed one again every ten minutes."""
+    """Every closed hour, once it is closed."""
     return _until_done(_ClosedHourDue())
 
 
@@ -78,15 +102,34 @@ def daily_condition() -> Condition:
 
 
 def _until_done(due: Condition) -> Condition:
-    """`due` for as long as it is, except while a run is at it, or just after one failed."""
-    not_failed = ~dg.AutomationCondition.execution_failed() | dg.AutomationCondition.cron_tick_passed(REPEAT)
-    return due & ~dg.AutomationCondition.in_progress() & not_failed
+    """`due` for as long as it is, except while a run is at it, or not long enough after one failed."""
+    return due & ~dg.AutomationCondition.in_progress() & _Rested()
 
 
-def _closed_hours(now: datetime) -> HourRange:
+def _failures(instance: dg.DagsterInstance, asset: dg.AssetKey, now: datetime) -> Iterator[tuple[str, str, datetime]]:
+    """First and last partition of the runs of an asset that failed lately, and when each ended."""
+    failed = dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE], created_after=now - MEMORY)
+    for record in instance.get_run_records(failed):
+        run = record.dagster_run
+        one = run.tags.get(PARTITION_TAG)
+        first, last = run.tags.get(RANGE_START_TAG, one), run.tags.get(RANGE_END_TAG, one)
+        if asset in (run.asset_selection or ()) and first is not None and last is not None:
+            ended = record.update_timestamp.timestamp() if record.end_time is None else record.end_time
+            yield first, last, datetime.fromtimestamp(ended, UTC)
+
+
+def _may_run(failures: Sequence[datetime], now: datetime) -> bool:
+    return not failures or now >= max(failures) + wait(len(failures))
+
+
+def _closed_hours(now: datetime, partitions: dg.PartitionsDefinition[Any] | None) -> HourRange:
+    """Without any where the stream begins later."""
     last = hour_start(now) - HOUR
     last = last if is_closed(last, now) else last - HOUR
-    return HourRange(last - LOOK_BACK + HOUR, last)
+    first = last - LOOK_BACK + HOUR
+    if isinstance(partitions, dg.TimeWindowPartitionsDefinition):
+        first = max(first, partitions.start)
+    return HourRange(first, last)
 
 
 def _made_whole(instance: dg.DagsterInstance, asset: dg.AssetKey, hours: HourRange) -> Iterator[str]:

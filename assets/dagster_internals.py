@@ -16,6 +16,7 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.schema import BulkActionsTable, KeyValueStoreTable, RunsTable
 from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable
+from dagster._grpc.client import DagsterGrpcClient
 from dagster._serdes import ConfigurableClassData
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "BulkActionsTable",
     "CheckedMaterialization",
     "ConfigurableClassData",
+    "DagsterGrpcClient",
     "KeyValueStoreTable",
     "PostgresStorageConfig",
     "RunsTable",

@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.evaluations import Verdict, log_evaluations
 from assets.locks import partition_lock
-from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
 from assets.resources import Ground
 from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_columns
 from quality.reconciliation.compare import Difference
@@ -27,11 +27,11 @@ _LISTED = 20
 _FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "duplicates", "batch_duplicates")
 
 
-def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
-    return dg.Definitions(assets=[make_reconciliation(c) for c in contracts])
+def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:
+    return dg.Definitions(assets=[make_reconciliation(c, partitions_of(c)) for c in contracts])
 
 
-def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
+def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:
     path = asset_keys.reconciliation(contract)
     key = dg.AssetKey(path)
 
@@ -49,8 +49,9 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
                 uri=postgres_uri("reconciliations"),
                 columns=table_columns(TABLES[0]),
                 freshness=hourly_freshness(contract),
+                code=["assets.reconciliation", "quality.reconciliation"],
                 deps=[asset_keys.rollups_hourly(contract), asset_keys.facts(contract), asset_keys.minutes(contract)],
-                partitions=HOURLY,
+                partitions=partitions.event_hours,
             )
         ],
         check_specs=[
@@ -59,7 +60,7 @@ def make_reconciliation(contract: Contract) -> dg.AssetsDefinition:
                 asset=key,
                 description="Every difference between the layers is explained by late events, duplicates, or records "
                 "that only one layer has.",
-                partitions_def=HOURLY,
+                partitions_def=partitions.event_hours,
             )
         ],
         backfill_policy=HOURLY_RUNS,

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from assets.code import code_version
 from streamgauge.contract.model import Contract, FieldSpec
 from streamgauge.dagster.keys import AssetPath
 from streamgauge.dagster.names import COLUMN_SCHEMA, URI
@@ -26,12 +27,15 @@ def asset_spec(
     uri: str,
     columns: Sequence[dg.TableColumn],
     freshness: dg.FreshnessPolicy,
+    code: Sequence[str] = (),
     deps: Iterable[AssetPath | dg.AssetDep] = (),
     partitions: dg.PartitionsDefinition[str] | None = None,
     condition: dg.AutomationCondition[dg.AssetKey] | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> dg.AssetSpec:
-    """`layer` is speed, lake, facts, rollups, reconciliation or quality. `uri` must hold no login."""
+    """`layer` is speed, lake, facts, rollups, reconciliation or quality. `uri` must hold no login. `code` are the
+    packages and modules whose change may change the asset's rows; none for what Dagster does not make.
+    """
     return dg.AssetSpec(
         key=dg.AssetKey(path),
         description=description,
@@ -43,6 +47,7 @@ def asset_spec(
         partitions_def=partitions,
         automation_condition=condition,
         freshness_policy=freshness,
+        code_version=code_version([contract], code) if code else None,
         metadata={
             URI: uri,
             COLUMN_SCHEMA: dg.TableSchema(columns=list(columns)),

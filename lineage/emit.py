@@ -1,7 +1,11 @@
-"""Where OpenLineage events go: to what OPENLINEAGE_… in the environment says, else to a file of one event a line."""
+"""Where OpenLineage events go: to what OPENLINEAGE_… in the environment says, else to a file for each day, one event a
+line.
+"""
 
 import os
 from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from openlineage.client import OpenLineageClient
@@ -24,12 +28,24 @@ def emit(settings: Settings, events: Iterable[RunEvent]) -> int:
     return sent
 
 
+def events_folder(settings: Settings) -> Path:
+    return settings.data_dir / "openlineage"
+
+
+def delete_events(settings: Settings, before: datetime) -> int:
+    """Deletes the files that were last written to before then; how many."""
+    old = [f for f in events_folder(settings).glob("events*.ndjson") if f.stat().st_mtime < before.timestamp()]
+    for file in old:
+        file.unlink()
+    return len(old)
+
+
 def _client(settings: Settings) -> OpenLineageClient:
     if any(name.startswith("OPENLINEAGE_") for name in os.environ):
         return OpenLineageClient()
-    folder = settings.data_dir / "openlineage"
+    folder = events_folder(settings)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    config = FileConfig(log_file_path=str(folder / "events.ndjson"), append=True)
+    config = FileConfig(log_file_path=str(folder / f"events-{datetime.now(UTC):%Y-%m-%d}.ndjson"), append=True)
     return OpenLineageClient(transport=FileTransport(config))
 
 

@@ -71,7 +71,7 @@ class Volumes:
     def __init__(self, connection: Connection, contract: Contract, hours: Sequence[datetime]) -> None:
         self._days = contract.checks.volume.days
         rows = connection.execute(
-            "SELECT hour, facts, built > 0 FROM event_hours WHERE stream = %s AND hour BETWEEN %s AND %s",
+            "SELECT hour, facts, built >= touched FROM event_hours WHERE stream = %s AND hour BETWEEN %s AND %s",
             (contract.stream, min(hours) - timedelta(days=self._days), max(hours)),
         ).fetchall()
         self._facts: dict[datetime, int | None] = {hour: facts if built else None for hour, facts, built in rows}
@@ -81,7 +81,7 @@ class Volumes:
         self._first: datetime | None = first[0] if first else None
 
     def before(self, hour: datetime) -> list[int]:
-        """The same hour of the days before; none from before the stream's first. An hour never touched had no event."""
+        """The same hour of the days before; none from before the stream's first. One that is not there had no event."""
         days = [hour - timedelta(days=d) for d in range(1, self._days + 1)]
         known = [self._facts.get(d, 0) for d in days if self._first is not None and d >= self._first]
         return [n for n in known if n is not None]

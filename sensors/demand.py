@@ -2,14 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from streamgauge.dagster.attempts import wait
 from streamgauge.dagster.hours import HourRange, contiguous
-
-FIRST_WAIT = timedelta(minutes=1)
-LONGEST_WAIT = timedelta(hours=1)
-MEMORY = timedelta(hours=4)
-"""Runs older than this are forgotten: by then the waits have long been the longest."""
 
 
 @dataclass(frozen=True)
@@ -35,10 +31,6 @@ def to_run(owed: Mapping[datetime, datetime], runs: Iterable[PastRun], now: date
         if any(r.ended is None for r in mine):
             continue
         ends = [r.ended for r in mine if r.ended is not None and r.began >= since]
-        if not ends or now >= max(ends) + _wait(len(ends)):
+        if not ends or now >= max(ends) + wait(len(ends)):
             due.append(hour)
     return contiguous(due, longest)
-
-
-def _wait(attempts: int) -> timedelta:
-    return min(FIRST_WAIT * 2 ** (min(attempts, 16) - 1), LONGEST_WAIT)

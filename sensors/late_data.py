@@ -15,12 +15,14 @@ from psycopg import sql
 
 from quality.reconciliation.finality import Settled, reasons
 from quality.reconciliation.read import read_settled
-from sensors.demand import MEMORY, PastRun, to_run
+from sensors.demand import PastRun, to_run
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.attempts import MEMORY
 from streamgauge.dagster.hours import HOUR, HourRange, contiguous, hour_key, hour_of, hour_start
 from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
-from streamgauge.settings import batch_start
+from streamgauge.errors import UserError
+from streamgauge.state.starts import Starts, first_day
 from streamgauge.stores.postgres import Connection
 
 INTERVAL_SECONDS = 30
@@ -40,6 +42,15 @@ _RECHECK_EVERY = timedelta(minutes=10)
 """Between two such runs of a stream: they are never in a hurry, and others wait for the same daemon."""
 _KEPT_MARGIN = timedelta(days=2)
 """Hours whose rows are about to be dropped are left alone: half of them would look like a difference."""
+
+_OWED_BEFORE = """select min(hour) from event_hours
+where stream = %s and least(built, rolled, reconciled) < touched and hour >= %s and hour < %s"""
+
+# Hours without events are made too, so that a partition which is not there is one that is missing: those before the
+# lake's newest whole hour. Not while anything else is to be done.
+_EMPTY = """select hour, hour + interval '1 hour' from generate_series(%(first)s::timestamptz, (
+    select max(hour) from lake_hours where stream = %(stream)s and closed), interval '1 hour') as hour
+where not exists (select from event_hours e where e.stream = %(stream)s and e.hour = hour.hour)"""
 
 # An hour never compared is pending too: its facts may have been built by themselves, where there was no record.
 _PENDING = """select hour, touched_at from event_hours e
@@ -65,7 +76,15 @@ and exists (select from hour_revisions r where r.stream = e.stream and r.hour = 
 order by hour desc limit %(limit)s"""
 
 
-def definitions(contracts: Sequence[Contract], jobs: Jobs, connect: Callable[[], Connection]) -> dg.Definitions:
+def definitions(
+    contracts: Sequence[Contract],
+    jobs: Jobs,
+    connect: Callable[[], Connection],
+    starts: Mapping[str, Starts],
+    reload: Callable[[], None],
+) -> dg.Definitions:
+    """`starts` are those of the loaded partitions. `reload` loads the definitions anew, and raises UserError."""
+
     @dg.sensor(  # pyright: ignore[reportUnknownMemberType]
         name="late_data",
         jobs=jobs,
@@ -78,30 +97,40 @@ def definitions(contracts: Sequence[Contract], jobs: Jobs, connect: Callable[[],
         now = datetime.now(UTC)
         runs = list(_recent_runs(context.instance, now))
         with connect() as connection:
-            requests = [r for c in contracts for r in _requests(c, connection, runs, now)]
-        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else "nothing is due")
+            requests = [r for c in contracts for r in _requests(c, connection, runs, now, starts[c.stream].event)]
+            earlier = [c.stream for c in contracts if _begins_earlier(c, connection, starts[c.stream].event)]
+        why = _reload(context, earlier, reload) if earlier else "nothing is due"
+        return dg.SensorResult(run_requests=requests, skip_reason=None if requests else why)
 
     return dg.Definitions(jobs=jobs, sensors=[late_data])
 
 
 def _requests(
-    contract: Contract, connection: Connection, runs: Sequence[dg.RunRecord], now: datetime
+    contract: Contract, connection: Connection, runs: Sequence[dg.RunRecord], now: datetime, first: datetime
 ) -> Iterator[dg.RunRequest]:
+    """`first`: the stream's first partition."""
     lake, take = asset_keys.lake(contract), asset_keys.lake_job(contract)
     if any(not r.dagster_run.is_finished and (_makes(r, lake) or r.dagster_run.job_name == take) for r in runs):
         # it still brings rows: what is built before it ends would be built twice
         return
-    yield from _Demand(contract, connection, runs, now).requests()
+    yield from _Demand(contract, connection, runs, now, first).requests()
 
 
 class _Demand:
     """Of one stream, at one tick."""
 
-    def __init__(self, contract: Contract, connection: Connection, runs: Sequence[dg.RunRecord], now: datetime) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        connection: Connection,
+        runs: Sequence[dg.RunRecord],
+        now: datetime,
+        first: datetime,
+    ) -> None:
         self._contract = contract
         self._connection = connection
         self._now = now
-        self._first = datetime.combine(batch_start(), datetime.min.time(), UTC)
+        self._first = first
         self._lateness = timedelta(milliseconds=contract.lateness_ms)
         self._build, self._compare = asset_keys.event_hours_job(contract), asset_keys.reconcile_job(contract)
         self._take = asset_keys.lake_job(contract)
@@ -125,7 +154,10 @@ class _Demand:
             asked += len(ranges)
             yield from (_request(job, self._contract, hours) for hours in ranges)
         if not asked and free == _RUNS_AT_ONCE:
-            yield from (_request(self._compare, self._contract, hours) for hours in self._recheck())
+            empty = self._empty()
+            yield from (_request(self._build, self._contract, hours) for hours in empty)
+            if not empty:
+                yield from (_request(self._compare, self._contract, hours) for hours in self._recheck())
 
     def _open_hour(self, settled: Settled) -> dict[datetime, datetime]:
         """The lake's hour that is not over yet, where it alone keeps the last full hour of event time from being final:
@@ -164,6 +196,12 @@ class _Demand:
                 due[hour] = compared_at
         return due
 
+    def _empty(self) -> list[HourRange]:
+        """Hours without events, the newest first, as one run, so that it delays nothing for long."""
+        of = {"stream": self._contract.stream, "first": self._first}
+        empty = dict(self._connection.execute(_EMPTY, of).fetchall())
+        return to_run(empty, self._past, self._now, HOURS_A_RUN)[-1:]
+
     def _recheck(self) -> list[HourRange]:
         """Final hours, the newest first, as one run."""
         if any(p.began > self._now - _RECHECK_EVERY for p in self._compared):
@@ -178,6 +216,22 @@ class _Demand:
         }
         due = dict(self._connection.execute(_TO_RECHECK, of).fetchall())
         return contiguous(due, HOURS_A_RUN)[-1:]
+
+
+def _begins_earlier(contract: Contract, connection: Connection, first: datetime) -> bool:
+    """Whether there are events of hours that were no partitions when the definitions were loaded."""
+    row = connection.execute(_OWED_BEFORE, (contract.stream, first_day(), first)).fetchone()
+    return row is not None and row[0] is not None
+
+
+def _reload(context: dg.SensorEvaluationContext, streams: Sequence[str], reload: Callable[[], None]) -> str:
+    why = f"{', '.join(streams)}: there are events of hours before the first partition"
+    try:
+        reload()
+    except UserError as e:
+        context.log.warning(f"{why}, and {e.what}: {e.hint}")
+        return f"{why}; {e.hint}"
+    return f"{why}: the definitions are loaded anew"
 
 
 def _request(job: str, contract: Contract, hours: HourRange) -> dg.RunRequest:

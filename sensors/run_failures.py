@@ -94,18 +94,25 @@ def read_runs(instance: dg.DagsterInstance, memory: Memory, now: datetime) -> Me
 
 
 def read_checks(instance: dg.DagsterInstance, memory: Memory, ignored: frozenset[str], now: datetime) -> Memory:
-    """`seen` is the log's id here. `ignored` checks are judged by somebody else."""
+    """`seen` is the log's id here. `ignored` checks are judged by somebody else.
+
+    An id is given when an event is written, and the event is seen when its transaction commits: one with a lower id may
+    come later. So the latest are read again, which changes nothing where they are known.
+    """
     seen, failing = int(memory.seen), memory.failing
+    settled, first = seen, None if seen else (now - FIRST_LOOK).timestamp()
     while True:
         found = instance.event_log_storage.get_event_records(
-            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=seen),
+            dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=seen, after_timestamp=first),
             limit=_PAGE,
             ascending=True,
         )
         failing = take_in(failing, _checks(found, ignored), now)
         seen = max((r.storage_id for r in found), default=seen)
+        old = (r.storage_id for r in found if r.timestamp < (now - _OVERLAP).timestamp())
+        settled = max(old, default=settled)
         if len(found) < _PAGE:
-            return Memory(seen, failing)
+            return Memory(settled, failing)
 
 
 def problems(runs: Memory, checks: Memory, owners: Mapping[str, tuple[str, str]]) -> Iterator[Problem]:

@@ -88,7 +88,8 @@ def read_state(connection: Connection, contract: Contract) -> StreamState:
     # An hour owed is one that the lake has records of and that is not final; before the first of them all is final.
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
-        " AND NOT EXISTS (SELECT FROM hour_revisions r WHERE r.stream = e.stream AND r.hour = e.hour))"
+        " AND e.touched > 0 AND NOT EXISTS"
+        " (SELECT FROM hour_revisions r WHERE r.stream = e.stream AND r.hour = e.hour))"
         " FROM final_hours WHERE stream = %(s)s",
         {"s": contract.stream},
     ).fetchone()

@@ -9,6 +9,7 @@ import dagster as dg
 import polars as pl
 
 from assets.automation import Condition
+from assets.code import code_version
 from assets.dims.history import read_history
 from assets.dims.store import DATE, HOUR, Dimensions, calendar, dimension_schema, dimension_table
 from assets.locks import partition_lock
@@ -118,7 +119,10 @@ def _spec(name: str, description: str, contracts: Sequence[Contract], attributes
     )
     owners = list(dict.fromkeys(f"team:{c.owner}" for c in contracts))
     return spec.replace_attributes(  # pyright: ignore[reportUnknownMemberType]
-        group_name="dimensions", owners=owners, tags={"layer": "facts"}
+        group_name="dimensions",
+        owners=owners,
+        tags={"layer": "facts"},
+        code_version=code_version(contracts, ["assets.dims"]),
     )
 
 

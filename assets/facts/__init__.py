@@ -10,9 +10,11 @@ from streamgauge.contract.model import Contract
 if TYPE_CHECKING:
     import dagster as dg
 
+    from assets.partitions import PartitionsOf
 
-def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
+
+def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:
     # only here: what is pure in this package does without Dagster
     from assets.facts import asset
 
-    return asset.definitions(contracts)
+    return asset.definitions(contracts, partitions_of)

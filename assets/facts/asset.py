@@ -15,7 +15,7 @@ from assets.dims.history import read_history
 from assets.dims.store import dimension_rows
 from assets.facts.build import Built, FactsBuilder
 from assets.locks import PartitionLock, partition_lock
-from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
 from assets.resources import Ground
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
 from lineage.metadata import column_lineage
@@ -39,14 +39,14 @@ _DESCRIBED = {
 }
 
 
-def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
-    return dg.Definitions(assets=[make_facts(c) for c in contracts])
+def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:
+    return dg.Definitions(assets=[make_facts(c, partitions_of(c)) for c in contracts])
 
 
-def make_facts(contract: Contract) -> dg.AssetsDefinition:
+def make_facts(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:
     facts_key, duplicates_key, quarantine_key = (dg.AssetKey(p) for p in asset_keys.facts_tables(contract))
 
-    @dg.multi_asset(name=f"{contract.stream}_facts", specs=_specs(contract), backfill_policy=HOURLY_RUNS)
+    @dg.multi_asset(name=f"{contract.stream}_facts", specs=_specs(contract, partitions), backfill_policy=HOURLY_RUNS)
     def facts(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
         made = build(ground, contract, hours_of(context), context.run.run_id)
         for name, rows in made.dimensions.items():
@@ -72,7 +72,7 @@ def _result(context: dg.AssetExecutionContext, key: dg.AssetKey, rows: Mapping[s
     return dg.MaterializeResult(asset_key=key, metadata=total)
 
 
-def _specs(contract: Contract) -> list[dg.AssetSpec]:
+def _specs(contract: Contract, partitions: Partitions) -> list[dg.AssetSpec]:
     root = lake_root()
 
     def spec(path: asset_keys.AssetPath, description: str, table: LakeTable) -> dg.AssetSpec:
@@ -85,8 +85,9 @@ def _specs(contract: Contract) -> list[dg.AssetSpec]:
             uri=table.url,
             columns=_columns(contract, table.schema),
             freshness=hourly_freshness(contract),
-            deps=[asset_keys.lake(contract)],
-            partitions=HOURLY,
+            code=["assets.facts", "assets.dims", "streamgauge.contract.rules"],
+            deps=[upstream(asset_keys.lake(contract))],
+            partitions=partitions.event_hours,
             metadata=column_lineage([contract], path),
         )
 

@@ -8,8 +8,10 @@ import dagster as dg
 from assets.housekeeping import event_log
 from assets.housekeeping.chunks import delete_arrivals, delete_delays, drop_chunks
 from assets.housekeeping.lake import tend
-from assets.housekeeping.policy import hypertables, lake_tables
+from assets.housekeeping.policy import HISTORY_KEPT, hypertables, lake_tables
+from assets.housekeeping.superseded import delete_superseded
 from assets.resources import Ground
+from lineage.emit import delete_events
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 
@@ -55,10 +57,23 @@ def minute_chunks(context: dg.OpExecutionContext, ground: Ground) -> None:
         context.log.info(f"stream_arrivals: {delete_arrivals(connection, now)} rows deleted")
 
 
-@dg.op(description="Dagster: events and runs of more than a month ago, but for each partition's latest.")
+@dg.op(description="Postgres: results of checks and comparisons that were made again since, after a month.")
+def superseded_results(context: dg.OpExecutionContext, ground: Ground) -> None:
+    with ground.connect() as connection:
+        for table, rows in delete_superseded(connection, datetime.now(UTC) - HISTORY_KEPT).items():
+            context.log.info(f"{table}: {rows} rows deleted")
+
+
+@dg.op(description="Dagster: events, check results and runs of more than a month ago, but for each partition's latest.")
 def dagster_events(context: dg.OpExecutionContext) -> None:
-    events, runs = event_log.prune(context.instance, datetime.now(UTC) - event_log.KEPT)
-    context.log.info(f"{events} events and {runs} runs deleted")
+    done = event_log.prune(context.instance, datetime.now(UTC) - HISTORY_KEPT)
+    context.log.info(f"{done.events} events, {done.checks} check results and {done.runs} runs deleted")
+
+
+@dg.op(description="Files of OpenLineage events that were last written to more than a month ago.")
+def lineage_events(context: dg.OpExecutionContext, ground: Ground) -> None:
+    files = delete_events(ground.settings, datetime.now(UTC) - HISTORY_KEPT)
+    context.log.info(f"{files} files deleted")
 
 
 @dg.job(  # pyright: ignore[reportUnknownMemberType]
@@ -67,4 +82,6 @@ def dagster_events(context: dg.OpExecutionContext) -> None:
 def housekeeping() -> None:
     lake_files()
     minute_chunks()
+    superseded_results()
     dagster_events()
+    lineage_events()

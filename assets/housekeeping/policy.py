@@ -14,6 +14,8 @@ from streamgauge.stores.tables.batch import ROLLUPS
 
 DELAYS_KEPT = timedelta(days=8)
 """The worker's delays serve percentiles over days; how records arrived is kept as long."""
+HISTORY_KEPT = timedelta(days=30)
+"""Dagster's events, what was found by checks and comparisons that were made again since, and OpenLineage's events."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import dagster as dg
 from assets.automation import lake_condition
 from assets.lake.take import Taken, take_hour
 from assets.locks import partition_lock
-from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
 from assets.resources import Ground
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
 from lineage.metadata import column_lineage
@@ -31,11 +31,11 @@ _DESCRIBED = {
 }
 
 
-def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
-    return dg.Definitions(assets=[make_lake(c) for c in contracts])
+def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:
+    return dg.Definitions(assets=[make_lake(c, partitions_of(c)) for c in contracts])
 
 
-def make_lake(contract: Contract) -> dg.AssetsDefinition:
+def make_lake(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:
     path = asset_keys.lake(contract)
     key = dg.AssetKey(path)
     table = lake_table(lake_root(), contract)
@@ -55,8 +55,9 @@ def make_lake(contract: Contract) -> dg.AssetsDefinition:
                 uri=table.url,
                 columns=[*contract_columns(contract), *frame_columns(own, _DESCRIBED)],
                 freshness=hourly_freshness(contract),
+                code=["assets.lake", "streamgauge.records"],
                 deps=[asset_keys.kafka(contract)],
-                partitions=HOURLY,
+                partitions=partitions.ingest_hours,
                 condition=lake_condition(),
                 metadata=column_lineage([contract], path),
             )

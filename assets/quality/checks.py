@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets.evaluations import log_evaluations
-from assets.partitions import DAILY, HOURLY, hours_of
+from assets.partitions import Partitions, hours_of
 from assets.resources import Ground
 from quality.checks.completeness import BOOKS, check_books
 from quality.hourly import FACTS_CHECKS, LAKE_CHECKS, Outcomes, check_facts, check_lake, spec_of
@@ -28,11 +28,13 @@ BOOKS_CHECKS = {
 }
 
 
-def make_facts_checks(contract: Contract) -> dg.AssetChecksDefinition:
+def make_facts_checks(contract: Contract, partitions: Partitions) -> dg.AssetChecksDefinition:
     path = asset_keys.facts(contract)
 
     @dg.multi_asset_check(
-        name=f"{contract.stream}_facts_checks", specs=_specs(contract, path, FACTS_CHECKS), can_subset=True
+        name=f"{contract.stream}_facts_checks",
+        specs=_specs(contract, path, FACTS_CHECKS, partitions.event_hours),
+        can_subset=True,
     )
     def facts_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
         hours = hours_of(context)
@@ -43,11 +45,13 @@ def make_facts_checks(contract: Contract) -> dg.AssetChecksDefinition:
     return facts_checks
 
 
-def make_lake_checks(contract: Contract) -> dg.AssetChecksDefinition:
+def make_lake_checks(contract: Contract, partitions: Partitions) -> dg.AssetChecksDefinition:
     path = asset_keys.lake(contract)
 
     @dg.multi_asset_check(
-        name=f"{contract.stream}_lake_checks", specs=_specs(contract, path, LAKE_CHECKS), can_subset=True
+        name=f"{contract.stream}_lake_checks",
+        specs=_specs(contract, path, LAKE_CHECKS, partitions.ingest_hours),
+        can_subset=True,
     )
     def lake_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
         schemas = registry(ground.settings)
@@ -61,11 +65,13 @@ def make_lake_checks(contract: Contract) -> dg.AssetChecksDefinition:
     return lake_checks
 
 
-def make_books_check(contract: Contract) -> dg.AssetChecksDefinition:
+def make_books_check(contract: Contract, partitions: Partitions) -> dg.AssetChecksDefinition:
     path = asset_keys.report(contract)
 
     @dg.multi_asset_check(
-        name=f"{contract.stream}_books_check", specs=_specs(contract, path, BOOKS_CHECKS, DAILY), can_subset=True
+        name=f"{contract.stream}_books_check",
+        specs=_specs(contract, path, BOOKS_CHECKS, partitions.event_days),
+        can_subset=True,
     )
     def books_check(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
         with ground.connect(autocommit=True) as connection:
@@ -77,7 +83,7 @@ def make_books_check(contract: Contract) -> dg.AssetChecksDefinition:
 
 
 def _specs(
-    contract: Contract, path: AssetPath, checks: Mapping[str, str], partitions: dg.PartitionsDefinition[str] = HOURLY
+    contract: Contract, path: AssetPath, checks: Mapping[str, str], partitions: dg.PartitionsDefinition[str]
 ) -> list[dg.AssetCheckSpec]:
     return [
         dg.AssetCheckSpec(

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from assets.automation import daily_condition
-from assets.partitions import DAILY, DAILY_RUNS, day_of_hours
+from assets.partitions import DAILY_RUNS, Partitions, upstream
 from assets.resources import Ground
 from assets.specs import asset_spec, daily_freshness, table_columns
 from quality.report.gather import gather
@@ -21,7 +21,7 @@ from streamgauge.stores.reports import Reports
 from streamgauge.stores.tables.quality import CHECK_RESULTS
 
 
-def make_report(contract: Contract) -> dg.AssetsDefinition:
+def make_report(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:
     path = asset_keys.report(contract)
     key = dg.AssetKey(path)
 
@@ -39,8 +39,9 @@ def make_report(contract: Contract) -> dg.AssetsDefinition:
                 uri=f"{lake_root()}/reports/{contract.stream}",
                 columns=table_columns(CHECK_RESULTS),
                 freshness=daily_freshness(contract),
-                deps=[day_of_hours(asset_keys.facts(contract)), day_of_hours(asset_keys.reconciliation(contract))],
-                partitions=DAILY,
+                code=["assets.quality.report", "quality.report"],
+                deps=[upstream(asset_keys.facts(contract)), upstream(asset_keys.reconciliation(contract))],
+                partitions=partitions.event_days,
                 condition=daily_condition(),
             )
         ],

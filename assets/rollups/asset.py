@@ -9,7 +9,7 @@ import dagster as dg
 from assets import event_hours
 from assets.automation import daily_condition
 from assets.locks import partition_lock
-from assets.partitions import DAILY, DAILY_RUNS, HOURLY, HOURLY_RUNS, day_of_hours, hours_of
+from assets.partitions import DAILY_RUNS, HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
 from assets.resources import Ground
 from assets.rollups.hourly import Rolled, publish, roll, store
 from assets.rollups.publish import read, replace
@@ -26,13 +26,14 @@ from streamgauge.stores.ddl import Table
 from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
 
 _DAY = timedelta(days=1)
+_CODE = ["assets.rollups", "streamgauge.rollup"]
 
 
-def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
-    return dg.Definitions(assets=[make(c) for c in contracts for make in (make_hourly, make_daily)])
+def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:
+    return dg.Definitions(assets=[make(c, partitions_of(c)) for c in contracts for make in (make_hourly, make_daily)])
 
 
-def make_hourly(contract: Contract) -> dg.AssetsDefinition:
+def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:
     path = asset_keys.rollups_hourly(contract)
     key = dg.AssetKey(path)
 
@@ -50,8 +51,9 @@ def make_hourly(contract: Contract) -> dg.AssetsDefinition:
                 uri=hourly_table(lake_root(), contract).url,
                 columns=table_columns(_table(contract, "1h")),
                 freshness=hourly_freshness(contract),
+                code=_CODE,
                 deps=[asset_keys.facts(contract)],
-                partitions=HOURLY,
+                partitions=partitions.event_hours,
                 metadata=column_lineage([contract], path),
             )
         ],
@@ -85,7 +87,7 @@ def roll_hours(ground: Ground, contract: Contract, hours: Sequence[datetime], ru
     return made
 
 
-def make_daily(contract: Contract) -> dg.AssetsDefinition:
+def make_daily(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:
     path = asset_keys.rollups_daily(contract)
     key = dg.AssetKey(path)
 
@@ -101,8 +103,9 @@ def make_daily(contract: Contract) -> dg.AssetsDefinition:
                 uri=daily_table(lake_root(), contract).url,
                 columns=table_columns(_table(contract, "1d")),
                 freshness=daily_freshness(contract),
-                deps=[day_of_hours(asset_keys.rollups_hourly(contract))],
-                partitions=DAILY,
+                code=_CODE,
+                deps=[upstream(asset_keys.rollups_hourly(contract))],
+                partitions=partitions.event_days,
                 condition=daily_condition(),
                 metadata=column_lineage([contract], path),
             )

@@ -48,6 +48,7 @@ class _Place(BaseSettings):
     lake_url: str | None = None
     batch_start: date = date(2026, 1, 1)
     runbooks_url: str = (CHECKOUT / "docs" / "runbooks").as_uri()
+    source_url: str | None = None
 
 
 def instance_name() -> str:
@@ -82,6 +83,11 @@ def lake_root() -> str:
 def batch_start() -> date:
     """The first day of which the batch layer keeps hours: events before it are never made into facts."""
     return _Place().batch_start
+
+
+def source_url() -> str | None:
+    """Where people find this code at the revision that runs, such as https://…/blob/main; None where nobody said."""
+    return _Place().source_url
 
 
 def runbooks_url() -> str:

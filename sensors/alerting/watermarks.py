@@ -13,10 +13,9 @@ from sensors.freshness import Observation
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.state.starts import LOOK_BACK
 from streamgauge.stores.postgres import Connection
 
-_LOOK_BACK = timedelta(hours=72)
-"""As far back as the lake's own automation makes up for missing hours."""
 _DAYS_BACK = timedelta(days=31)
 
 Log = Mapping[int, tuple[int, int]]
@@ -36,7 +35,7 @@ from event_hours where stream = %s"""
 
 # An hour that holds data, and is not final; where its reconciliation failed, that is what is told instead.
 _NOT_FINAL = """select min(greatest(e.touched_at, e.hour + interval '1 hour')) from event_hours e
-where e.stream = %(stream)s and e.hour + interval '1 hour' < %(now)s
+where e.stream = %(stream)s and e.touched > 0 and e.hour + interval '1 hour' < %(now)s
 and not exists (select from final_hours f where f.stream = e.stream and f.hour = e.hour)
 and coalesce(e.passed, true)"""
 
@@ -128,7 +127,7 @@ def _redis(redis: Redis, contract: Contract, speed: Speed | None, now: datetime)
 
 def _cold(connection: Connection, contract: Contract, now: datetime) -> dict[str, Observation]:
     stream = contract.stream
-    first = hour_start(now - _LOOK_BACK)
+    first = hour_start(now - LOOK_BACK)
     closed = {hour for (hour,) in connection.execute(_LAKE, (stream, first))}
     lake = complete_to(closed, now)
     row = connection.execute(_OWED, (stream,)).fetchone()

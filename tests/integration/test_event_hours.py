@@ -16,7 +16,7 @@ from psycopg import sql
 from assets import event_hours
 from assets.facts.build import Built
 from assets.jobs import event_hours_job, lake_job, reconcile_job
-from assets.partitions import HOURLY, HOURLY_RUNS, hours_of
+from assets.partitions import ALL, HOURLY_RUNS, hours_of
 from quality.reconciliation.finality import reasons
 from sensors import late_data
 from sensors.alerting.unexplained import unexplained_hours
@@ -26,6 +26,7 @@ from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
+from streamgauge.state.starts import Starts
 from streamgauge.stores.postgres import Connection, connect
 from tests.integration.own_stream import OwnStream
 
@@ -40,6 +41,8 @@ class Batch:
         self.settings = Settings.for_role("batch")
         self.broken: set[datetime] = set()
         self.made: list[tuple[str, list[datetime]]] = []
+        self.starts = {contract.stream: Starts(OLD, OLD)}
+        self.reloads = 0
         rest = (asset_keys.rollups_hourly, asset_keys.reconciliation)
         paths = [(asset_keys.lake(contract),), asset_keys.facts_tables(contract), *((of(contract),) for of in rest)]
         assets = [self._asset(paths[0], None, None)]
@@ -47,7 +50,8 @@ class Batch:
         jobs = [lake_job(contract), event_hours_job(contract), reconcile_job(contract)]
         connection = partial(connect, self.settings, autocommit=True)
         self._definitions = dg.Definitions.merge(
-            dg.Definitions(assets=assets), late_data.definitions([contract], jobs, connection)
+            dg.Definitions(assets=assets),
+            late_data.definitions([contract], jobs, connection, self.starts, self._reload),
         )
         self._sensor = self._definitions.resolve_sensor_def("late_data")
 
@@ -61,7 +65,7 @@ class Batch:
     ) -> dg.AssetsDefinition:
         path = paths[0]
         deps = [dg.AssetKey(after[0])] if after else []
-        specs = [dg.AssetSpec(dg.AssetKey(p), deps=deps, partitions_def=HOURLY) for p in paths]
+        specs = [dg.AssetSpec(dg.AssetKey(p), deps=deps, partitions_def=ALL.event_hours) for p in paths]
 
         @dg.multi_asset(name=path[1], specs=specs, backfill_policy=HOURLY_RUNS)
         def make(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
@@ -85,6 +89,9 @@ class Batch:
 
         return make
 
+    def _reload(self) -> None:
+        self.reloads += 1
+
     def connect(self) -> Connection:
         return connect(self.settings, autocommit=True)
 
@@ -95,6 +102,12 @@ class Batch:
                 " do update set touched = event_hours.touched + 1, touched_at = now()",
                 [(self.contract.stream, h) for h in hours],
             )
+
+    def close_lake(self, hour: datetime) -> None:
+        query = """insert into lake_hours (stream, hour, partition, from_offset, to_offset, rows, closed, version,
+            run_id) values (%s, %s, 0, 0, 0, 0, true, 0, 'r')"""
+        with self.connect() as connection:
+            connection.execute(query, (self.contract.stream, hour))
 
     def settled(self) -> bool:
         query = "select from event_hours where stream = %s and least(built, rolled, reconciled) < touched"
@@ -194,7 +207,7 @@ def test_what_a_failed_run_left_behind_is_still_owed_and_waits(batch: Batch, mon
     (request,) = batch.tick()
     assert not batch.run(request)
     assert batch.tick() == []
-    monkeypatch.setattr("sensors.demand.FIRST_WAIT", timedelta(0))
+    monkeypatch.setattr("streamgauge.dagster.attempts.FIRST_WAIT", timedelta(0))
     (again,) = batch.tick()
     batch.broken = set()
     assert batch.run(again)
@@ -314,7 +327,7 @@ def test_facts_built_by_themselves_are_followed_by_the_rest(batch: Batch, monkey
     assert batch.run(request)
     assert batch.settled()
     # and so are rollups
-    monkeypatch.setattr("sensors.demand.FIRST_WAIT", timedelta(0))
+    monkeypatch.setattr("streamgauge.dagster.attempts.FIRST_WAIT", timedelta(0))
     with batch.connect() as connection:
         event_hours.note_rolled(connection, batch.contract, {OLD: 0})
     (request,) = batch.tick()
@@ -325,6 +338,7 @@ def test_the_lakes_open_hour_is_taken_when_only_that_is_missing(batch: Batch) ->
     lateness = timedelta(milliseconds=batch.contract.lateness_ms)
     now = hour_start(datetime.now(UTC))
     last = now - 2 * HOUR
+    batch.starts[batch.contract.stream] = Starts(OLD, OLD + HOUR)
     layers(batch, last + HOUR + lateness, read=20, in_lake=10)
     assert batch.tick() == [], "nobody has rows of that hour"
     with connect(Settings.for_role("admin"), autocommit=True) as admin:
@@ -366,3 +380,35 @@ def test_final_hours_are_compared_again_within_a_week_the_newest_first(batch: Ba
         compared(batch, hour)
     batch.touch(fresh[0])
     assert {r.job_name for r in batch.tick()} == {asset_keys.event_hours_job(batch.contract)}, "what is due comes first"
+
+
+def settle(batch: Batch, *hours: datetime) -> None:
+    for hour in hours:
+        compared(batch, hour)
+    make_final(batch, *hours)
+
+
+def test_events_before_the_first_partition_load_the_definitions_anew(batch: Batch) -> None:
+    batch.starts[batch.contract.stream] = Starts(OLD, OLD)
+    batch.touch(OLD)
+    assert asked(batch.tick()) == [(hour_key(OLD),) * 2]
+    assert batch.reloads == 0
+    batch.touch(OLD - HOUR)
+    assert asked(batch.tick()) == [(hour_key(OLD),) * 2]
+    assert batch.reloads == 1
+
+
+def test_hours_without_events_are_made_once_nothing_else_is_to_be_done(batch: Batch) -> None:
+    batch.starts[batch.contract.stream] = Starts(OLD, OLD)
+    first, second, third, last = hours(0, 1, 2, 3)
+    batch.close_lake(last)
+    batch.touch(second)
+    (request,) = batch.tick()
+    assert asked([request]) == [(hour_key(second),) * 2]
+    assert batch.run(request)
+    settle(batch, second)
+    assert asked(batch.tick()) == [(hour_key(third), hour_key(last))]
+    settle(batch, third, last)
+    assert asked(batch.tick()) == [(hour_key(first),) * 2]
+    settle(batch, first)
+    assert batch.tick() == []

@@ -13,6 +13,7 @@ from confluent_kafka import Producer, TopicPartition
 
 from assets.lake import make_lake
 from assets.lake.take import Taken, take_hour
+from assets.partitions import ALL
 from assets.resources import Ground
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
@@ -130,7 +131,7 @@ def test_an_hour_that_is_gone_doesnt_keep_the_others_of_its_run(running: Running
         )
     with dg.DagsterInstance.ephemeral() as instance:  # pyright: ignore[reportUnknownMemberType]
         result = dg.materialize(
-            [make_lake(running.contract)],
+            [make_lake(running.contract, ALL)],
             resources={"ground": Ground()},
             instance=instance,
             raise_on_error=False,

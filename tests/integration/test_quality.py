@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from assets.facts.asset import make_facts
 from assets.lake import make_lake
-from assets.partitions import HOURLY
+from assets.partitions import ALL
 from assets.quality.checks import make_books_check, make_facts_checks, make_lake_checks
 from assets.quality.report import make_report
 from assets.resources import Ground
@@ -97,9 +97,9 @@ def test_from_records_to_verdicts_and_the_page(running: Running, caplog: Any) ->
     contract = running.contract
     now = hour_start(datetime.now(UTC))
     with dg.instance_for_test() as instance:
-        made(instance, [now - HOUR, now], make_lake(contract), make_lake_checks(contract))
-        made(instance, [hour], make_facts(contract), make_facts_checks(contract))
-        daily = [make_report(contract), make_books_check(contract)]
+        made(instance, [now - HOUR, now], make_lake(contract, ALL), make_lake_checks(contract, ALL))
+        made(instance, [hour], make_facts(contract, ALL), make_facts_checks(contract, ALL))
+        daily = [make_report(contract, ALL), make_books_check(contract, ALL)]
         # the day before last: what was found of the day after is none of its hours
         for day in (hour, hour - 24 * HOUR):
             result = dg.materialize(  # pyright: ignore[reportUnknownMemberType]
@@ -155,13 +155,13 @@ def test_a_fact_lost_or_spoilt_by_hand_is_named_and_stops_what_follows(running: 
     table = facts_table(settings.lake, contract)
     came_after: list[str] = []
     with dg.instance_for_test() as instance:
-        made(instance, [now - HOUR, now], make_lake(contract))
-        made(instance, [hour], make_facts(contract))
+        made(instance, [now - HOUR, now], make_lake(contract, ALL))
+        made(instance, [hour], make_facts(contract, ALL))
         facts = table.read([hour_key(hour)]).sort("partition", "offset")
         lost, spoilt = facts.row(0, named=True), facts.row(1, named=True)
         at = (pl.col("partition") == spoilt["partition"]) & (pl.col("offset") == spoilt["offset"])
 
-        @dg.asset(key=dg.AssetKey(asset_keys.facts(contract)), partitions_def=HOURLY)
+        @dg.asset(key=dg.AssetKey(asset_keys.facts(contract)), partitions_def=ALL.event_hours)
         def spoil() -> None:
             """In the place of the facts, or they would be mended before they are checked."""
             table.replace(
@@ -172,15 +172,15 @@ def test_a_fact_lost_or_spoilt_by_hand_is_named_and_stops_what_follows(running: 
                 ),
             )
 
-        @dg.asset(deps=[spoil], partitions_def=HOURLY)
+        @dg.asset(deps=[spoil], partitions_def=ALL.event_hours)
         def after() -> None:
             came_after.append("ran")
 
-        made(instance, [hour], spoil, make_facts_checks(contract), after, succeeds=False)
+        made(instance, [hour], spoil, make_facts_checks(contract, ALL), after, succeeds=False)
         found = {check: rs[0] for check, rs in results(contract, [hour]).items() if rs[0].asset.startswith("facts/")}
         assert came_after == []
         assert evaluations(instance, contract, "contract") == [(hour_key(hour), False)]
-        made(instance, [hour], make_facts(contract), make_facts_checks(contract), after)
+        made(instance, [hour], make_facts(contract, ALL), make_facts_checks(contract, ALL), after)
         assert came_after == ["ran"]
         again = evaluations(instance, contract, "contract")
     assert again == [(hour_key(hour), False), (hour_key(hour), True)]

@@ -12,6 +12,7 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from assets.partitions import ALL
 from assets.reconciliation import CHECK, make_reconciliation
 from assets.resources import Ground
 from sensors.alerting.unexplained import unexplained_hours
@@ -66,7 +67,7 @@ def reconcile(contract: Contract, hours: Sequence[datetime]) -> dict[str | None,
     keys = [hour_key(h) for h in hours]
     tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     result = dg.materialize(
-        [make_reconciliation(contract)],
+        [make_reconciliation(contract, ALL)],
         instance=instance,
         resources={"ground": Ground()},
         partition_key=keys[0] if len(keys) == 1 else None,

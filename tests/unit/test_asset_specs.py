@@ -12,7 +12,7 @@ import dagster as dg
 import pytest
 import yaml
 
-from assets.partitions import DAILY, HOURLY
+from assets.partitions import ALL
 from streamgauge.dagster.hours import DAY_FORMAT
 
 SNAPSHOT = Path(__file__).parent / "asset_specs.yaml"
@@ -106,11 +106,13 @@ def test_what_comes_before_an_asset_is_an_asset_too(graph: Any) -> None:
 def test_a_day_can_be_made_while_it_lasts(graph: Any) -> None:
     """Hours to come would make a backfill of days fail as a whole."""
     now = datetime(2026, 11, 23, 15, 30, tzinfo=UTC)
-    today = DAILY.subset_with_partition_keys([now.strftime(DAY_FORMAT)])
-    links = [(s, d.asset_key) for s in _specs(graph) if s.partitions_def == DAILY for d in s.deps]
+    today = ALL.event_days.subset_with_partition_keys([now.strftime(DAY_FORMAT)])
+    links = [(s, d.asset_key) for s in _specs(graph) if s.partitions_def == ALL.event_days for d in s.deps]
     assert links
     for spec, above in links:
         mapping = graph.get_partition_mapping(spec.key, above)
-        needed = mapping.get_upstream_mapped_partitions_result_for_partitions(today, DAILY, HOURLY, now)
+        needed = mapping.get_upstream_mapped_partitions_result_for_partitions(
+            today, ALL.event_days, ALL.event_hours, now
+        )
         assert needed.required_but_nonexistent_subset.is_empty, spec.key
         assert len(needed.partitions_subset) == now.hour + 1

@@ -6,9 +6,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.automation import LOOK_BACK, automation_sensor, daily_condition, lake_condition
-from assets.partitions import DAILY, HOURLY
+from assets.automation import automation_sensor, daily_condition, lake_condition
+from assets.partitions import ALL
 from streamgauge.dagster.hours import HOUR, SETTLED, hour_key, hour_start
+from streamgauge.state.starts import LOOK_BACK
 
 LAKE, HOURS, DAYS = (dg.AssetKey(k) for k in ("lake", "hours", "days"))
 
@@ -27,9 +28,11 @@ class Ticks:
             context.add_output_metadata({"closed": True})
 
         self._assets = [
-            dg.asset(name="lake", partitions_def=HOURLY, automation_condition=lake_condition())(make),
-            dg.asset(name="hours", partitions_def=HOURLY)(make),
-            dg.asset(name="days", partitions_def=DAILY, deps=[HOURS], automation_condition=daily_condition())(make),
+            dg.asset(name="lake", partitions_def=ALL.event_hours, automation_condition=lake_condition())(make),
+            dg.asset(name="hours", partitions_def=ALL.event_hours)(make),
+            dg.asset(name="days", partitions_def=ALL.event_days, deps=[HOURS], automation_condition=daily_condition())(
+                make
+            ),
         ]
         self._definitions = dg.Definitions(self._assets, sensors=[automation_sensor()])
 
@@ -53,8 +56,9 @@ class Ticks:
             self.instance.report_runless_asset_event(event)
 
     def run(self, asset: dg.AssetKey, partition: str) -> None:
-        dg.materialize(
-            self._assets, selection=[asset], partition_key=partition, instance=self.instance, raise_on_error=False
+        job = self._definitions.resolve_implicit_global_asset_job_def()
+        job.execute_in_process(
+            asset_selection=[asset], partition_key=partition, instance=self.instance, raise_on_error=False
         )
 
 
@@ -112,14 +116,30 @@ def test_an_hour_is_asked_for_until_it_is_made(ticks: Ticks) -> None:
     assert ticks.tick(NOW + timedelta(seconds=60))[LAKE] == []
 
 
-def test_a_failed_hour_is_asked_for_again_but_not_at_once(ticks: Ticks) -> None:
+def test_a_failed_hour_is_asked_for_again_after_longer_and_longer_waits(ticks: Ticks) -> None:
+    hour = closed(1)[0]
     ticks.made(LAKE, *closed(80)[:-1])
     ticks.failing = True
-    ticks.run(LAKE, closed(1)[0])
-    moment = NOW + timedelta(seconds=10)
-    asked = [ticks.tick(moment + timedelta(seconds=30 * i))[LAKE] for i in range(50)]
-    assert asked[0] == []
-    assert [a for a in asked if a] == [closed(1)] * 2
+    waits: list[int] = []
+    for _ in range(4):
+        ticks.run(LAKE, hour)
+        failed = datetime.now(UTC)
+        asked = [m for m in range(80) if ticks.tick(failed + timedelta(minutes=m, seconds=5))[LAKE] == [hour]]
+        waits.append(asked[0])
+    assert waits == [1, 2, 4, 8]
+    ticks.failing = False
+    ticks.run(LAKE, hour)
+    assert ticks.tick(datetime.now(UTC) + timedelta(hours=1))[LAKE] != [hour]
+
+
+def test_a_day_that_cannot_succeed_waits_up_to_an_hour_and_the_others_do_not(ticks: Ticks) -> None:
+    ticks.made(HOURS, "2026-05-01-03", "2026-05-02-03")
+    ticks.failing = True
+    for _ in range(9):
+        ticks.run(DAYS, "2026-05-01")
+    failed = datetime.now(UTC)
+    assert ticks.tick(failed + timedelta(minutes=59))[DAYS] == ["2026-05-02"]
+    assert ticks.tick(failed + timedelta(minutes=61))[DAYS] == ["2026-05-01", "2026-05-02"]
 
 
 def test_a_day_follows_its_hours(ticks: Ticks) -> None:
@@ -146,13 +166,3 @@ def test_a_day_whose_hours_moved_on_after_it_was_asked_for_is_asked_for_again(ti
 def test_hours_made_before_the_first_tick_count_too(ticks: Ticks) -> None:
     ticks.made(HOURS, "2026-05-01-03")
     assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
-
-
-def test_a_failed_day_is_asked_for_again(ticks: Ticks) -> None:
-    ticks.made(HOURS, "2026-05-01-03")
-    ticks.tick(NOW)
-    ticks.failing = True
-    ticks.run(DAYS, "2026-05-01")
-    asked = [ticks.tick(NOW + timedelta(seconds=30 * i))[DAYS] for i in range(1, 30)]
-    assert ["2026-05-01"] in asked
-    assert asked.count([]) > 20

@@ -7,12 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
-from streamgauge.cli.backfill import Layer, assets_of, existing
+from streamgauge.cli.backfill import Layer, assets_of, existing, hours_of
 from streamgauge.contract.model import load_contract
 from streamgauge.dagster.client import AssetProgress, Dagster
 from streamgauge.dagster.hours import HOUR, HourRange, parse_hours
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
+from streamgauge.state.starts import Starts
 
 CONTRACT = load_contract(CHECKOUT / "platform" / "contracts" / "user_events.yaml")
 NOW = datetime(2026, 11, 5, 12, 34, tzinfo=UTC)
@@ -57,6 +58,15 @@ def test_hours_before_the_batch_layer_are_refused(monkeypatch: pytest.MonkeyPatc
         existing(HourRange(FIRST, FIRST), NOW)
 
 
+def test_a_stream_is_asked_for_no_hour_before_its_first() -> None:
+    hours = HourRange(FIRST, FIRST + 5 * HOUR)
+    starts = {CONTRACT.stream: Starts(ingest=FIRST - HOUR, event=FIRST + 2 * HOUR)}
+    assert hours_of(Layer.LAKE, [CONTRACT], hours, starts) == {CONTRACT: hours}
+    assert hours_of(Layer.FACTS, [CONTRACT], hours, starts) == {CONTRACT: HourRange(FIRST + 2 * HOUR, hours.last)}
+    with pytest.raises(UserError, match="nothing up to 2026-11-05-01"):
+        hours_of(Layer.FACTS, [CONTRACT], HourRange(FIRST, FIRST + HOUR), starts)
+
+
 def test_each_layer_brings_along_what_hangs_on_it() -> None:
     chain = [
         ("facts", "user_events_facts"),
@@ -74,7 +84,7 @@ def test_each_layer_brings_along_what_hangs_on_it() -> None:
 def test_a_backfill_names_assets_and_hours(monkeypatch: pytest.MonkeyPatch) -> None:
     launched = {"__typename": "LaunchBackfillSuccess", "backfillId": "abc"}
     server, asked = dagster(monkeypatch, {"data": {"launchPartitionBackfill": launched}})
-    assert server.launch_backfill([("lake", "user_events_lake")], HourRange(FIRST, FIRST + HOUR), "t") == "abc"
+    assert server.launch_backfill({("lake", "user_events_lake"): HourRange(FIRST, FIRST + HOUR)}, "t") == "abc"
     wanted = [
         {
             "assetKey": {"path": ["lake", "user_events_lake"]},
@@ -121,7 +131,7 @@ def test_a_refusal_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     refused = {"__typename": "PartitionKeysNotFoundError", "message": "no such partition"}
     server, _ = dagster(monkeypatch, {"data": {"launchPartitionBackfill": refused}})
     with pytest.raises(UserError, match="no such partition"):
-        server.launch_backfill([], HourRange(FIRST, FIRST), "t")
+        server.launch_backfill({}, "t")
 
 
 def test_progress_is_by_asset(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sensors.demand import LONGEST_WAIT, PastRun, to_run
+from sensors.demand import PastRun, to_run
+from streamgauge.dagster.attempts import LONGEST_WAIT
 from streamgauge.dagster.hours import HOUR, HourRange
 
 NOW = datetime(2026, 11, 5, 12, tzinfo=UTC)

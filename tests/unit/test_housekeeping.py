@@ -11,12 +11,13 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.housekeeping.event_log import prune
+from assets.housekeeping.event_log import Pruned, prune
 from assets.housekeeping.lake import DEAD_HOURS, tend
 from assets.housekeeping.policy import Kept, hypertables, lake_tables
+from lineage.emit import delete_events, events_folder
 from streamgauge.contract.model import load_contract
 from streamgauge.dagster.hours import hour_key
-from streamgauge.settings import CHECKOUT
+from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stores.lake import LakeTable, table_at
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -87,6 +88,20 @@ def test_files_of_killed_runs_and_of_old_versions_go_once_nobody_can_need_them(t
     assert table.read()["n"].to_list() == [1]
 
 
+def test_files_of_lineage_events_go_after_their_last_event(tmp_path: Path) -> None:
+    settings = Settings.model_construct(data_dir=tmp_path)
+    assert delete_events(settings, NOW) == 0
+    folder = events_folder(settings)
+    folder.mkdir()
+    old, new, other = (folder / n for n in ("events-2026-01-30.ndjson", "events-2026-03-01.ndjson", "notes.txt"))
+    for file in (old, new, other):
+        file.write_text("{}\n")
+    for file in (old, other):
+        os.utime(file, (NOW.timestamp() - 1, NOW.timestamp() - 1))
+    assert delete_events(settings, NOW) == 1
+    assert set(folder.iterdir()) == {new, other}
+
+
 def test_a_table_that_is_not_there_yet_is_no_error(table: LakeTable) -> None:
     assert tend(Kept(table, "2026-01-01-00"), NOW) is None
 
@@ -114,6 +129,8 @@ def test_dagster_forgets_what_is_old_but_not_which_partitions_there_are() -> Non
     @dg.asset(partitions_def=partitions)
     def thing() -> None: ...
 
+    check = dg.AssetCheckKey(thing.key, "checked")
+
     def names(keys: Sequence[str]) -> set[str]:
         return set(instance.get_materialized_partitions(thing.key)) & set(keys)
 
@@ -123,10 +140,15 @@ def test_dagster_forgets_what_is_old_but_not_which_partitions_there_are() -> Non
         )
         for _ in range(3):
             instance.report_runless_asset_event(dg.AssetObservation(thing.key))
-        assert prune(instance, datetime.now(UTC) - timedelta(hours=1)) == (0, 0)
-        events, runs = prune(instance, datetime.now(UTC) + timedelta(hours=1))
-        assert events > 20
-        assert runs == 1
+            instance.report_runless_asset_event(_evaluation(check, None))
+        for key in ("a", "b"):
+            instance.report_runless_asset_event(_evaluation(check, key))
+        assert prune(instance, datetime.now(UTC) - timedelta(hours=1)) == Pruned(0, 0, 0)
+        done = prune(instance, datetime.now(UTC) + timedelta(hours=1))
+        assert done.events > 20
+        assert (done.checks, done.runs) == (2, 1)
+        results = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+        assert sorted(r.partition or "" for r in results) == ["", "a", "b"]
         # the first run's partition was made again by the second
         assert instance.get_run_by_id(first) is None
         assert instance.get_run_by_id(again) is not None
@@ -135,3 +157,7 @@ def test_dagster_forgets_what_is_old_but_not_which_partitions_there_are() -> Non
         kept = [e.dagster_event_type for e in instance.all_logs(other)]
         assert kept == [dg.DagsterEventType.ASSET_MATERIALIZATION]
         assert not instance.fetch_observations(thing.key, limit=5).records
+
+
+def _evaluation(check: dg.AssetCheckKey, partition: str | None) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(asset_key=check.asset_key, check_name=check.name, passed=True, partition=partition)

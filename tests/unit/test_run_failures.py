@@ -2,6 +2,7 @@
 
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -123,6 +124,30 @@ def test_a_failed_error_check_is_told_until_it_passes(instance: dg.DagsterInstan
     Switch.passes = True
     check()
     assert not read_checks(instance, memory, frozenset(), datetime.now(UTC)).failing
+
+
+def test_a_check_whose_event_is_committed_late_is_not_stepped_over(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its id is lower than that of an event which was seen before."""
+    dg.materialize([lake, volume], instance=instance, raise_on_error=False)
+    dg.materialize([lake, skew], instance=instance, raise_on_error=False)
+    storage = instance.event_log_storage
+    visible = storage.get_event_records
+
+    def without_first(*args: Any, **options: Any) -> Any:
+        return list(visible(*args, **options))[1:]
+
+    monkeypatch.setattr(storage, "get_event_records", without_first)
+    memory = read_checks(instance, Memory(0), frozenset(), datetime.now(UTC))
+    assert not memory.failing
+    monkeypatch.undo()
+    memory = read_checks(instance, memory, frozenset(), datetime.now(UTC))
+    assert list(memory.failing) == ["lake/s:volume"]
+    later = datetime.now(UTC) + timedelta(minutes=10)
+    settled = read_checks(instance, memory, frozenset(), later)
+    assert settled.seen > 0
+    assert list(settled.failing) == ["lake/s:volume"]
 
 
 def test_a_check_that_others_judge_is_left_to_them(instance: dg.DagsterInstance) -> None:

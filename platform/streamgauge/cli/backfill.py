@@ -1,7 +1,7 @@
 """`streamgauge backfill`: hours made again by Dagster, and watched from here."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -18,7 +18,8 @@ from streamgauge.dagster.client import AssetProgress, BackfillProgress, Dagster
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hours
 from streamgauge.dagster.keys import AssetPath
 from streamgauge.errors import UserError
-from streamgauge.settings import Settings, batch_start
+from streamgauge.settings import Settings
+from streamgauge.state.starts import Starts, first_day, where_data_begins
 from streamgauge.text import number, plural
 
 _POLL_SECONDS = 2.0
@@ -50,10 +51,15 @@ def backfill(
     settings = Settings.for_role("reader")
     known = load_contracts(settings.contracts_dir)
     contracts = [find_contract(known, s) for s in stream] if stream else list(known)
-    hours = existing(parse_hours(begin, end), datetime.now(UTC))
+    now = datetime.now(UTC)
+    hours = existing(parse_hours(begin, end), now)
+    wanted = hours_of(layer, contracts, hours, where_data_begins("reader", contracts, now))
+    for contract, of in wanted.items():
+        if of.first > hours.first and not as_json:
+            console().print(f"{contract.stream} begins at {hour_key(of.first)}: there is nothing before it to make.")
     dagster = Dagster(settings.dagster_url)
-    title = f"{layer} {', '.join(c.stream for c in contracts)}"
-    backfill = dagster.launch_backfill(assets_of(layer, contracts), hours, title)
+    title = f"{layer} {', '.join(c.stream for c in wanted)}"
+    backfill = dagster.launch_backfill({a: of for c, of in wanted.items() for a in assets_of(layer, [c])}, title)
     url = dagster.backfill_url(backfill)
     progress = _watch(dagster, backfill, quiet=as_json)
     if as_json:
@@ -65,9 +71,27 @@ def backfill(
         raise UserError(f"the backfill {progress.state}: {progress.error or failed or 'no reason given'}", f"see {url}")
 
 
+def hours_of(
+    layer: Layer, contracts: Sequence[Contract], hours: HourRange, starts: Mapping[str, Starts]
+) -> dict[Contract, HourRange]:
+    """Of each stream the hours that it has: Dagster knows none from before its first."""
+    found: dict[Contract, HourRange] = {}
+    for contract in contracts:
+        start = starts[contract.stream].ingest if layer is Layer.LAKE else starts[contract.stream].event
+        if start <= hours.last:
+            found[contract] = HourRange(max(hours.first, start), hours.last)
+    if not found:
+        names = ", ".join(c.stream for c in contracts)
+        raise UserError(
+            f"{layer} of {names} has nothing up to {hour_key(hours.last)}",
+            "name later hours; `streamgauge rollups STREAM` shows which have events",
+        )
+    return found
+
+
 def existing(hours: HourRange, now: datetime) -> HourRange:
     """Refuses hours that the batch layer doesn't have."""
-    start, newest = datetime.combine(batch_start(), datetime.min.time(), UTC), hour_start(now)
+    start, newest = first_day(), hour_start(now)
     if hours.first < start:
         raise UserError(
             f"the batch layer begins at {start:%Y-%m-%d}", "begin later, or set STREAMGAUGE_BATCH_START for all of it"

@@ -1,6 +1,6 @@
 """What is asked of Dagster's web server, over GraphQL: commands must not import Dagster, nor read its database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,10 +76,15 @@ class Dagster:
         self.url = url.rstrip("/")
         self._client = httpx.Client(timeout=30)
 
-    def launch_backfill(self, assets: Iterable[AssetPath], hours: HourRange, title: str) -> str:
-        """Returns its id. Dagster cuts it into runs of as many hours as the assets allow."""
-        ends = {"start": hour_key(hours.first), "end": hour_key(hours.last)}
-        wanted = [{"assetKey": {"path": list(a)}, "partitions": {"range": ends}} for a in assets]
+    def launch_backfill(self, hours: Mapping[AssetPath, HourRange], title: str) -> str:
+        """Of each asset its hours. Returns its id. Dagster cuts it into runs of as many hours as the assets allow."""
+        wanted = [
+            {
+                "assetKey": {"path": list(asset)},
+                "partitions": {"range": {"start": hour_key(range.first), "end": hour_key(range.last)}},
+            }
+            for asset, range in hours.items()
+        ]
         answer = self._ask(_LAUNCH, {"params": {"partitionsByAssets": wanted, "title": title}})
         found = answer["launchPartitionBackfill"]
         if found["__typename"] != "LaunchBackfillSuccess":
