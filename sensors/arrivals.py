@@ -2,6 +2,7 @@
 Pure, but for `read_arrived`.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -54,7 +55,7 @@ def problems(contracts: Iterable[Contract], arrivals: Arrivals, now: datetime) -
     found: list[Problem] = []
     for c in contracts:
         arrived, ahead = arrivals.arrived.get(c.stream, ()), arrivals.ahead.get(c.stream, ())
-        alls = {a.partition: a.records for a in arrived if a.kind == ALL}
+        alls = Counter({a.partition: a.records for a in arrived if a.kind == ALL})
         for name, (kind, summary, runbook) in _ALERTS.items():
             of = [a for a in arrived if a.kind == kind and (kind != LATE or _many(a, alls[a.partition]))]
             if of:

@@ -12,7 +12,7 @@ class ApiConfig(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=f"{PREFIX}API_", extra="ignore")
 
     host: str = "127.0.0.1"
-    port: int = 8080
+    port: int = Field(default=8080, ge=1, le=65535)
     anonymous: Literal["loopback", "off"] = "loopback"
     """Whether a caller on this machine may read without a key."""
     requests_per_second: float = Field(default=100.0, gt=0)

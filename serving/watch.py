@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 _SECONDS = 5.0
 _RATE_SECONDS = 60.0
 _PROBE_SECONDS = 3.0
+_FAILURES = 2
+"""In a row, before a part counts as down."""
 _STALE_SECONDS = 30.0
 """After which what was heard of Kafka no longer counts."""
 
@@ -51,9 +53,11 @@ class Watch:
         self._database = database
         self._redis = redis
         self._kafka = admin_client(settings)
-        self._http = httpx.Client(timeout=_PROBE_SECONDS)
+        # No connection is kept: a server may close it in the moment in which it is used again, and would look down.
+        self._http = httpx.Client(timeout=_PROBE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
         self._schemas = registry(settings, attempts=1, timeout=_PROBE_SECONDS)
         self._parts: dict[str, PartState] = {}
+        self._failures: Counter[str] = Counter()
         self._ends: dict[str, tuple[float, LogEnds]] = {}
         self._consumed: dict[str, deque[tuple[float, int]]] = {}
         self._stop = threading.Event()
@@ -102,10 +106,16 @@ class Watch:
     def _look(self) -> None:
         pending = {name: self._pool.submit(probe) for name, probe in self._probes().items()}
         for name, future in pending.items():
-            up, detail = future.result(timeout=60)
-            known = self._parts.get(name)
-            since = known.since if known is not None and known.up == up else datetime.now(UTC)
-            self._parts[name] = PartState(name, up, detail, since, needed=name == "postgres")
+            self.note(name, *future.result(timeout=60))
+
+    def note(self, name: str, up: bool, detail: str) -> None:
+        """What a probe has found. A part that was up is down when it fails twice: one lost answer is no outage."""
+        known = self._parts.get(name)
+        self._failures[name] = 0 if up else self._failures[name] + 1
+        if known is not None and known.up and 0 < self._failures[name] < _FAILURES:
+            return
+        since = known.since if known is not None and known.up == up else datetime.now(UTC)
+        self._parts[name] = PartState(name, up, detail, since, needed=name == "postgres")
 
     def _probes(self) -> dict[str, Callable[[], tuple[bool, str]]]:
         settings = self._settings
@@ -158,16 +168,21 @@ class Watch:
         return True, "answers"
 
     def _log_ends(self) -> tuple[bool, str]:
+        """What is wrong with one topic says nothing of the others, and nothing of Kafka while it answers for one."""
+        failed: dict[str, str] = {}
         for contract in self._contracts.values():
             try:
                 with self._database.snapshot() as connection:
                     ends = log_positions(connection, self._kafka, contract)
                 self._ends[contract.stream] = (time.monotonic(), ends)
             except UserError as e:
-                return False, e.what
+                failed[contract.topic] = e.what
             except Problem:
                 return True, "answers; how far its logs are is not known while Postgres is away"
-        return True, "answers"
+        if not failed:
+            return True, "answers"
+        detail = "; ".join(f"{topic}: {what}" for topic, what in failed.items())
+        return len(failed) < len(self._contracts), detail
 
     def _worker(self, contract: Contract) -> tuple[bool, str]:
         """Whoever publishes for the stream holds a lock in Postgres as long as he lives."""

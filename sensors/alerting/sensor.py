@@ -1,6 +1,7 @@
 """The sensor `alerts`: looks at everything, notes what is new, tells whom it concerns, and shows that it lives."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -66,7 +67,8 @@ def definitions(
                 store.lock(connection)
                 memory = store.read_memory(connection)
                 firing = store.read_firing(connection)
-                seen = watermarks.observe(connection, redis(), _logs(connection, admin(), contracts), contracts, now)
+                logs = read_logs(connection, (make() for make in (admin, lambda: admin_client(at))), contracts)
+                seen = watermarks.observe(connection, redis(), logs, contracts, now)
                 runs = run_failures.read_runs(context.instance, _remembered(memory, _RUNS, now), now)
                 checks = run_failures.read_checks(
                     context.instance, _remembered(memory, _CHECKS, now), _JUDGED_HERE, now
@@ -94,11 +96,22 @@ def definitions(
     return dg.Definitions(sensors=[alerts])
 
 
-def _logs(connection: Connection, admin: AdminClient, contracts: Sequence[Contract]) -> Mapping[str, Log] | None:
-    try:
-        return {c.stream: log_positions(connection, admin, c) for c in contracts}
-    except UserError:
-        return None
+def read_logs(
+    connection: Connection, clients: Iterable[AdminClient], contracts: Sequence[Contract]
+) -> Mapping[str, Log] | None:
+    """By stream, without those that Kafka gives no answer for; None where it gives none at all.
+
+    What the first client can't tell is asked of the next: a client may be at odds with a broker that answers others.
+    """
+    found: dict[str, Log] = {}
+    for client in clients:
+        for contract in contracts:
+            if contract.stream not in found:
+                with suppress(UserError):
+                    found[contract.stream] = log_positions(connection, client, contract)
+        if len(found) == len(contracts):
+            break
+    return found if found or not contracts else None
 
 
 def _monitors(

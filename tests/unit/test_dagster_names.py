@@ -67,9 +67,12 @@ def test_a_table_has_the_columns_that_are_used(table: str) -> None:
 
 def test_the_daemons_heartbeats_stand_where_they_are_read() -> None:
     from dagster._core.storage.runs.schema import DaemonHeartbeatsTable
+    from dagster._daemon.daemon import SensorDaemon
 
     assert DaemonHeartbeatsTable.name == names.HEARTBEATS_TABLE
     assert names.HEARTBEAT_COLUMN in DaemonHeartbeatsTable.c
+    assert names.DAEMON_COLUMN in DaemonHeartbeatsTable.c
+    assert SensorDaemon.daemon_type() == names.SENSOR_DAEMON
 
 
 def test_the_storages_keep_their_engine_where_it_is_replaced() -> None:

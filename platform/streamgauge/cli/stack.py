@@ -31,6 +31,25 @@ def down() -> None:
     console().print("Stopped." if Stack().down() else "Nothing was running.")
 
 
+_PartName = Annotated[str, typer.Argument(metavar="PART", help="kafka, postgres, worker, dagster-daemon …")]
+
+
+@app.command()
+def stop(name: _PartName) -> None:
+    """Stop one part; `stack restart PART` starts it again."""
+    stack = Stack()
+    stack.stop_program(name)
+    console().print(f"{name} is stopped.")
+
+
+@app.command()
+def restart(name: _PartName) -> None:
+    """Stop one part, start it, and wait until it is ready."""
+    out, stack = console(), Stack()
+    stack.stop_program(name)
+    stack.start_program(name, say=out.print)
+
+
 @app.command()
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
     """Stop everything and delete all that this instance ever stored."""
@@ -87,7 +106,7 @@ def _row(stack: Stack, health: Health) -> dict[str, object]:
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(metavar="PART", help="kafka, postgres, worker, dagster-daemon …")],
+    name: _PartName,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing as it grows.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=1)] = 50,
 ) -> None:

@@ -66,6 +66,11 @@ class BackfillProgress:
     assets: Sequence[AssetProgress]
 
 
+_LOCATIONS = """query { workspaceOrError { __typename ... on PythonError { message }
+... on Workspace { locationEntries { loadStatus
+locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+
+
 class Dagster:
     def __init__(self, url: str | None) -> None:
         if url is None:
@@ -140,6 +145,18 @@ class Dagster:
 
     def backfill_url(self, backfill: str) -> str:
         return f"{self.url}/runs/b/{backfill}"
+
+    def load_error(self) -> str | None:
+        """Why the definitions are not loaded, in a line; None where they are."""
+        found = self._ask(_LOCATIONS, {})["workspaceOrError"]
+        entries: list[dict[str, Any]] = found.get("locationEntries") or [{"locationOrLoadError": found}]
+        for entry in entries:
+            loaded: dict[str, Any] = entry["locationOrLoadError"] or {}
+            if loaded.get("__typename") == "PythonError":
+                return str(loaded["message"]).strip().splitlines()[0]
+            if entry.get("loadStatus") == "LOADING":
+                return "they are still loading"
+        return None
 
     def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         try:

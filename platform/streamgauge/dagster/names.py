@@ -20,4 +20,5 @@ COLUMN_SCHEMA = "dagster/column_schema"
 COLUMN_LINEAGE = "dagster/column_lineage"
 CODE_REFERENCES = "dagster/code_references"
 
-HEARTBEATS_TABLE, HEARTBEAT_COLUMN = "daemon_heartbeats", "timestamp"
+HEARTBEATS_TABLE, HEARTBEAT_COLUMN, DAEMON_COLUMN = "daemon_heartbeats", "timestamp", "daemon_type"
+SENSOR_DAEMON = "SENSOR"

@@ -79,8 +79,10 @@ class Stack:
             self._start(known, wanted, say)
 
     def stop_program(self, name: str) -> None:
+        """Raises UserError where there is no such part."""
+        stopped = part(name)
         if self.running:
-            self._supervisor.stop(name)
+            self._supervisor.stop(stopped.name)
 
     def down(self) -> bool:
         """Stops everything, dependants first; False where nothing ran."""
@@ -140,7 +142,12 @@ class Stack:
         while waiting or starting:
             for p in [p for p in waiting.values() if not any(n in waiting or n in starting for n in p.needs)]:
                 del waiting[p.name]
-                if not self._supervisor.processes()[p.name].running:
+                process = self._supervisor.processes()[p.name]
+                if process.state == "RUNNING" and _health(p, process, known).problem:
+                    say(f"{p.name} runs and is not ready: restarting it")
+                    self._supervisor.stop(p.name)
+                    process = self._supervisor.processes()[p.name]
+                if not process.running:
                     p.prepare(known)
                     self._supervisor.start(p.name)
                 starting[p.name] = (p, time.monotonic())

@@ -3,12 +3,15 @@
 import shutil
 import socket
 import sys
+from contextlib import suppress
 from importlib.metadata import version
 
 import httpx
 import psycopg
 
-from streamgauge.dagster.names import HEARTBEAT_COLUMN, HEARTBEATS_TABLE
+from streamgauge.dagster.client import Dagster
+from streamgauge.dagster.names import DAEMON_COLUMN, HEARTBEAT_COLUMN, HEARTBEATS_TABLE, SENSOR_DAEMON
+from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 from streamgauge.stack.credentials import DAGSTER_ROLE, Credentials
 from streamgauge.stack.layout import LOOPBACK, private_folder
@@ -56,11 +59,15 @@ def _program(credentials: Credentials, module: str, *arguments: str, stop_second
 
 
 def probe_code(credentials: Credentials) -> str:
-    """It listens once the definitions are loaded, or are known not to load: the web server says which."""
+    """It listens once the definitions are loaded, or are known not to load: which, the web server says once it runs."""
     try:
         socket.create_connection((LOOPBACK, credentials.layout.port("dagster-code")), timeout=2).close()
     except OSError as e:
         raise NotReady(str(e)) from e
+    with suppress(UserError):
+        error = Dagster(f"http://{LOOPBACK}:{credentials.layout.port('dagster')}").load_error()
+        if error is not None:
+            raise NotReady(f"the definitions did not load: {error}")
     return "grpc"
 
 
@@ -74,16 +81,19 @@ def probe_web(credentials: Credentials) -> str:
 
 
 def probe_daemon(credentials: Credentials) -> str:
-    """By its heartbeats, which Dagster keeps in its database (https://docs.dagster.io/deployment/execution/dagster-daemon)."""
+    """By the heartbeats of what runs the sensors: a daemon whose other parts live watches nothing. Dagster keeps them
+    in its database (https://docs.dagster.io/deployment/execution/dagster-daemon).
+    """
     try:
         with psycopg.connect(_database(credentials), connect_timeout=3) as connection:
             row = connection.execute(
                 f"select max({HEARTBEAT_COLUMN}) > now() - interval '90 s' from {HEARTBEATS_TABLE}"
+                f" where {DAEMON_COLUMN} = '{SENSOR_DAEMON}'"
             ).fetchone()
     except psycopg.Error as e:
         raise NotReady(str(e).strip()) from e
     if row is None or not row[0]:
-        raise NotReady("it has not reported lately")
+        raise NotReady("what runs the sensors has not reported lately")
     return version("dagster")
 
 

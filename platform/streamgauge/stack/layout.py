@@ -100,12 +100,18 @@ def layout() -> Layout:
 
 
 def write_private(path: Path, text: str, user: str | None = None) -> None:
-    """A file that only its owner may read, from the first byte on."""
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    """A file that only its owner may read, from the first byte on. Written where it changes, and then replaced: whoever
+    reads it meanwhile finds the old one or the new one, and never none.
+    """
+    if path.is_file() and path.read_text() == text and (user is None or path.owner() == user):
+        return
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    new.unlink(missing_ok=True)
+    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     if user is not None:
-        give(path, user)
+        give(new, user)
+    new.replace(path)
 
 
 def private_folder(path: Path, user: str | None = None) -> Path:

@@ -1,5 +1,6 @@
 """The parts of the local stack, in the order in which they may start."""
 
+from streamgauge.errors import UserError
 from streamgauge.stack import api, dagster, kafka, monitoring, postgres, redis, schema_registry, worker
 from streamgauge.stack.part import Part
 
@@ -103,4 +104,8 @@ PARTS = (
 
 
 def part(name: str) -> Part:
-    return next(p for p in PARTS if p.name == name)
+    """Raises UserError where there is none of that name."""
+    found = next((p for p in PARTS if p.name == name), None)
+    if found is None:
+        raise UserError(f"the stack has no part {name!r}", f"its parts are {', '.join(p.name for p in PARTS)}")
+    return found

@@ -17,9 +17,15 @@ bound: ContextVar[Mapping[str, str]] = ContextVar("bound")
 """What every line has that is written on behalf of the same request or run."""
 
 
+_ESCAPED = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+"""What a request's path could hold to begin a line of its own, or to steer a terminal."""
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return " ".join((super().format(record), *(f"{name}={value}" for name, value in bound.get({}).items())))
+        one_line = {**record.__dict__, "msg": record.getMessage().translate(_ESCAPED), "args": ()}
+        line = super().format(logging.makeLogRecord(one_line))
+        return " ".join((line, *(f"{name}={value}".translate(_ESCAPED) for name, value in bound.get({}).items())))
 
 
 class _Json(logging.Formatter):

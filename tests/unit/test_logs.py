@@ -1,0 +1,26 @@
+"""A log line is one line, whatever is written in it."""
+
+import io
+import logging
+
+from streamgauge.settings import Settings
+from streamgauge.telemetry.logs import bound, configure_logs
+
+
+def test_what_a_request_holds_begins_no_line_of_its_own() -> None:
+    stream, before = io.StringIO(), logging.root.handlers[:]
+    try:
+        configure_logs(Settings.model_construct(log_format="text", log_level="INFO"), stream)
+        token = bound.set({"path": "/v1/\nINFO a line"})
+        logging.getLogger("test").info("GET %s", "/x\r\n2026-01-01 ERROR \x1b[31mforged\u2028")
+        bound.reset(token)
+        try:
+            raise ValueError("of two lines")
+        except ValueError:
+            logging.getLogger("test").exception("failed")
+    finally:
+        logging.root.handlers[:] = before
+    first, second, *trace = stream.getvalue().splitlines()
+    assert "\\x0d\\x0a2026-01-01 ERROR \\x1b[31mforged\\x2028 path=/v1/\\x0aINFO a line" in first
+    assert second.endswith("failed")
+    assert trace[0].startswith("Traceback")
