@@ -10,10 +10,16 @@ install:
 demo: install
 	@$(BIN)/streamgauge demo
 
-# Three at a time on two cores: much of the time is waited. Each has servers of its own. ARGS=tests/unit runs a part.
+# Two files at a time, each with servers of its own; what kills workers under load, alone. ARGS=tests/unit runs a part.
+ALONE := tests/integration/test_exactly_once.py tests/integration/test_worker_outages.py
 test: install
 	@platform/stack/install_test_tools.sh
-	@$(BIN)/pytest -n 3 --dist loadfile $(ARGS)
+ifdef ARGS
+	@$(BIN)/pytest $(ARGS)
+else
+	@$(BIN)/pytest $(ALONE)
+	@$(BIN)/pytest -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+endif
 
 check: install
 	@$(BIN)/ruff check

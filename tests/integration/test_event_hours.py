@@ -262,7 +262,8 @@ def compared(
 def make_final(batch: Batch, *hours: datetime) -> None:
     with batch.connect() as connection, connection.cursor() as cursor:
         cursor.executemany(
-            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason) values (%s, %s, 1, '', 0, '')",
+            "insert into hour_revisions (stream, hour, revision, run_id, facts, reason) values (%s, %s, 1, '', 0, '')"
+            " on conflict do nothing",
             [(batch.contract.stream, h) for h in hours],
         )
 

@@ -16,6 +16,7 @@ from assets.lake.take import Taken, take_hour
 from assets.partitions import ALL
 from assets.resources import Ground
 from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.errors import UserError
 from streamgauge.records.log_spans import LogSpans
@@ -121,7 +122,7 @@ def test_an_hour_that_is_gone_doesnt_keep_the_others_of_its_run(running: Running
     admin: Any = admin_client(Settings.for_role("admin"))
     for future in admin.delete_records(gone).values():
         future.result(60)
-    key = dg.AssetKey(["lake", running.contract.stream])
+    key = dg.AssetKey(asset_keys.lake(running.contract))
     hours = [hour - HOUR, hour]
     with connect(batch()) as connection:
         connection.cursor().executemany(

@@ -11,6 +11,7 @@ import pytest
 
 from assets import facts, lake, reconciliation, rollups
 from assets.jobs import event_hours_job
+from assets.partitions import ALL, Partitions
 from assets.resources import Ground
 from lineage.emit import events_folder
 from lineage.sensor import make_openlineage_sensor
@@ -26,6 +27,11 @@ from tests.integration.own_stream import OwnStream
 HOUR = hour_start(datetime.now(UTC))
 
 
+def every_hour(contract: Contract) -> Partitions:
+    del contract
+    return ALL
+
+
 class Reported:
     """Runs of one stream's hours, and the events that a tick of the sensor sends after each."""
 
@@ -33,7 +39,7 @@ class Reported:
         self.contract, self.settings, self._instance = own.contract, own.settings(), instance
         contracts = [own.contract]
         self._definitions = dg.Definitions.merge(
-            *(part.definitions(contracts) for part in (lake, facts, rollups, reconciliation)),
+            *(part.definitions(contracts, every_hour) for part in (lake, facts, rollups, reconciliation)),
             dg.Definitions(
                 jobs=[event_hours_job(own.contract)],
                 sensors=[make_openlineage_sensor()],

@@ -52,6 +52,7 @@ def test_every_part_has_its_ports_and_needs_only_what_stands_before_it() -> None
 
 def test_an_unknown_instance_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}INSTANCE", "nowhere")
+    monkeypatch.delenv(f"{PREFIX}BASE_PORT", raising=False)
     with pytest.raises(UserError, match="'nowhere'") as raised:
         layout()
     assert "demo, test" in raised.value.hint
