@@ -10,7 +10,7 @@ from streamgauge.records.decode import ROW, Decoder
 from streamgauge.records.log_spans import LogRecords, LogSpans
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
-from streamgauge.state.topics import current_topic, expected_first_positions
+from streamgauge.state.topics import expected_first_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import ERROR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION
 from streamgauge.stores.postgres import Connection
@@ -29,7 +29,7 @@ def search_log(
     """
     decoder = Decoder(contract, registry(settings).find_schema)
     found = [pl.DataFrame(schema={PARTITION: pl.Int32})]
-    topic = expected_first_positions(connection, contract, current_topic(admin_client(settings), contract))
+    topic = expected_first_positions(connection, admin_client(settings), contract)
     with LogSpans(settings, contract, topic) as log:
         spans = {p: (max(low, ends.get(p, low)), high) for p, (low, high) in log.ends().items()}
         behind = sum(high - first for first, high in spans.values())

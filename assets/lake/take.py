@@ -18,7 +18,7 @@ from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.records.log_spans import LogSpans, Span
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
-from streamgauge.state.topics import current_topic, first_positions
+from streamgauge.state.topics import first_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, Stored, lake_table
 from streamgauge.stores.postgres import Connection
@@ -73,7 +73,7 @@ def take_hour(
     Raises UserError, and changes nothing, where the log no longer has all of the hour.
     """
     table = lake_table(settings.lake, contract)
-    topic = first_positions(connection, contract, current_topic(admin_client(settings), contract))
+    topic = first_positions(connection, admin_client(settings), contract)
     with LogSpans(settings, contract, topic) as log:
         first = log.offsets_at(hour)
         end = log.offsets_at(hour + HOUR)

@@ -27,7 +27,7 @@ from streamgauge.errors import UserError
 from streamgauge.records.log_spans import LogSpans
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
-from streamgauge.state.topics import current_topic, first_positions
+from streamgauge.state.topics import first_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import OFFSET, PARTITION
 from streamgauge.stores.postgres import Connection, connect
@@ -173,7 +173,7 @@ def _only_one(connection: Connection, contract: Contract) -> Generator[None]:
 
 @contextmanager
 def _log(settings: Settings, connection: Connection, contract: Contract) -> Generator[Log]:
-    topic = first_positions(connection, contract, current_topic(admin_client(settings), contract))
+    topic = first_positions(connection, admin_client(settings), contract)
     schemas = registry(settings)
     try:
         with LogSpans(settings, contract, topic) as spans:

@@ -19,7 +19,6 @@ from streamgauge.stores.lake import MILLISECONDS
 
 START, TOP, SKETCH = "window_start", "top", "sketch"
 COUNTS = ("count", "duplicates")
-TOPS_SCHEMA = pl.Schema({START: MILLISECONDS, TOP: pl.String(), SKETCH: pl.Binary()})
 
 
 @dataclass(frozen=True)

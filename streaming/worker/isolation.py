@@ -71,7 +71,9 @@ class Isolation:
         `committed` is each partition's next position.
         """
         at = records.positions
-        first_new = np.array([committed.get(p, 0) for p in at.partitions.tolist()], np.int64)
+        first_new = np.zeros(len(at), np.int64)
+        for partition, rows in at.slices():
+            first_new[rows] = committed.get(partition, 0)
         again, new = (np.flatnonzero(chosen) for chosen in (at.offsets < first_new, at.offsets >= first_new))
         if len(again) or not len(new):
             yield some_of(records, again), False
@@ -105,7 +107,8 @@ class Isolation:
             self._failures, self._failed_at = self._failures + 1, now
             if self.size == 1 and self.in_flight is not None:
                 partition, position = self.in_flight
-                self.set_aside[self.in_flight] = type(e).__name__
+                # a new dict: checkers of the session that ended may still go through the old one
+                self.set_aside = self.set_aside | {self.in_flight: type(e).__name__}
                 metrics.SET_ASIDE.add(1, {"stream": stream})
                 log.error(
                     "%s: partition %d, position %d ends every session by %s: it becomes a dead letter",

@@ -208,7 +208,6 @@ class Session:
         first_positions: dict[int, int] = {}
         paused: set[int] = set()
         with self._connect() as connection:
-            self._isolation.set_aside |= self._store.set_aside(connection)
             self._refresh(connection, assignment)
             for partition, (low, high) in ends.items():
                 progress, first, reason = self._store.claim(connection, partition, topic_id, low, high)
@@ -219,6 +218,8 @@ class Session:
                 if reason is not None:
                     paused.add(partition)
                     log.error("%s: partition %d is paused: %s", self._contract.stream, partition, reason)
+            # a new dict: checkers of the assignment before may still go through the old one
+            self._isolation.set_aside = self._isolation.set_aside | self._store.set_aside(connection, read_from)
         self._paused, self._offsets, self._ends, self._current = paused, {}, {}, assignment
         return Claimed(assignment, read_from, first_positions)
 

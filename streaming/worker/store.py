@@ -400,13 +400,19 @@ class Store:
             (self._contract.topic, partition, reason),
         )
 
-    def set_aside(self, connection: Connection) -> dict[tuple[int, int], str]:
-        """Positions of the records that once ended session after session, with the error that each made."""
+    def set_aside(self, connection: Connection, read_from: Mapping[int, int]) -> dict[tuple[int, int], str]:
+        """Positions of the records that once ended session after session, with the error that each made: of those that
+        are read again, as every batch is compared with them.
+        """
         rows = connection.execute(
             'select partition, "offset", detail from dead_letters where topic = %s and reason = %s',
             (self._contract.topic, UNEXPECTED),
         )
-        return {(partition, position): detail for partition, position, detail in rows}
+        return {
+            (partition, position): detail
+            for partition, position, detail in rows
+            if partition in read_from and position >= read_from[partition]
+        }
 
     def paused(self, connection: Connection) -> set[int]:
         rows = connection.execute("select partition from stream_pauses where topic = %s", (self._contract.topic,))

@@ -56,6 +56,8 @@ class Told:
         self._batches = list(batches)
         self.left: list[int] = []
 
+    def start_from(self, first_positions: Mapping[int, int]) -> None: ...
+
     def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[Said]]:
         assert self._batches, "it reads on though it has all"
         batch = self._batches.pop(0)

@@ -10,8 +10,6 @@ import fastavro
 
 from streamgauge.contract.model import Contract, FieldSpec
 
-HEADER_BYTES = 5
-
 _AVRO_TYPES: dict[str, Any] = {
     "timestamp-millis": {"type": "long", "logicalType": "timestamp-millis"},
     "map<string,string>": {"type": "map", "values": "string"},
@@ -21,13 +19,6 @@ _AVRO_TYPES: dict[str, Any] = {
 def frame(schema_id: int) -> bytes:
     """The bytes before the record."""
     return b"\x00" + schema_id.to_bytes(4, "big")
-
-
-def schema_id_of(header: bytes) -> int | None:
-    """The schema id of a frame; None where the frame is short or the magic byte isn't zero."""
-    if len(header) < HEADER_BYTES or header[0] != 0:
-        return None
-    return int.from_bytes(header[1:HEADER_BYTES], "big")
 
 
 def avro_schema(contract: Contract) -> dict[str, Any]:

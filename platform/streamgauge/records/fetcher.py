@@ -124,10 +124,9 @@ class Said:
 class Fetcher:
     """A consumer of its own. `fetch` must be called from one thread; what it gives may be used in any."""
 
-    def __init__(self, config: Mapping[str, Any], topic: str, first_positions: Mapping[int, int] | None = None) -> None:
-        """All that is given and taken are positions (streamgauge.state.topics)."""
+    def __init__(self, config: Mapping[str, Any], topic: str) -> None:
         self._topic = topic.encode()
-        self._first = dict(first_positions or {})
+        self._first: dict[int, int] = {}
         self._client: _Client | None = _Client(config)
 
     def close(self) -> None:
@@ -148,7 +147,9 @@ class Fetcher:
         return self._client
 
     def start_from(self, first_positions: Mapping[int, int]) -> None:
-        """To be called while nothing is assigned."""
+        """To be called while nothing is assigned: from then on all that is given and taken are positions
+        (streamgauge.state.topics).
+        """
         self._first = dict(first_positions)
 
     def assign(self, positions: Mapping[int, int]) -> None:

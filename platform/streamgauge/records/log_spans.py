@@ -46,7 +46,8 @@ class LogSpans:
         self._partitions = range(contract.topic_spec.partitions)
         config = consumer_config(settings, contract.group)
         self._consumer = Consumer(config)
-        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic, first_positions)
+        self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
+        self._fetcher.start_from(first_positions)
 
     def __enter__(self) -> "LogSpans":
         return self

@@ -11,7 +11,6 @@ from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.stores.postgres import Connection
 
 FINAL, PROVISIONAL, MIXED = "final", "provisional", "mixed"
-_ONE_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)

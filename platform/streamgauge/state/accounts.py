@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streamgauge.contract.model import Contract
-from streamgauge.state.topics import current_topic, expected_first_positions
+from streamgauge.state.topics import expected_first_positions
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import Connection
 
@@ -137,7 +137,7 @@ def read_accounts(connection: Connection, admin: AdminClient, contracts: Iterabl
 def log_positions(connection: Connection, admin: AdminClient, contract: Contract) -> dict[int, tuple[int, int]]:
     """Each partition's first and end position (streamgauge.state.topics). Raises UserError where Kafka won't answer."""
     offsets = log_offsets(admin, contract)
-    first = expected_first_positions(connection, contract, current_topic(admin, contract))
+    first = expected_first_positions(connection, admin, contract)
     return {p: (first.get(p, 0) + low, first.get(p, 0) + end) for p, (low, end) in offsets.items()}
 
 

@@ -26,13 +26,13 @@ _LATEST = """select distinct on (partition) partition, topic_id, first_position 
 where topic = %s order by partition, first_position desc"""
 
 
-def first_positions(connection: Connection, contract: Contract, current: str) -> FirstPositions:
-    """As claimed by the workers, for the topic with the id `current`.
+def first_positions(connection: Connection, admin: AdminClient, contract: Contract) -> FirstPositions:
+    """As claimed by the workers, for the topic that Kafka has now.
 
     Raises UserError where a partition was claimed of an earlier topic only: until a worker has claimed the new one, it
     is not known how far the old one was read.
     """
-    claimed = _claimed(connection, contract)
+    current, claimed = _current_topic(admin, contract), _claimed(connection, contract)
     if any(known != current for known, _ in claimed.values()):
         raise UserError(
             f"the topic {contract.topic} was created anew, and no worker has claimed it yet",
@@ -41,9 +41,9 @@ def first_positions(connection: Connection, contract: Contract, current: str) ->
     return {partition: first for partition, (_, first) in claimed.items()}
 
 
-def expected_first_positions(connection: Connection, contract: Contract, current: str) -> FirstPositions:
+def expected_first_positions(connection: Connection, admin: AdminClient, contract: Contract) -> FirstPositions:
     """As `first_positions`, and what a claim would give where none was made yet: for those who only look."""
-    claimed = _claimed(connection, contract)
+    current, claimed = _current_topic(admin, contract), _claimed(connection, contract)
     found = {partition: first for partition, (known, first) in claimed.items() if known == current}
     if len(found) < len(claimed):
         expected = dict(connection.execute(_EXPECTED, {"topic": contract.topic, "stream": contract.stream}).fetchall())
@@ -51,7 +51,7 @@ def expected_first_positions(connection: Connection, contract: Contract, current
     return found
 
 
-def current_topic(admin: AdminClient, contract: Contract) -> str:
+def _current_topic(admin: AdminClient, contract: Contract) -> str:
     """Raises UserError where Kafka doesn't answer or has no such topic."""
     try:
         found = topic_id(admin, contract.topic)
