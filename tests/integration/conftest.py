@@ -54,6 +54,14 @@ def stack() -> Generator[Stack]:
 
 
 @pytest.fixture
+def fresh_stack(stack: Stack) -> Stack:
+    """The servers with nothing of earlier tests in them: for what reads all that an instance holds."""
+    stack.reset()
+    stack.up()
+    return stack
+
+
+@pytest.fixture
 def running(stack: Stack, tmp_path: Path) -> Generator[Running]:
     """A stream that is never idle, so that what comes of its log doesn't hang on the clock."""
     own = OwnStream(tmp_path)

@@ -35,8 +35,8 @@ KEPT = dg.AssetKey(["rollups", "olden_hourly"])
 
 
 @pytest.fixture
-def url(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> str:
-    known = credentials(stack.layout)
+def url(fresh_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> str:
+    known = credentials(fresh_stack.layout)
     dagster.prepare(known)
     environment = part("dagster-daemon").program(known).environment
     for name, value in environment.items():
@@ -45,8 +45,8 @@ def url(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture
-def instance(url: str, stack: Stack) -> Generator[dg.DagsterInstance]:
-    with dg.DagsterInstance.from_config(str(stack.layout.part("dagster"))) as made:
+def instance(url: str, fresh_stack: Stack) -> Generator[dg.DagsterInstance]:
+    with dg.DagsterInstance.from_config(str(fresh_stack.layout.part("dagster"))) as made:
         yield made
 
 

@@ -13,7 +13,7 @@ from streamgauge.stores.postgres import connect
 from tests.integration.running import streamgauge
 from tests.integration.workers import Workers, wait_until_read
 
-pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.usefixtures("fresh_stack"), pytest.mark.timeout(240)]
 
 DATA = CHECKOUT / "examples" / "data"
 CONTRACTS = CHECKOUT / "platform" / "contracts"
