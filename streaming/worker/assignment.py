@@ -14,4 +14,18 @@ class Assignment:
     pipeline: Pipeline
     reference_version: Any = None
     """Of the reference table that the pipeline enriches by."""
+    paused: set[int] = field(default_factory=set[int])
+    committed: dict[int, int] = field(default_factory=dict[int, int])
+    """The next position of each partition that this worker has committed."""
+    ends: dict[int, int] = field(default_factory=dict[int, int])
+    """The position at each log's end, as last heard from the broker."""
     revoked: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(frozen=True)
+class Takeover:
+    """An assignment, the position to read each of its partitions from, and that of its topic's offset 0."""
+
+    assignment: Assignment
+    read_from: dict[int, int]
+    first_positions: dict[int, int]

@@ -13,16 +13,21 @@ import numpy as np
 import psycopg
 from confluent_kafka import KafkaException
 
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.decode import Rejected
 from streamgauge.records.payloads import Payloads
+from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry import metrics
+from streaming.worker.claims import Fenced
 from streaming.worker.pipeline import Checked
 from streaming.worker.reader import BATCH_RECORDS, TopicRecreated
 from streaming.worker.records import Records, some_of
-from streaming.worker.store import UNEXPECTED, Fenced
 
 log = logging.getLogger(__name__)
+
+UNEXPECTED = "unexpected"
+"""The reason of a dead letter that ended session after session by an error that nobody foresaw."""
 
 TRIES = 3
 """As many sessions may end in a row before a record is suspected: what passes by itself should have passed."""
@@ -120,10 +125,25 @@ class Isolation:
         self.in_flight, self._parts = None, 0
 
 
+def read_set_aside(connection: Connection, contract: Contract, read_from: Mapping[int, int]) -> dict[Position, str]:
+    """Records that once ended session after session, with the error that each made: of those that are read again, as
+    every batch is compared with them.
+    """
+    rows = connection.execute(
+        'select partition, "offset", detail from dead_letters where topic = %s and reason = %s',
+        (contract.topic, UNEXPECTED),
+    )
+    return {
+        (partition, position): detail
+        for partition, position, detail in rows
+        if partition in read_from and position >= read_from[partition]
+    }
+
+
 def unforeseen(e: BaseException) -> bool:
     """Whether a record may be to blame. Servers that are away, other workers and missing topics are not."""
-    known = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException, Fenced, TopicRecreated, UserError)
-    return isinstance(e, Exception) and not isinstance(e, (*known, OSError, MemoryError))
+    foreseen = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException, Fenced, TopicRecreated, UserError)
+    return isinstance(e, Exception) and not isinstance(e, (*foreseen, OSError, MemoryError))
 
 
 def without_values(records: Records, rows: Mapping[int, str]) -> Records:

@@ -4,7 +4,9 @@ Sketches can't be merged in SQL, so each partition's are kept here, as the bytes
 They go when the watermark leaves no way to change them.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Cell: TypeAlias = tuple[int, int]
@@ -14,6 +16,21 @@ Name: TypeAlias = tuple[Any, ...]
 """What else names a row: its dimensions."""
 
 _EVER = -(2**63)
+
+Entry: TypeAlias = tuple[Cell, Name, bytes | None]
+"""A stored sketch; None where the row has none."""
+
+
+def _by_name() -> dict[str, list[Entry]]:
+    return defaultdict(list)
+
+
+@dataclass(frozen=True)
+class OpenSketches:
+    """What Postgres has of a partition's open minutes: by column of the minutes table, and by the top-N's name."""
+
+    columns: dict[str, list[Entry]] = field(default_factory=_by_name)
+    tops: dict[str, list[Entry]] = field(default_factory=_by_name)
 
 
 class OpenMinutes:

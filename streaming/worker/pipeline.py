@@ -24,6 +24,7 @@ from streamgauge.types import Int64s, UInt8s, UInt64s
 from streaming.worker import arrivals
 from streaming.worker.arrivals import Arrivals, Noted
 from streaming.worker.lookup import Lookup
+from streaming.worker.open_minutes import OpenSketches
 from streaming.worker.partition import PartitionState, Progress, Step, classify
 from streaming.worker.records import Positions, Records
 from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, SKIPPED, Rollup, Taken, TopRow
@@ -143,11 +144,14 @@ class Pipeline:
         """From the next batch on."""
         self._lookup = None if reference is None else Lookup(reference)
 
-    def take_over(self, progress: Progress, *, paused: bool = False) -> None:
+    def take_over(self, progress: Progress, held: OpenSketches | None = None, *, paused: bool = False) -> None:
+        """`held` are the stored sketches of the partition's minutes from `open_from` on."""
         horizon_ms = self.contract.time.duplicateHorizonSeconds * 1000
         self.states[progress.partition] = PartitionState(progress, horizon_ms // GENERATIONS, paused=paused)
         limit = self.contract.dead_letters
         self._limits[progress.partition] = _Limit(limit.perSeconds, limit.limit)
+        if held is not None:
+            self.rollup.restore(held)
 
     def open_from(self, progress: Progress) -> int | None:
         """The first minute (epoch ms) whose measures this partition can still change; None before its first event."""
@@ -183,7 +187,7 @@ class Pipeline:
             ARRIVED_LATE: rows[times + self.contract.lateness_ms < ingest],
         }
 
-    def judge(self, parts: Sequence[Checked]) -> Delta:
+    def aggregate(self, parts: Sequence[Checked]) -> Delta:
         """What becomes of the records of batches that follow each other. They must be given in the order in which they
         were read.
         """
@@ -246,11 +250,11 @@ class Pipeline:
         )
         return delta, slice(first, stop), [DeadLetter(part.raw[r.row], r.reason, r.detail) for r in dead]
 
-    def _validate(self, frame: pl.DataFrame, known: Bounds, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
+    def _validate(self, frame: pl.DataFrame, bounds: Bounds, records: Records) -> tuple[pl.DataFrame, list[Rejected]]:
         """Splits off the rows that break a rule of the contract or come from the future."""
         event_time = pl.col(self.contract.event_time).to_physical()
         tolerated = self.contract.time.futureToleranceSeconds * 1000
-        asked = [r.anywhere for r in self._rules if not r.kept_by(known)]
+        asked = [r.anywhere for r in self._rules if not r.kept_by(bounds)]
         broken, latest = frame.select(pl.any_horizontal(False, *asked).alias("broken"), event_time.max()).row(0)
         rejected: list[Rejected] = []
         if broken:

@@ -24,18 +24,18 @@ from streamgauge.rollup import sketches
 from streamgauge.rollup.plan import MINUTE_MS
 from streamgauge.settings import Settings
 from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, producer_config
-from streamgauge.stores.postgres import connect
+from streamgauge.stores.postgres import Connection, connect
 from streamgauge.stores.redis import redis_client, replace_unless_newer
 from streamgauge.telemetry import metrics
-from streaming.worker.recent import Moment, Recent
-from streaming.worker.store import Connection, Store
+from streaming.worker.outbox import Outbox
+from streaming.worker.recent import Recent, Snapshot
 from streaming.worker.topics import NotAcknowledged, Topics
 
 log = logging.getLogger(__name__)
 
 WINDOWS = {"1m": (1, 0.0), "5m": (5, 0.0), "1h": (60, 5.0)}
 """Windows of the published top-N: length in minutes, each ending with the newest minute that has events; and seconds
-between two publications, because merging an hour costs more than it changes in a moment.
+between two publications, because merging an hour costs more than it changes in a snapshot.
 """
 TOP_ITEMS = 100
 _TICK_SECONDS = 0.5
@@ -56,7 +56,7 @@ class Publisher:
         self._contract = contract
         self._stop = stop
         self._dirty = threading.Event()
-        self._store = Store(contract, "publisher")
+        self._outbox = Outbox(contract)
         self._redis = redis_client(settings)
         self._replace = replace_unless_newer(self._redis)
         # a dead letter is longer than its record by the headers that say where it came from
@@ -106,27 +106,27 @@ class Publisher:
     def _publish(self, connection: Connection, recent: Recent) -> None:
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read, read only")
-            moment = recent.moment(connection)
-            if moment is None:
+            snapshot = recent.snapshot(connection)
+            if snapshot is None:
                 return
-            recent.refresh(connection, moment)
-            totals = recent.totals(connection, moment)
-            changed = recent.changed(connection, moment) if self._contract.topic_spec.countsTopic else []
-        self._attempt("Redis", RedisError, lambda: self._to_redis(recent, moment, totals))
+            recent.refresh(connection, snapshot)
+            totals = recent.totals(connection, snapshot)
+            changed = recent.changed(connection, snapshot) if self._contract.topic_spec.countsTopic else []
+        self._attempt("Redis", RedisError, lambda: self._to_redis(recent, snapshot, totals))
         if changed:
             self._attempt(
                 "counts",
                 (NotAcknowledged, KafkaException, RegistryError),
-                lambda: self._counts(connection, moment, changed),
+                lambda: self._counts(connection, snapshot, changed),
             )
 
-    def _to_redis(self, recent: Recent, moment: Moment, totals: list[tuple[int, int, int, int]]) -> None:
+    def _to_redis(self, recent: Recent, snapshot: Snapshot, totals: list[tuple[int, int, int, int]]) -> None:
         now = time.monotonic()
         windows = [w for w, (_, seconds) in WINDOWS.items() if now - self._published.get(w, -seconds) >= seconds]
         stamp: dict[str, Any] = {
-            "version": moment.version,
+            "version": snapshot.version,
             "as_of": _iso(int(time.time() * 1000)),
-            "watermark": None if moment.watermark is None else _iso(moment.watermark),
+            "watermark": None if snapshot.watermark is None else _iso(snapshot.watermark),
             "status": "provisional",
         }
         minutes = [{"minute": _iso(m), "count": c, "late": late, "duplicates": d} for m, c, late, d in totals]
@@ -134,8 +134,8 @@ class Publisher:
         for top in self._contract.rollup.top:
             for window in windows:
                 length, _ = WINDOWS[window]
-                first = moment.newest - (length - 1) * MINUTE_MS
-                sketch = recent.top(top.name, first, moment.newest)
+                first = snapshot.newest - (length - 1) * MINUTE_MS
+                sketch = recent.top(top.name, first, snapshot.newest)
                 error = sketches.frequent_error(sketch)
                 items = [
                     {"key": r.key, "count": r.count, "lower": r.lower, "upper": r.upper}
@@ -145,7 +145,7 @@ class Publisher:
                     **stamp,
                     "window": window,
                     "from": _iso(first),
-                    "to": _iso(moment.newest + MINUTE_MS),
+                    "to": _iso(snapshot.newest + MINUTE_MS),
                     "items": items,
                     "exact": error == 0,
                     "error": error,
@@ -156,14 +156,14 @@ class Publisher:
     def _put(self, key: str, answer: Mapping[str, Any]) -> None:
         self._replace(keys=[key], args=[answer["version"], json.dumps(answer), _TTL_SECONDS])
 
-    def _counts(self, connection: Connection, moment: Moment, changed: list[tuple[Any, ...]]) -> None:
+    def _counts(self, connection: Connection, snapshot: Snapshot, changed: list[tuple[Any, ...]]) -> None:
         self._topics.send_counts(changed)
-        self._store.published(connection, moment.published, moment.offsets)
+        self._outbox.mark_published(connection, snapshot.published, snapshot.offsets)
 
     def _dead_letters(self, connection: Connection) -> None:
-        while letters := self._store.unforwarded(connection, _LETTERS):
+        while letters := self._outbox.unforwarded(connection, _LETTERS):
             self._topics.send_dead_letters(letters)
-            self._store.forwarded(connection, [(r.partition, r.offset) for r, _ in letters])
+            self._outbox.mark_forwarded(connection, [(r.partition, r.offset) for r, _ in letters])
 
     def _attempt(
         self, target: str, passing: type[Exception] | tuple[type[Exception], ...], work: Callable[[], None]

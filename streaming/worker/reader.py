@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
@@ -13,28 +12,22 @@ from streamgauge.records.fetcher import Fetcher
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
 from streamgauge.stores.kafka import PASSING, admin_client, consumer_config, topic_id
-from streaming.worker.assignment import Assignment
+from streaming.worker.assignment import Assignment, Takeover
 from streaming.worker.records import Records, from_fetched
 
 log = logging.getLogger(__name__)
 
 BATCH_RECORDS = 25_000
+"""More would come in larger steps, each of which is held in memory several times on its way."""
 LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0
-_SOON_SECONDS = 2.0
+"""How long a broker is waited for: longer, and the group would give the member up that doesn't poll."""
+_IDLE_SECONDS = 2.0
+"""How often the broker is asked for the ends of silent partitions: with each batch would be ten times a second."""
 
 
-@dataclass(frozen=True)
-class Claimed:
-    """Partitions that were taken over: the position to read each from, and that of its topic's offset 0."""
-
-    assignment: Assignment
-    read_from: dict[int, int]
-    first_positions: dict[int, int]
-
-
-Claim = Callable[[str, dict[int, tuple[int, int]]], Claimed]
+TakeOver = Callable[[str, dict[int, tuple[int, int]]], Takeover]
 """Takes partitions over, given the topic's id and the offsets at the ends of their logs."""
 
 
@@ -48,9 +41,9 @@ class Reader:
     All methods must be called from one thread.
     """
 
-    def __init__(self, settings: Settings, contract: Contract, claim: Claim) -> None:
+    def __init__(self, settings: Settings, contract: Contract, take_over: TakeOver) -> None:
         self._contract = contract
-        self._claim = claim
+        self._take_over = take_over
         config = consumer_config(settings, contract.group)
         self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
         self._admin = admin_client(settings)
@@ -68,24 +61,24 @@ class Reader:
         self._wanted: tuple[int, ...] = ()
         self._heard: dict[int, float] = {}
         self._position: dict[int, int] = {}
-        self._idle_told = 0.0
+        self._idle_asked = 0.0
         self._member.subscribe(
             [contract.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
     def read(self) -> Records | None:
         """The next batch; None where there is nothing to do. Raises KafkaException for what won't pass by itself."""
-        self.stay(0 if self.assignment else LINGER_SECONDS)
+        self.poll_group(0 if self.assignment else LINGER_SECONDS)
         if self.assignment is None and self._wanted:
-            self._take_over()
+            self._start_assignment()
         if self.assignment is None:
             return None
         ended: dict[int, int] = {}
-        fetched, said = self._fetcher.fetch(BATCH_RECORDS, LINGER_SECONDS)
-        for one in said:
-            _raise_unless_passing(one.error)
-            if one.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
-                ended[one.partition] = one.offset
+        fetched, events = self._fetcher.fetch(BATCH_RECORDS, LINGER_SECONDS)
+        for event in events:
+            _raise_unless_passing(event.error)
+            if event.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
+                ended[event.partition] = event.offset
         idle = self._idle()
         now = time.monotonic()
         for partition in first_rows(fetched.partitions):
@@ -99,19 +92,19 @@ class Reader:
             return None
         return from_fetched(fetched, idle)
 
-    def stay(self, seconds: float) -> None:
+    def poll_group(self, seconds: float) -> None:
         """Stays in the group, also while the pipeline is busy: nothing is fetched meanwhile, so memory stays
         bounded.
         """
-        said = self._member.poll(seconds)
-        error = None if said is None else said.error()
+        message = self._member.poll(seconds)
+        error = None if message is None else message.error()
         if error is not None:
             _raise_unless_passing(error)
 
     def pause(self, partitions: set[int]) -> None:
         self._fetcher.pause(partitions)
 
-    def tell_group(self, positions: dict[int, int]) -> None:
+    def commit_group_offsets(self, positions: dict[int, int]) -> None:
         """The group's offsets serve tools that show lag, nothing else."""
         offsets = [TopicPartition(self._contract.topic, p, at - self._first.get(p, 0)) for p, at in positions.items()]
         self._member.commit(offsets=offsets, asynchronous=True)
@@ -153,16 +146,16 @@ class Reader:
         self.assignment, self._wanted, self._heard = None, (), {}
         self._fetcher.assign({})
 
-    def _take_over(self) -> None:
+    def _start_assignment(self) -> None:
         found = topic_id(self._admin, self._contract.topic, _ANSWER_SECONDS)
         if found is None:
             raise UserError(f"Kafka has no topic {self._contract.topic}", "run streamgauge apply")
-        claimed = self._claim(found, {p: self._ends(p) for p in self._wanted})
-        self._topic_id, self._first, self.assignment = found, claimed.first_positions, claimed.assignment
-        self._position = dict(claimed.read_from)
-        self._heard = dict.fromkeys(claimed.read_from, time.monotonic())
-        self._fetcher.start_from(claimed.first_positions)
-        self._fetcher.assign(claimed.read_from)
+        takeover = self._take_over(found, {p: self._ends(p) for p in self._wanted})
+        self._topic_id, self._first, self.assignment = found, takeover.first_positions, takeover.assignment
+        self._position = dict(takeover.read_from)
+        self._heard = dict.fromkeys(takeover.read_from, time.monotonic())
+        self._fetcher.start_from(takeover.first_positions)
+        self._fetcher.assign(takeover.read_from)
 
     def _ends(self, partition: int) -> tuple[int, int]:
         """Offsets, of the topic as it is now."""
@@ -176,9 +169,9 @@ class Reader:
         """
         now = time.monotonic()
         silence = self._contract.time.idleAfterSeconds
-        if now - self._idle_told < _SOON_SECONDS:
+        if now - self._idle_asked < _IDLE_SECONDS:
             return {}
-        self._idle_told = now
+        self._idle_asked = now
         complete_to = int((time.time() - silence) * 1000)
         try:
             return {

@@ -9,14 +9,14 @@ from psycopg import sql
 from streamgauge.contract.model import Contract
 from streamgauge.rollup import sketches
 from streamgauge.rollup.plan import MINUTE_MS
-from streaming.worker.store import Connection
+from streamgauge.stores.postgres import Connection
 
 MINUTES = 60
 _EPOCH_MS = "extract(epoch from minute)::bigint * 1000"
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """Where the stream stands. `version` only grows; `watermark` and `newest` (a minute) in epoch ms."""
 
     version: int
@@ -28,7 +28,7 @@ class Moment:
 
 
 class Recent:
-    """Must be used inside one repeatable-read transaction at a time, so that a moment and its rows agree."""
+    """Must be used inside one repeatable-read transaction at a time, so that a snapshot and its rows agree."""
 
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
@@ -38,7 +38,7 @@ class Recent:
         self._by_partition: dict[tuple[int, str], dict[int, bytes]] = defaultdict(dict)
         self._merged: dict[tuple[int, str], bytes] = {}
 
-    def moment(self, connection: Connection) -> Moment | None:
+    def snapshot(self, connection: Connection) -> Snapshot | None:
         """None before the stream's first event."""
         rows = connection.execute(
             "select partition, next_offset, watermark_ms, published_offset, rebuilt from stream_offsets"
@@ -52,7 +52,7 @@ class Recent:
         ).fetchone()
         if newest is None or newest[0] is None:
             return None
-        return Moment(
+        return Snapshot(
             version=sum(r[1] for r in rows),
             watermark=min((r[2] for r in rows if r[2] is not None), default=None),
             newest=int(newest[0]),
@@ -61,17 +61,17 @@ class Recent:
             rebuilt={r[0]: r[4] for r in rows},
         )
 
-    def refresh(self, connection: Connection, moment: Moment) -> None:
+    def refresh(self, connection: Connection, snapshot: Snapshot) -> None:
         """Reads the top-N sketches that were written since the last time."""
-        oldest = moment.newest - (MINUTES - 1) * MINUTE_MS
+        oldest = snapshot.newest - (MINUTES - 1) * MINUTE_MS
         query = sql.SQL(
             f"select {_EPOCH_MS}, partition, top, sketch from {{}} where partition = %s and upto > %s"
             " and minute >= timestamptz 'epoch' + %s * interval '1 millisecond'"
         ).format(sql.Identifier(self._contract.top_table))
-        for partition, offset in moment.offsets.items():
-            if self._rebuilt.get(partition) != moment.rebuilt[partition]:
+        for partition, offset in snapshot.offsets.items():
+            if self._rebuilt.get(partition) != snapshot.rebuilt[partition]:
                 self._forget(partition)
-                self._rebuilt[partition] = moment.rebuilt[partition]
+                self._rebuilt[partition] = snapshot.rebuilt[partition]
             read_to = self._read_to.get(partition, -1)
             if offset > read_to:
                 for minute, p, top, data in connection.execute(query, (partition, read_to, oldest), binary=True):
@@ -100,25 +100,25 @@ class Recent:
             self._merged[key] = sketches.dump_frequent(sketches.merge_frequent(parts))
         return self._merged[key]
 
-    def totals(self, connection: Connection, moment: Moment) -> list[tuple[int, int, int, int]]:
+    def totals(self, connection: Connection, snapshot: Snapshot) -> list[tuple[int, int, int, int]]:
         """(minute, count, late, duplicates) of the last hour, oldest first."""
         query = sql.SQL(
             f"select {_EPOCH_MS}, sum(count)::bigint, sum(late)::bigint, sum(duplicates)::bigint from {{}}"
             " where minute > timestamptz 'epoch' + %s * interval '1 millisecond' group by minute order by minute"
         ).format(sql.Identifier(self._contract.minutes_table))
-        rows = connection.execute(query, (moment.newest - MINUTES * MINUTE_MS,), binary=True)
+        rows = connection.execute(query, (snapshot.newest - MINUTES * MINUTE_MS,), binary=True)
         return [(int(m), c, late, duplicates) for m, c, late, duplicates in rows]
 
-    def changed(self, connection: Connection, moment: Moment) -> list[tuple[Any, ...]]:
-        """(minute, dimensions …, count, late, duplicates) of minutes written since `moment.published`."""
+    def changed(self, connection: Connection, snapshot: Snapshot) -> list[tuple[Any, ...]]:
+        """(minute, dimensions …, count, late, duplicates) of minutes written since `snapshot.published`."""
         c = self._contract
         table = sql.Identifier(c.minutes_table)
         dimensions = sql.SQL("").join(sql.SQL(", {}").format(sql.Identifier(d)) for d in c.dimension_names)
         touched = sql.SQL(" union ").join(
             sql.SQL("select minute from {} where partition = {} and upto > {}").format(
-                table, sql.Literal(p), sql.Literal(moment.published[p])
+                table, sql.Literal(p), sql.Literal(snapshot.published[p])
             )
-            for p in moment.offsets
+            for p in snapshot.offsets
         )
         query = sql.SQL(
             f"select {_EPOCH_MS}{{dimensions}}, sum(count)::bigint, sum(late)::bigint, sum(duplicates)::bigint"

@@ -17,7 +17,7 @@ from streamgauge.types import Float64s, Int32s, Int64s, UInt8s, UInt32s
 from streaming.worker.accumulate import add_distinct, add_frequent, add_quantiles, coupons
 from streaming.worker.groups import Groups, group_events, merge
 from streaming.worker.lookup import Lookup
-from streaming.worker.open_minutes import Cell, Name, OpenMinutes
+from streaming.worker.open_minutes import Cell, Name, OpenMinutes, OpenSketches
 
 SKIPPED, COUNTED, LATE, DUPLICATE = range(4)
 """Verdicts on an event. One that is skipped is no longer, or not yet, to be judged."""
@@ -50,16 +50,28 @@ class _Cells:
     names: list[Name]
 
 
+def sketch_columns(contract: Contract) -> list[str]:
+    """The columns of the minutes table that hold sketches."""
+    rollup = contract.rollup
+    return [f"{d.name}_hll" for d in rollup.distinct] + [f"{m.name}_kll" for m in rollup.measures if m.quantiles]
+
+
 class Rollup:
     def __init__(self, contract: Contract) -> None:
         rollup = contract.rollup
         self._rollup = rollup
         self._quantiles = [m.name for m in rollup.measures if m.quantiles]
-        columns = [f"{d.name}_hll" for d in rollup.distinct] + [f"{name}_kll" for name in self._quantiles]
-        self.sketches = {column: OpenMinutes() for column in columns}
+        self.sketches = {column: OpenMinutes() for column in sketch_columns(contract)}
         """By column of the minutes table; rows are named by their dimensions."""
         self.tops = {top.name: OpenMinutes() for top in rollup.top}
         """By the top-N's name; one row, without a name."""
+
+    def restore(self, held: OpenSketches) -> None:
+        """Goes on from what was stored. Of a top-N that is no longer asked for there may be rows still."""
+        for opened, stored in ((self.sketches, held.columns), (self.tops, held.tops)):
+            for name, entries in stored.items():
+                for cell, row, data in entries if name in opened else ():
+                    opened[name].put(cell, [row], [data])
 
     def take(self, events: pl.DataFrame, times: Int64s, partitions: Int64s, lookup: Lookup | None) -> Taken:
         """The part that needs no state. `events` has the contract's fields, of maps the values that are picked."""

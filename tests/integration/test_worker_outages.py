@@ -17,7 +17,8 @@ from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
 from streaming.load.generate import Shape
 from streaming.load.load import Plan, load
-from streaming.worker.store import Store, connect_worker
+from streaming.worker.claims import Claims
+from streaming.worker.connection import connect_worker
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.running import Running, encoded, events, now_ms, one, rows_of, same_tops
 from tests.integration.workers import wait_for, wait_until_read
@@ -147,10 +148,10 @@ def test_a_worker_frozen_inside_a_transaction_lets_its_partition_go(running: Run
     running.apply()
     contract, settings = running.contract, Settings.for_role("worker")
     with connect_worker(settings) as frozen, connect_worker(settings) as successor:
-        Store(contract, "frozen").claim(frozen, 0, "an id", 0, 10)
+        Claims(contract, "frozen").claim(frozen, 0, "an id", 0, 10)
         frozen.execute("begin")
         frozen.execute("update stream_offsets set next_offset = 5 where topic = %s", (contract.topic,))
-        progress, _, _ = Store(contract, "successor").claim(successor, 0, "an id", 0, 10)
+        progress = Claims(contract, "successor").claim(successor, 0, "an id", 0, 10).progress
         assert (progress.next_offset, progress.epoch) == (0, 2)
         with pytest.raises(psycopg.Error):
             frozen.execute("commit")

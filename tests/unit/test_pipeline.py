@@ -22,10 +22,12 @@ from streamgauge.settings import CHECKOUT
 from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED
 from streamgauge.telemetry.tracing import PRODUCER
 from streaming.worker.arrivals import AHEAD_MS, Arrivals
+from streaming.worker.minute_rows import MinuteRows
+from streaming.worker.open_minutes import OpenSketches
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import Positions, Records
-from streaming.worker.store import Store
+from streaming.worker.rollup import sketch_columns
 from tests.oracle import Expected, Idle, LogRecord, decode, java_partition, play
 
 T0 = 1_700_000_040_000
@@ -173,18 +175,16 @@ class Postgres:
             assert position not in self.dead
             self.dead[position] = letter.reason
 
-    def open_minutes(self, pipeline: Pipeline, progress: Progress) -> None:
-        first = pipeline.open_from(progress)
-        if first is None:
-            return
-        for (minute, dimensions, partition), row in self.minutes.items():
-            if partition != progress.partition or minute < first:
-                continue
-            for column, opened in pipeline.rollup.sketches.items():
-                opened.put((partition, minute), [dimensions], [row[column]])
-        for (minute, top, partition), data in self.tops.items():
-            if partition == progress.partition and minute >= first:
-                pipeline.rollup.tops[top].put((partition, minute), [()], [data])
+    def open_sketches(self, partition: int, first: int) -> OpenSketches:
+        held = OpenSketches()
+        for (minute, dimensions, of), row in self.minutes.items():
+            if of == partition and minute >= first:
+                for column in sketch_columns(CONTRACT):
+                    held.columns[column].append(((partition, minute), dimensions, row[column]))
+        for (minute, top, of), data in self.tops.items():
+            if of == partition and minute >= first:
+                held.tops[top].append(((partition, minute), (), data))
+        return held
 
 
 class Workers:
@@ -207,8 +207,9 @@ class Workers:
         for partition, owner in enumerate(self.owners):
             progress = replace(self.postgres.progress[partition], epoch=self.postgres.progress[partition].epoch + 1)
             self.postgres.progress[partition] = progress
-            self.pipelines[owner].take_over(progress)
-            self.postgres.open_minutes(self.pipelines[owner], progress)
+            first = self.pipelines[owner].open_from(progress)
+            held = None if first is None else self.postgres.open_sketches(partition, first)
+            self.pipelines[owner].take_over(progress, held)
             self.position[partition] = progress.read_from
 
     def send(self, partition: int, value: bytes | None, ingest_second: int = 1_500) -> None:
@@ -225,7 +226,7 @@ class Workers:
             told = {p: t for p, t in (idle or {}).items() if p in mine}
             size = max(1, -(-len(taken) // parts))
             cut = [records(taken[i : i + size], told) for i in range(0, max(1, len(taken)), size)]
-            delta = pipeline.judge([pipeline.check(part) for part in cut])
+            delta = pipeline.aggregate([pipeline.check(part) for part in cut])
             if not lost:
                 self.postgres.commit(delta)
         if lost:
@@ -247,7 +248,7 @@ def producer_of(record: LogRecord) -> str:
 
 
 def process(pipeline: Pipeline, taken: Records) -> Delta:
-    return pipeline.judge([pipeline.check(taken)])
+    return pipeline.aggregate([pipeline.check(taken)])
 
 
 def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
@@ -416,4 +417,4 @@ def test_the_upsert_names_every_column_that_a_delta_has() -> None:
     pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
     pipeline.take_over(Progress(0, 0, 1, None))
     delta = process(pipeline, records([LogRecord(0, 0, GOOD, T0)], {}))
-    assert set(Store(CONTRACT, "test").columns) == {*delta.minutes.columns, "upto"}
+    assert set(MinuteRows(CONTRACT).columns) == {*delta.minutes.columns, "upto"}

@@ -1,0 +1,103 @@
+"""How long a session lasts, and the waiting of its threads, none of which may outlast it."""
+
+import logging
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, wait
+from typing import TypeVar
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 0.1
+"""How often a thread that waits looks whether the session is over: a session lasts so much longer than it should."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+"""Between attempts, in seconds: one lost answer costs next to nothing, and a server that comes back isn't overrun, nor
+waited for much longer than it was away.
+"""
+
+T = TypeVar("T")
+
+
+class Ended(Exception):
+    """The session is over; what was being waited for is no longer wanted."""
+
+
+class Lifetime:
+    """Lasts until `end`, or until one of the threads fails."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self._ended = threading.Event()
+        self.failure: BaseException | None = None
+        """The first thing that went wrong."""
+
+    @property
+    def over(self) -> bool:
+        return self._ended.is_set() or self.failure is not None
+
+    def end(self) -> None:
+        self._ended.set()
+
+    def fail(self, e: BaseException) -> None:
+        if self.failure is None and not isinstance(e, Ended):
+            self.failure = e
+
+    def guard(self, work: Callable[[], None]) -> None:
+        """What a thread does, and the session's end if it fails."""
+        try:
+            work()
+        except BaseException as e:
+            self.fail(e)
+
+    def retry(self, passing: type[Exception], server: str, attempt: Callable[[], T]) -> T:
+        """Repeats `attempt` with growing pauses while it raises `passing`."""
+        since, pause = time.monotonic(), _FIRST_PAUSE
+        while True:
+            try:
+                result = attempt()
+            except passing as e:
+                if pause == _FIRST_PAUSE:
+                    log.warning("%s: waiting for %s: %s", self._stream, server, str(e).strip())
+                if self._ended.wait(pause * random.uniform(0.5, 1.0)):
+                    raise Ended from e
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                if pause > _FIRST_PAUSE:
+                    log.info("%s: %s is back after %.1f s", self._stream, server, time.monotonic() - since)
+                return result
+
+    def offer(self, to: "queue.Queue[T]", item: T) -> bool:
+        """Whether there was room for it soon."""
+        if self.over:
+            raise Ended
+        try:
+            to.put(item, timeout=TICK_SECONDS)
+        except queue.Full:
+            return False
+        return True
+
+    def put(self, to: "queue.Queue[T]", item: T) -> None:
+        while not self.offer(to, item):
+            pass
+
+    def get(self, source: "queue.Queue[T]", meanwhile: Callable[[], None]) -> T:
+        """`meanwhile` is called whenever there was nothing for a moment."""
+        while True:
+            try:
+                return source.get(timeout=TICK_SECONDS)
+            except queue.Empty:
+                if self.over:
+                    raise Ended from None
+                meanwhile()
+
+    def result(self, of: Future[T], meanwhile: Callable[[], None]) -> T:
+        while not wait([of], TICK_SECONDS).done:
+            if self.over:
+                raise Ended
+            meanwhile()
+        if of.cancelled():
+            raise Ended
+        return of.result()
