@@ -15,7 +15,7 @@ from assets.resources import Ground
 from lineage.sensor import make_openlineage_sensor
 from sensors import late_data, observer
 from sensors.alerting import sensor as alerts
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import contracts_dir
 from streamgauge.state.starts import where_data_begins
 

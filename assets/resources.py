@@ -5,7 +5,8 @@ from functools import cached_property
 
 import dagster as dg
 
-from streamgauge.contract.model import Contract, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
 

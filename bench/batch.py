@@ -12,7 +12,8 @@ import numpy as np
 import polars as pl
 
 from bench.report import Row
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_key
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT, CONTRACTS

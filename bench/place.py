@@ -10,7 +10,8 @@ from pathlib import Path
 from types import FrameType
 
 from streamgauge.apply.execute import apply
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.reference import load_reference
 from streamgauge.settings import PREFIX, Settings

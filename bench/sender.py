@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from bench.place import STREAM, USERS
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import Settings
 from streaming.ledger import Ledger
 from streaming.load.generate import Shape

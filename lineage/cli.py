@@ -8,7 +8,7 @@ from rich.markup import escape
 
 from lineage.trace import Trace, trace
 from streamgauge.cli.output import Json, console, print_json, table
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import Settings
 
 

@@ -20,7 +20,7 @@ from lineage.emit import emit, stores
 from lineage.history import Reported, changes
 from lineage.runs import run_events
 from lineage.speed import Observed, read_counts, speed_events
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 

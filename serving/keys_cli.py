@@ -8,7 +8,7 @@ import typer
 from serving import keys
 from serving.keys import StoredKey
 from streamgauge.cli.output import Json, console, print_json, table
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect_or_explain

@@ -16,7 +16,8 @@ from serving.numbers import Reader
 from serving.personal import Pseudonyms
 from serving.tops import Tops
 from serving.watch import Watch
-from streamgauge.contract.model import Contract, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.redis import redis_client
 

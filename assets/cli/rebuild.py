@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.dagster.hours import HourRange, hour_key, parse_hour, parse_hours
 from streamgauge.settings import Settings
 from streamgauge.text import number

@@ -13,7 +13,7 @@ from assets.dims.history import KEY, VALID_FROM, History
 from assets.facts.build import FactsBuilder
 from assets.rollups.hourly import roll, store
 from bench.batch import BEGIN, HOURS, STREAM, reference
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import CONTRACTS, batch_start
 
 

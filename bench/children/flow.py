@@ -7,7 +7,7 @@ import sys
 import time
 
 from bench.place import STREAM, USERS
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import Settings
 from streaming.load.fill import fill
 from streaming.load.generate import Shape

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from assets.lake.take import take_hour
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.dagster.hours import HourRange, parse_hour
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect

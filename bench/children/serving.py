@@ -15,7 +15,8 @@ from urllib.parse import urlencode, urlsplit
 import psutil
 
 from serving.database import WORK_MEM
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.rollup.windows import MINUTE, Window, latest_minute, read_top
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect

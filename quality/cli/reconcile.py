@@ -15,7 +15,8 @@ from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hour, parse_hours
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings

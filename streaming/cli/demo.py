@@ -14,7 +14,8 @@ from rich.table import Table
 from streamgauge.apply.execute import apply
 from streamgauge.cli.output import RIGHT, console, table
 from streamgauge.cli.stack import health_table
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.dagster.client import Dagster
 from streamgauge.errors import UserError
 from streamgauge.rollup.reference import find_reference, load_reference

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.telemetry.metrics import serve_metrics

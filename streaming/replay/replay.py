@@ -13,7 +13,8 @@ import numpy as np
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from streamgauge.contract.model import Contract, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.text import plural

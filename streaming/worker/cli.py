@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect_or_explain

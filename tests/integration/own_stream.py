@@ -6,7 +6,8 @@ from typing import Any
 
 import yaml
 
-from streamgauge.contract.model import Contract, load_contract
+from streamgauge.contract.load import load_contract
+from streamgauge.contract.model import Contract
 from streamgauge.settings import CHECKOUT, Settings
 
 Document = dict[str, Any]

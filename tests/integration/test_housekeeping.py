@@ -6,7 +6,7 @@ import pytest
 
 from assets.housekeeping.superseded import delete_superseded
 from streamgauge.apply.execute import apply
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CONTRACTS, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stores.postgres import Connection, connect

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.settings import CHECKOUT, CONTRACTS, PREFIX, Role, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stack.credentials import credentials

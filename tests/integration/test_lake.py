@@ -130,7 +130,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 import assets.lake.take as take
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.dagster.hours import hour_of
 from streamgauge.stores.postgres import connect
 from streamgauge.settings import Settings

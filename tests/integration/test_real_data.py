@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.rollup.windows import read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stores.postgres import connect

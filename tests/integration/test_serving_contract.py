@@ -21,7 +21,7 @@ from serving import keys
 from serving.keys import ADMIN, OPERATIONS, PERSONAL
 from serving.problems import KINDS
 from streamgauge.apply.execute import apply
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS, Settings
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.records.avro import counts_schema, frame, parse, read_record
 from streamgauge.records.registry import registry

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sensors.alerting import sensor
-from streamgauge.contract.model import Contract, load_contract
+from streamgauge.contract.load import load_contract
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import CONTRACTS
 

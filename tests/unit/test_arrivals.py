@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from serving.arrivals import hours_of_arrival
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.settings import CONTRACTS
 from streamgauge.stores.lake import EVENT_HOUR, INGEST_HOUR, lake_table

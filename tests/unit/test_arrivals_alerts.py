@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from sensors.arrivals import Ahead, Arrivals, problems
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import CHECKOUT
 from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED, Arrived
 

@@ -9,7 +9,7 @@ import pytest
 
 from assets import code
 from assets.code import code_version, with_links
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.dagster.names import CODE_REFERENCES
 from streamgauge.settings import CHECKOUT
 

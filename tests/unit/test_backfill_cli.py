@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from streamgauge.cli.backfill import Layer, assets_of, existing, hours_of
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.dagster.client import AssetProgress, Dagster
 from streamgauge.dagster.hours import HOUR, HourRange, parse_hours
 from streamgauge.errors import UserError

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from streamgauge.contract.model import Contract, find_contract, load_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from streamgauge.contract.columns import POLARS_TYPES
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.decode import ROW, Decoder
 from streamgauge.records.payloads import Payloads

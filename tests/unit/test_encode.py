@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.contract.model import Contract, FieldSpec, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract, FieldSpec
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT
 from streaming.producer.encode import Encoder

@@ -22,7 +22,8 @@ from assets.facts.build import Built, FactsBuilder
 from assets.lake.rows import LakeRowsOf
 from assets.rollups.hourly import roll
 from assets.rollups.roll import Windows, merged
-from streamgauge.contract.model import Contract, TimeSpec, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract, TimeSpec
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.log_spans import LogRecords

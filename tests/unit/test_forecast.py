@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.settings import CHECKOUT, PREFIX
 from streaming.forecast import forecast
 from streaming.load.load import Plan

@@ -13,7 +13,7 @@ from sensors.alerting.problems import stale_problem
 from sensors.alerting.subjects import KAFKA, WORKER, subjects
 from sensors.alerting.watermarks import complete_to
 from sensors.freshness import Memory, Observation, Subject, judge
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.dagster.hours import HOUR
 from streamgauge.settings import CONTRACTS
 

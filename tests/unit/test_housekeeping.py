@@ -15,7 +15,7 @@ from assets.housekeeping.event_log import Pruned, prune
 from assets.housekeeping.lake import DEAD_HOURS, tend
 from assets.housekeeping.policy import Kept, hypertables, lake_tables
 from lineage.emit import delete_events, events_folder
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.dagster.hours import hour_key
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stores.lake import LakeTable, table_at

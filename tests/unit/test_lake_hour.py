@@ -10,7 +10,7 @@ import pytest
 
 from assets.lake.hour import Held, HourSpans, check_complete
 from assets.lake.rows import LakeRowsOf
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.dagster.hours import is_closed
 from streamgauge.errors import UserError
 from streamgauge.records.avro import avro_schema, frame, parse, write_record

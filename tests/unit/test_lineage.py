@@ -14,7 +14,7 @@ from lineage.datasets import Dataset, Key, by_key, datasets
 from lineage.openlineage import Assertion, Stores
 from lineage.runs import RunFacts, run_events, span
 from lineage.speed import speed_events
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import CHECKOUT
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")

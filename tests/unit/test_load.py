@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from streamgauge.contract.model import Contract, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT

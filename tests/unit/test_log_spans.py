@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from confluent_kafka import KafkaError
 
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.records import log_spans
 from streamgauge.records.fetcher import Fetched, Said
 from streamgauge.records.log_spans import LogSpans

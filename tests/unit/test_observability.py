@@ -16,7 +16,7 @@ from sensors import arrivals
 from sensors.alerting import unexplained
 from sensors.alerting.sensor import PROMETHEUS
 from sensors.alerting.subjects import subjects
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS
 from streamgauge.telemetry import metrics
 

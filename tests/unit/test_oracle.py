@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT
 from tests.oracle import Idle, LogRecord, number_of, play

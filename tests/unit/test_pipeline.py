@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamgauge.contract.model import TimeSpec, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import TimeSpec
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.payloads import Payloads

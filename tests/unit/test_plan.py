@@ -19,7 +19,7 @@ from streamgauge.apply.changes import (
 )
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import make_plan
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 from streamgauge.stores.ddl import LOGINS, READER, WORKER, Column, Table

@@ -17,7 +17,8 @@ from quality.checks.volume import check_volume
 from quality.masking import Masker
 from quality.outcome import CheckOutcome, combined
 from streamgauge.contract.columns import POLARS_TYPES
-from streamgauge.contract.model import Contract, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.settings import CHECKOUT
 
 CONTRACTS = {c.stream: c for c in load_contracts(CHECKOUT / "platform" / "contracts")}

@@ -5,7 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT
 from streaming.producer.encode import Encoder

@@ -19,7 +19,8 @@ from quality.reconciliation.finality import settled
 from quality.reconciliation.gather import gather
 from quality.reconciliation.layers import SPEED_COUNTERS, rolled_up, schema
 from quality.reconciliation.verdict import HourResult, Layers, judge
-from streamgauge.contract.model import TimeSpec, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import TimeSpec
 from streamgauge.dagster.hours import HOUR
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 from streaming.replay.dataset import BadLine, Dataset, read_dataset, shift, with_fresh_ids

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
 from streamgauge.rollup.finality import Finality

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.contract.rules import violations
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.decode import Decoder

@@ -13,7 +13,8 @@ from pandera.config import ValidationDepth, config_context
 
 from quality.schemas import schema_of, violations_of
 from streamgauge.contract.columns import POLARS_TYPES
-from streamgauge.contract.model import Contract, FieldSpec, load_contracts
+from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract, FieldSpec
 from streamgauge.contract.rules import violations
 from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
 from streamgauge.settings import CHECKOUT

@@ -16,7 +16,7 @@ from serving.live import QUEUE, Channel, Client
 from serving.problems import AWAY, Problem
 from serving.rollups.asked import EPOCH, aligned, check_range, parse_time, window_of
 from serving.rollups.plan import layers_of
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.dagster.hours import HOUR
 from streamgauge.rollup.finality import FinalHour, Finality
 from streamgauge.settings import CONTRACTS

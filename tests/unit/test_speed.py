@@ -7,7 +7,7 @@ import dagster as dg
 
 from quality.speed import NOTHING, SpeedState, Totals, judge_speed
 from sensors.observer import Memory, reports
-from streamgauge.contract.model import load_contract
+from streamgauge.contract.load import load_contract
 from streamgauge.settings import CHECKOUT
 from streamgauge.telemetry.delays import BOUNDS_MS, bound_ms, percentile_ms
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgauge.contract.columns import POLARS_TYPES
-from streamgauge.contract.model import Contract, Measure, RollupSpec, Source, Top, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract, Measure, RollupSpec, Source, Top
 from streamgauge.records.avro import avro_schema
 from streamgauge.records.decode import Decoder
 from streamgauge.records.payloads import Payloads

@@ -12,7 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.client import AssetProgress, BackfillProgress, Dagster
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hours

@@ -9,7 +9,7 @@ from streamgauge.apply.execute import apply as apply_contracts
 from streamgauge.apply.execute import plan as plan_contracts
 from streamgauge.apply.plan import Plan
 from streamgauge.cli.output import Json, console, print_json
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import Settings
 from streamgauge.text import plural
 

@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state import dead_letters

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from streamgauge.cli.output import console
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.rollup.reference import find_reference, load_reference
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect_or_explain

@@ -9,7 +9,8 @@ import typer
 from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import Contract, find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, errors_of, latest_minute, read_windows, watermark
 from streamgauge.settings import Settings

@@ -6,7 +6,7 @@ import typer
 from rich.table import Table
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.settings import Settings
 from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client

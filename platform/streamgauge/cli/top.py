@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.model import find_contract, load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.rollup.tops import TopAnswer, read_tops
 from streamgauge.rollup.windows import WINDOWS

@@ -11,7 +11,7 @@ import psycopg
 from confluent_kafka import KafkaException
 
 from streamgauge.apply.execute import plan
-from streamgauge.contract.model import load_contracts
+from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.stack import installed
