@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sensors.alerting.incidents import Problem
+from sensors.alerting.incidents import Alert
 from streamgauge.contract.model import Contract
 from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED, Arrived, read_arrivals
 from streamgauge.stores.postgres import Connection
@@ -50,9 +50,9 @@ def read_arrived(connection: Connection, contracts: Iterable[Contract], now: dat
     return Arrivals({streams[topic]: found for topic, found in arrived.items()}, ahead)
 
 
-def problems(contracts: Iterable[Contract], arrivals: Arrivals, now: datetime) -> list[Problem]:
+def alerts(contracts: Iterable[Contract], arrivals: Arrivals, now: datetime) -> list[Alert]:
     """One of each kind and stream; it names partitions, offsets and producers."""
-    found: list[Problem] = []
+    found: list[Alert] = []
     for c in contracts:
         arrived, ahead = arrivals.arrived.get(c.stream, ()), arrivals.ahead.get(c.stream, ())
         alls = Counter({a.partition: a.records for a in arrived if a.kind == ALL})
@@ -60,11 +60,11 @@ def problems(contracts: Iterable[Contract], arrivals: Arrivals, now: datetime) -
             of = [a for a in arrived if a.kind == kind and (kind != LATE or _many(a, alls[a.partition]))]
             if of:
                 parts = [_arrived(a, alls[a.partition]) for a in of]
-                found.append(_problem(c, name, summary, parts, runbook, min(a.since for a in of)))
+                found.append(_alert_of(c, name, summary, parts, runbook, min(a.since for a in of)))
         if ahead:
             parts = [_ahead(a, now) for a in ahead]
             found.append(
-                _problem(c, "StreamgaugeClocksDisagree", "the watermark is in the future", parts, _CLOCKS, now)
+                _alert_of(c, "StreamgaugeClocksDisagree", "the watermark is in the future", parts, _CLOCKS, now)
             )
     return found
 
@@ -94,12 +94,12 @@ def _ahead(a: Ahead, now: datetime) -> str:
     return f"Partition {a.partition}: {seconds:.0f} s ahead of this machine's clock, at offset {a.next_offset}."
 
 
-def _problem(
+def _alert_of(
     contract: Contract, name: str, summary: str, parts: Sequence[str], runbook: str, since: datetime
-) -> Problem:
+) -> Alert:
     more = len(parts) - _PARTITIONS_NAMED
     words = [*parts[:_PARTITIONS_NAMED], *([f"And {more} more partitions."] if more > 0 else [])]
-    return Problem(
+    return Alert(
         cause=f"{name}/{contract.stream}",
         name=name,
         severity="warning",

@@ -1,13 +1,13 @@
-"""Data-time freshness: what is stale, judged from watermarks alone, and what is merely waiting for it.
+"""Data-time freshness: what is stale, evaluated from watermarks alone, and what is merely waiting for it.
 
 A state machine without a clock or a server: (subjects, observations, memory, now) → (memory, what is stale). It rises
 from fresh over warning to critical, and falls only to fresh:
 
-- A subject is over its target when now minus its watermark is more. It must be so for a while before it is told, and
-  well under it for a while before it has recovered: nothing flaps.
-- One that waits for something upstream that is itself behind is not told; the upstream one names it. After the upstream
-  one is well again it gets time to catch up.
-- Once told it stays told until it has recovered, whatever happens upstream.
+- A subject is over its target when now minus its watermark is more. It must be so for a while before it is reported,
+  and well under it for a while before it has recovered: nothing flaps.
+- One that waits for something upstream that is itself behind is not reported; the upstream one names it. After the
+  upstream one is well again it gets time to catch up.
+- Once reported it stays reported until it has recovered, whatever happens upstream.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +18,7 @@ from enum import IntEnum
 CRITICAL_AFTER = 2
 """Targets."""
 SUSPECT_AFTER = 0.75
-"""Of a target: what is so far behind may be why something downstream is stale, even if nobody was told of it yet."""
+"""Of a target: what is so far behind may be why something downstream is stale, even if nobody was alerted yet."""
 CALM_BELOW = 0.8
 """Of a target."""
 _SHORTEST_HOLD, _LONGEST_HOLD = timedelta(seconds=2), timedelta(minutes=10)
@@ -33,7 +33,7 @@ class Phase(IntEnum):
 
 @dataclass(frozen=True)
 class Subject:
-    """What is judged: an asset, or a server that assets hang on."""
+    """What is evaluated: an asset, or a server that assets hang on."""
 
     key: str
     stream: str
@@ -85,7 +85,7 @@ class Stale:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Evaluation:
     """`waiting`: subjects that are behind something which is behind itself, or just was."""
 
     memory: Mapping[str, Memory]
@@ -93,12 +93,12 @@ class Judgement:
     waiting: frozenset[str]
 
 
-def judge(
+def evaluate(
     subjects: Sequence[Subject],
     observations: Mapping[str, Observation],
     memory: Mapping[str, Memory],
     now: datetime,
-) -> Judgement:
+) -> Evaluation:
     """Subjects must stand behind what they wait for."""
     known: dict[str, Memory] = {}
     behind: dict[str, bool] = {}
@@ -116,7 +116,7 @@ def judge(
         if after.phase:
             stale.append(Stale(s, after.phase, after.watermark, seen.detail, _downstream(s.key, subjects)))
     waiting = frozenset(k for k, m in known.items() if m.excused_until is not None and now < m.excused_until)
-    return Judgement(known, stale, waiting)
+    return Evaluation(known, stale, waiting)
 
 
 def _step(s: Subject, before: Memory, watermark: datetime, now: datetime, upstream: bool | None) -> Memory:

@@ -1,25 +1,25 @@
 """Failed runs and failed ERROR checks: what has failed and was not made good since.
 
 Both are read from Dagster's log from where the last tick ended. A run that Dagster will retry has not failed yet; a
-second failure of an asset that is told already is the same thing; what succeeds for the same asset and partition
-afterwards, whoever asked for it, makes it good.
+second failure of an asset that is reported already is the same thing; what succeeds for the same asset and partition
+afterwards, whoever asked for it, makes it good. Nothing else ends it but a person who accepts it: `streamgauge alerts
+accept`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from sensors.alerting.incidents import Problem
+from sensors.alerting.incidents import Acceptance, Alert
 from streamgauge.dagster.hours import DAY_FORMAT, HourRange, hour_of
 from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG, WILL_RETRY_TAG
 
 SETTLED = timedelta(seconds=10)
 """Dagster decides on a retry just after the run has failed."""
 FIRST_LOOK = timedelta(hours=24)
-KEPT = timedelta(days=7)
 _OVERLAP = timedelta(minutes=2)
 _PAGE = 500
 _ALL = ""
@@ -51,9 +51,13 @@ class Memory:
     failing: Mapping[str, Mapping[str, Failing]] = field(default_factory=dict[str, dict[str, Failing]])
 
 
-def take_in(failing: Mapping[str, Mapping[str, Failing]], finished: Iterable[Finished], now: datetime) -> Any:
-    """What fails after all that finished, in the order in which it did."""
-    after = {s: {p: f for p, f in of.items() if now - f.at < KEPT} for s, of in failing.items()}
+Failures = Mapping[str, Mapping[str, Failing]]
+"""By subject and partition."""
+
+
+def take_in(failing: Failures, finished: Iterable[Finished]) -> Failures:
+    """What fails after all that finished, in the order in which it did. Age ends nothing."""
+    after = {subject: dict(of) for subject, of in failing.items()}
     for f in sorted(finished, key=lambda f: f.ended):
         for subject in f.subjects:
             of = after.setdefault(subject, {})
@@ -64,6 +68,18 @@ def take_in(failing: Mapping[str, Mapping[str, Failing]], finished: Iterable[Fin
                 elif f.failure is not None and known is None:
                     of[partition] = Failing(f.ended, f.failure)
     return {s: of for s, of in after.items() if of}
+
+
+def without_accepted(memory: Memory, acceptances: Iterable[Acceptance]) -> Memory:
+    """Without what failed before a person accepted it."""
+    accepted = {a.asset: a.at for a in acceptances}
+    failing: dict[str, dict[str, Failing]] = {}
+    for subject, of in memory.failing.items():
+        until = accepted.get(subject.partition(":")[0])
+        left = {p: f for p, f in of.items() if until is None or f.at > until}
+        if left:
+            failing[subject] = left
+    return replace(memory, failing=failing)
 
 
 def partitions_of(tags: Mapping[str, str]) -> tuple[str, ...]:
@@ -90,11 +106,11 @@ def read_runs(instance: dg.DagsterInstance, memory: Memory, now: datetime) -> Me
     )
     records = [r for r in instance.get_run_records(wanted) if r.end_time and since.timestamp() < r.end_time]
     finished = [f for r in records if _ended(r) <= settled and (f := _run(instance, r))]
-    return Memory(settled.timestamp(), take_in(memory.failing, finished, now))
+    return Memory(settled.timestamp(), take_in(memory.failing, finished))
 
 
 def read_checks(instance: dg.DagsterInstance, memory: Memory, ignored: frozenset[str], now: datetime) -> Memory:
-    """`seen` is the log's id here. `ignored` checks are judged by somebody else.
+    """`seen` is the log's id here. `ignored` checks are evaluated by somebody else.
 
     An id is given when an event is written, and the event is seen when its transaction commits: one with a lower id may
     come later. So the latest are read again, which changes nothing where they are known.
@@ -107,7 +123,7 @@ def read_checks(instance: dg.DagsterInstance, memory: Memory, ignored: frozenset
             limit=_PAGE,
             ascending=True,
         )
-        failing = take_in(failing, _checks(found, ignored), now)
+        failing = take_in(failing, _checks(found, ignored))
         seen = max((r.storage_id for r in found), default=seen)
         old = (r.storage_id for r in found if r.timestamp < (now - _OVERLAP).timestamp())
         settled = max(old, default=settled)
@@ -115,18 +131,21 @@ def read_checks(instance: dg.DagsterInstance, memory: Memory, ignored: frozenset
             return Memory(settled, failing)
 
 
-def problems(runs: Memory, checks: Memory, owners: Mapping[str, tuple[str, str]]) -> Iterator[Problem]:
-    """`owners` gives each asset's stream and owner. Checks first: a check that blocks fails its run too."""
-    for subject, of in checks.failing.items():
+def check_alerts(failing: Failures, owners: Mapping[str, tuple[str, str]]) -> Iterator[Alert]:
+    """`owners` gives each asset's stream and owner. They go before the runs': a check that blocks fails its run too."""
+    for subject, of in failing.items():
         asset, _, check = subject.partition(":")
-        yield _problem(f"check/{asset}/{check}", "StreamgaugeCheckFailed", asset, owners, of, "check-failed",
+        yield _alert_of(f"check/{asset}/{check}", "StreamgaugeCheckFailed", asset, owners, of, "check-failed",
                        f"{asset}: the check {check} failed")  # fmt: skip
-    for asset, of in runs.failing.items():
-        yield _problem(f"run/{asset}", "StreamgaugeRunFailed", asset, owners, of, "run-failed",
+
+
+def run_alerts(failing: Failures, owners: Mapping[str, tuple[str, str]]) -> Iterator[Alert]:
+    for asset, of in failing.items():
+        yield _alert_of(f"run/{asset}", "StreamgaugeRunFailed", asset, owners, of, "run-failed",
                        f"{asset}: its run failed")  # fmt: skip
 
 
-def _problem(
+def _alert_of(
     cause: str,
     name: str,
     asset: str,
@@ -134,12 +153,12 @@ def _problem(
     failing: Mapping[str, Failing],
     runbook: str,
     summary: str,
-) -> Problem:
+) -> Alert:
     first = min(failing.values(), key=lambda f: f.at)
     keys = sorted(k for k in failing if k != _ALL)
     span = keys[:1] if len(keys) == 1 else [f"{len(keys)} partitions, {keys[0]} to {keys[-1]}"] if keys else []
     stream, owner = owners.get(asset, ("", "platform"))
-    return Problem(
+    return Alert(
         cause=cause,
         name=name,
         severity="warning",

@@ -1,6 +1,5 @@
 """`streamgauge api`."""
 
-import logging
 from typing import Annotated
 
 import typer
@@ -16,8 +15,6 @@ from streamgauge.state.metrics import export_state
 from streamgauge.telemetry.logs import configure_logs
 from streamgauge.telemetry.metrics import export_metrics
 from streamgauge.telemetry.tracing import export_traces
-
-log = logging.getLogger(__name__)
 
 
 def api(
@@ -39,7 +36,6 @@ def api(
     services = make_services(settings, config)
     export_state(settings, services.contracts.values())
     running = server(create_app(services), services, config)
-    log.info("listening at http://%s:%d", config.host, config.port)
     running.run()
     if not running.started:
         raise UserError(f"the API can't listen at {config.host}:{config.port}", "is another one running there?")

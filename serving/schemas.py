@@ -371,12 +371,17 @@ class Alert(_Shape):
     asset: str | None
     asset_url: str | None
     runbook_url: str | None
-    state: str
+    state: Literal["active", "accepted"]
+    owner: str
+    sources: list[Literal["postgres", "alertmanager"]]
+    accepted_by: str | None = Field(description="Who took a failure for settled that nothing made good.")
+    accepted_because: str | None
 
 
 class Alerts(_Shape):
     available: bool = Field(description="Whether Alertmanager answers; else these are the sensors' alerts alone.")
-    source: Literal["alertmanager", "postgres"]
+    whole: bool = Field(description="Whether everyone who could know of an alert answered, and the sensor looks.")
+    notes: list[str] = Field(description="What is missing in the list, and why.")
     alerts: list[Alert]
 
 

@@ -13,6 +13,8 @@ from serving.config import ApiConfig
 from serving.services import Services
 from serving.sse import ABORT, NARROW
 
+log = logging.getLogger(__name__)
+
 _GRACE_SECONDS = 10
 """For requests under way, when the API is told to stop."""
 
@@ -46,6 +48,12 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, services: Services) -> None:
         super().__init__(config)
         self._services = services
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Says where it listens once it does: whoever reads the log may connect."""
+        await super().startup(sockets)
+        if self.started:
+            log.info("listening at http://%s:%d", self.config.host, self.config.port)
 
     async def shutdown(self, sockets: Any = None) -> None:
         self._services.hub.close()

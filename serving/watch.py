@@ -223,13 +223,3 @@ class Watch:
             return [(r["metric"], float(r["value"][1])) for r in answer["data"]["result"]]
         except (httpx.HTTPError, ValueError, KeyError):
             return None
-
-    def firing(self) -> list[dict[str, Any]] | None:
-        """Alertmanager's alerts; None where it is not known or doesn't answer."""
-        if not self._settings.alertmanager_url:
-            return None
-        try:
-            url = f"{self._settings.alertmanager_url.rstrip('/')}/api/v2/alerts"
-            return self._http.get(url, params={"silenced": "false"}).raise_for_status().json()
-        except (httpx.HTTPError, ValueError):
-            return None

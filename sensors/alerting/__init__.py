@@ -1,1 +1,1 @@
-"""Alerts: what is wrong, told once, until it is right again."""
+"""Alerts: what is wrong, reported once, until it is right again."""

@@ -10,7 +10,7 @@ import httpx
 
 from sensors.alerting import store
 from sensors.alerting.incidents import Incident, Severity, Status, asset_url
-from sensors.alerting.store import Owed
+from sensors.alerting.store import DueMessage
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection
 
@@ -34,33 +34,33 @@ def targets(settings: Settings) -> list[str]:
 
 
 def deliver(connection: Connection, settings: Settings, now: datetime) -> int:
-    """Sends what is owed. Returns how many messages were taken. Each is noted on its own, at once."""
-    owed = store.read_owed(connection, targets(settings), now)
-    incidents = store.read_incidents(connection, [o.message.incident for o in owed])
+    """Sends what is due. Returns how many messages were taken. Each is noted on its own, at once."""
+    due = store.read_due(connection, targets(settings), now)
+    incidents = store.read_incidents(connection, [d.message.incident for d in due])
     taken = 0
     with httpx.Client(timeout=_TIMEOUT) as client:
         away: dict[str, str] = {}
-        for o in owed:
-            if o.target not in away:
+        for d in due:
+            if d.target not in away:
                 try:
-                    _SEND[o.target](client, settings, incidents[o.message.incident], o)
+                    _SEND[d.target](client, settings, incidents[d.message.incident], d)
                 except (httpx.HTTPError, Refused) as e:
                     # without the URL, which may be a secret
-                    away[o.target] = str(e) if isinstance(e, Refused) else type(e).__name__
-                    log.warning("alerts: %s did not take a message: %s", o.target, away[o.target])
-            if o.target in away:
-                store.refused(connection, o, away[o.target], now)
+                    away[d.target] = str(e) if isinstance(e, Refused) else type(e).__name__
+                    log.warning("alerts: %s did not take a message: %s", d.target, away[d.target])
+            if d.target in away:
+                store.refused(connection, d, away[d.target], now)
             else:
-                store.delivered(connection, o, now)
+                store.delivered(connection, d, now)
                 taken += 1
     return taken
 
 
 def remind(settings: Settings, firing: Sequence[Incident], now: datetime) -> None:
-    """Tells Alertmanager again of what fires: one that was started anew has forgotten it."""
+    """Reports again to Alertmanager what fires: one that was started anew has forgotten it."""
     if settings.alertmanager_url is None or not firing:
         return
-    alerts = [_alert(i, "firing", severity, settings.dagster_url, now) for i in firing for severity in i.told]
+    alerts = [_alert(i, "firing", severity, settings.dagster_url, now) for i in firing for severity in i.reported]
     try:
         with httpx.Client(timeout=_TIMEOUT) as client:
             _post(client, f"{settings.alertmanager_url}/api/v2/alerts", alerts)
@@ -81,23 +81,23 @@ def watchdog_fires(settings: Settings) -> bool:
         return False
 
 
-def _to_alertmanager(client: httpx.Client, settings: Settings, incident: Incident, owed: Owed) -> None:
+def _to_alertmanager(client: httpx.Client, settings: Settings, incident: Incident, due: DueMessage) -> None:
     """https://prometheus.io/docs/alerting/latest/clients/"""
-    m = owed.message
+    m = due.message
     alert = _alert(incident, m.status, m.severity, settings.dagster_url, datetime.now(UTC))
     _post(client, f"{settings.alertmanager_url}/api/v2/alerts", [alert])
 
 
-def _to_webhook(client: httpx.Client, settings: Settings, incident: Incident, owed: Owed) -> None:
-    """As Alertmanager tells a webhook (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so
+def _to_webhook(client: httpx.Client, settings: Settings, incident: Incident, due: DueMessage) -> None:
+    """As Alertmanager does (https://prometheus.io/docs/alerting/latest/configuration/#webhook_config), so
     that one receiver understands both.
     """
-    m = owed.message
+    m = due.message
     alert = _alert(incident, m.status, m.severity, settings.dagster_url, datetime.now(UTC))
     labels, annotations = alert["labels"], alert["annotations"]
     if m.status == "firing":
         alert["endsAt"] = "0001-01-01T00:00:00Z"
-    fingerprint = hashlib.sha256(f"{incident.problem.cause}:{m.severity}".encode()).hexdigest()[:16]
+    fingerprint = hashlib.sha256(f"{incident.alert.cause}:{m.severity}".encode()).hexdigest()[:16]
     body = {
         "version": "4",
         "groupKey": incident.id,
@@ -114,7 +114,7 @@ def _to_webhook(client: httpx.Client, settings: Settings, incident: Incident, ow
     _post(client, settings.alert_webhook_url.get_secret_value(), body)
 
 
-_SEND: Mapping[str, Callable[[httpx.Client, Settings, Incident, Owed], None]] = {
+_SEND: Mapping[str, Callable[[httpx.Client, Settings, Incident, DueMessage], None]] = {
     ALERTMANAGER: _to_alertmanager,
     WEBHOOK: _to_webhook,
 }
@@ -129,7 +129,7 @@ def _post(client: httpx.Client, url: str, body: Any) -> None:
 def _alert(
     incident: Incident, status: Status, severity: Severity, dagster_url: str | None, now: datetime
 ) -> dict[str, Any]:
-    p = incident.problem
+    p = incident.alert
     link = asset_url(p, dagster_url)
     began = incident.escalated_at if severity == "critical" else incident.warned_at
     labels = {

@@ -1,4 +1,4 @@
-"""From what is wrong now to what is to be told: one incident a cause, from its first message to its recovery. Pure."""
+"""From what is wrong now to what is to be reported: one incident a cause, from its first message to its end. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ Status = Literal["firing", "resolved"]
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something wrong at this moment. `cause` is the same for as long as it is the same thing; `asset` is empty, or a
+class Alert:
+    """Something wrong now. `cause` is the same for as long as it is the same thing; `asset` is empty, or a
     server's name, where it is no asset's. `runbook` is a link.
 
     Texts hold names, numbers and times, never a value from an event.
@@ -32,28 +32,40 @@ class Problem:
 
 @dataclass(frozen=True)
 class Incident:
-    """A problem that people were told of. `warned` and `escalated`: which messages went out."""
+    """An alert from its first message to its end. `warned_at` and `escalated_at`: which messages went out.
+
+    `accepted_at`: a person took what failed for settled, which ends it.
+    """
 
     id: str
-    problem: Problem
+    alert: Alert
     raised_at: datetime
     warned_at: datetime | None
     escalated_at: datetime | None
     resolved_at: datetime | None = None
+    accepted_at: datetime | None = None
 
     @property
-    def told(self) -> list[Severity]:
-        told: list[Severity] = []
+    def reported(self) -> list[Severity]:
+        reported: list[Severity] = []
         if self.warned_at is not None:
-            told.append("warning")
+            reported.append("warning")
         if self.escalated_at is not None:
-            told.append("critical")
-        return told
+            reported.append("critical")
+        return reported
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """A person took for settled whatever of the asset failed before."""
+
+    asset: str
+    at: datetime
 
 
 @dataclass(frozen=True)
 class Message:
-    """To every target. An incident's messages are told in their order."""
+    """To every target. An incident's messages go out in their order."""
 
     incident: str
     status: Status
@@ -61,24 +73,25 @@ class Message:
 
 
 def update(
-    problems: Iterable[Problem], firing: Sequence[Incident], now: datetime, new_id: Callable[[], str]
+    alerts: Iterable[Alert], firing: Sequence[Incident], now: datetime, new_id: Callable[[], str]
 ) -> tuple[list[Incident], list[Message]]:
     """Incidents as they are now, those that just ended among them, and what to say.
 
-    Severity only rises. Who was warned is told of the end, and so is who was paged: each as often as of the beginning.
+    Severity only rises. Who was warned hears of the end, and so does who was paged: each as often as of the beginning.
+    An accepted incident ends, and what stands of its cause all the same is a new one.
     """
-    wrong = {p.cause: p for p in one_a_cause(problems, firing)}
+    wrong = {p.cause: p for p in one_per_asset(alerts, firing)}
     incidents: list[Incident] = []
     messages: list[Message] = []
     for i in firing:
-        p = wrong.pop(i.problem.cause, None)
+        p = None if i.accepted_at is not None else wrong.pop(i.alert.cause, None)
         if p is None:
             incidents.append(replace(i, resolved_at=now))
-            messages += [Message(i.id, "resolved", s) for s in i.told]
+            messages += [Message(i.id, "resolved", s) for s in i.reported]
             continue
-        if i.problem.severity == "critical":
+        if i.alert.severity == "critical":
             p = replace(p, severity="critical")
-        after = replace(i, problem=replace(p, since=min(p.since, i.problem.since)))
+        after = replace(i, alert=replace(p, since=min(p.since, i.alert.since)))
         if p.severity == "critical" and i.escalated_at is None:
             after = replace(after, escalated_at=now)
             messages.append(Message(i.id, "firing", "critical"))
@@ -91,24 +104,24 @@ def update(
     return incidents, messages
 
 
-def one_a_cause(problems: Iterable[Problem], firing: Iterable[Incident]) -> list[Problem]:
-    """An asset's failed run, failed check and staleness are one thing: the one told first stands for all of them."""
-    told = {i.problem.cause for i in firing if i.resolved_at is None}
-    by_asset: dict[str, list[Problem]] = {}
-    for p in problems:
+def one_per_asset(alerts: Iterable[Alert], firing: Iterable[Incident]) -> list[Alert]:
+    """An asset's failed run, failed check and staleness are one thing: the one reported first stands for them all."""
+    reported = {i.alert.cause for i in firing if i.resolved_at is None and i.accepted_at is None}
+    by_asset: dict[str, list[Alert]] = {}
+    for p in alerts:
         by_asset.setdefault(p.asset or p.cause, []).append(p)
-    kept: list[Problem] = []
+    kept: list[Alert] = []
     for together in by_asset.values():
-        already = [p for p in together if p.cause in told]
+        already = [p for p in together if p.cause in reported]
         first = already or together[:1]
         others = [p for p in together if p not in first]
         worst: Severity = "critical" if any(p.severity == "critical" for p in together) else "warning"
-        more = "".join(f" {p.summary}." for p in others)
+        more = "".join(f" {p.summary}." for p in others if f" {p.summary}." not in first[0].description)
         kept.append(replace(first[0], severity=worst, description=first[0].description + more))
         kept += first[1:]
     return kept
 
 
-def asset_url(problem: Problem, dagster_url: str | None) -> str | None:
+def asset_url(alert: Alert, dagster_url: str | None) -> str | None:
     """The asset's page; servers have none."""
-    return f"{dagster_url}/assets/{problem.asset}" if dagster_url and "/" in problem.asset else None
+    return f"{dagster_url}/assets/{alert.asset}" if dagster_url and "/" in alert.asset else None

@@ -1,24 +1,18 @@
-"""The sensor `alerts`: looks at everything, notes what is new, tells whom it concerns, and shows that it lives."""
+"""The sensor `alerts`: observes everything, notes what is new, reports it, and shows that it lives."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import cache
-from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 from confluent_kafka.admin import AdminClient
-from pydantic import TypeAdapter
 
-from sensors import arrivals, freshness, run_failures
-from sensors.alerting import deliver, store, watermarks
+from sensors.alerting import deliver, store
+from sensors.alerting.evaluation import Before, Sources, evaluate
 from sensors.alerting.incidents import update
-from sensors.alerting.problems import all_problems
-from sensors.alerting.subjects import subjects
-from sensors.alerting.unexplained import unexplained_hours
 from sensors.alerting.watermarks import Log
-from sensors.freshness import Observation, Subject
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings, runbooks_url
@@ -29,22 +23,6 @@ from streamgauge.stores.redis import redis_client
 
 NAME = "alerts"
 INTERVAL_SECONDS = 15
-_JUDGED_HERE = frozenset({"lag", "layers_agree"})
-"""Checks that say in other words what freshness, or the hours that nothing explains, say."""
-
-_RUNS, _CHECKS = "dagster runs", "dagster checks"
-_SUBJECT = TypeAdapter(freshness.Memory)
-_LOG = TypeAdapter(run_failures.Memory)
-
-PROMETHEUS = Subject(
-    "prometheus",
-    "",
-    "platform",
-    timedelta(minutes=3),
-    alert="StreamgaugePrometheusSilent",
-    runbook="prometheus-silent",
-    summary="Alertmanager does not hear from Prometheus",
-)
 
 
 def definitions(
@@ -58,40 +36,33 @@ def definitions(
         name=NAME,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells what is stale or failed, once a cause, in phases, until it has recovered.",
+        description="Reports what is stale or failed, once a cause, in phases, until it has recovered.",
     )
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now, at = datetime.now(UTC), settings()
-        with connect() as connection:
+        with connect() as connection, store.exclusive(connection):
+            before = Before(
+                store.read_memory(connection), store.read_firing(connection), store.read_acceptances(connection)
+            )
+            clients = (admin, lambda: admin_client(at))
+            sources = Sources(
+                connection,
+                context.instance,
+                redis,
+                lambda: read_logs(connection, (make() for make in clients), contracts),
+                lambda: deliver.watchdog_fires(at),
+            )
+            standing, memory = evaluate(sources, contracts, before, runbooks_url(), now)
+            incidents, messages = update(standing, before.incidents, now, lambda: uuid4().hex)
             with connection.transaction():
-                store.lock(connection)
-                memory = store.read_memory(connection)
-                firing = store.read_firing(connection)
-                logs = read_logs(connection, (make() for make in (admin, lambda: admin_client(at))), contracts)
-                seen = watermarks.observe(connection, redis(), logs, contracts, now)
-                runs = run_failures.read_runs(context.instance, _remembered(memory, _RUNS, now), now)
-                checks = run_failures.read_checks(
-                    context.instance, _remembered(memory, _CHECKS, now), _JUDGED_HERE, now
-                )
-                arrived = arrivals.read_arrived(connection, contracts, now)
-                judgement = freshness.judge(
-                    [*_monitors(at, memory, seen, now), *subjects(contracts)], seen, _of_subjects(memory), now
-                )
-                unexplained = unexplained_hours(connection, contracts)
-                problems = all_problems(
-                    judgement, runs, checks, unexplained, arrived, firing, contracts, runbooks_url(), now
-                )
-                incidents, messages = update(problems, firing, now, lambda: uuid4().hex)
                 store.write(connection, incidents, messages, deliver.targets(at), now, at.dagster_url)
-                kept: dict[str, Any] = {k: _SUBJECT.dump_python(m, mode="json") for k, m in judgement.memory.items()}
-                kept |= {_RUNS: _LOG.dump_python(runs, mode="json"), _CHECKS: _LOG.dump_python(checks, mode="json")}
-                store.write_memory(connection, kept)
+                store.write_memory(connection, memory)
                 store.forget(connection, now)
             taken = deliver.deliver(connection, at, now)
-            standing = [i for i in incidents if i.resolved_at is None]
-            deliver.remind(at, standing, now)
+            firing = [i for i in incidents if i.resolved_at is None]
+            deliver.remind(at, firing, now)
             store.beat(connection, NAME, now)
-        return dg.SkipReason(f"{len(standing)} firing, {len(messages)} new messages, {taken} taken")
+        return dg.SkipReason(f"{len(firing)} firing, {len(messages)} new messages, {taken} taken")
 
     return dg.Definitions(sensors=[alerts])
 
@@ -112,23 +83,3 @@ def read_logs(
         if len(found) == len(contracts):
             break
     return found if found or not contracts else None
-
-
-def _monitors(
-    settings: Settings, memory: Mapping[str, Any], seen: dict[str, Observation], now: datetime
-) -> list[Subject]:
-    """Prometheus watches the sensors, and they watch Prometheus, once they have heard of it at all."""
-    fires = deliver.watchdog_fires(settings)
-    if fires:
-        seen[PROMETHEUS.key] = Observation(now)
-    return [PROMETHEUS] if fires or PROMETHEUS.key in memory else []
-
-
-def _remembered(memory: Mapping[str, Any], subject: str, now: datetime) -> run_failures.Memory:
-    if subject in memory:
-        return _LOG.validate_python(memory[subject])
-    return run_failures.Memory((now - run_failures.FIRST_LOOK).timestamp() if subject == _RUNS else 0)
-
-
-def _of_subjects(memory: Mapping[str, Any]) -> dict[str, freshness.Memory]:
-    return {k: _SUBJECT.validate_python(m) for k, m in memory.items() if k not in (_RUNS, _CHECKS)}

@@ -1,12 +1,13 @@
 """Incidents, messages and memory in Postgres. Every method leaves the transaction to its caller."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sensors.alerting.incidents import Incident, Message, Problem, Severity, asset_url
+from sensors.alerting.incidents import Acceptance, Alert, Incident, Message, Severity, asset_url
 from streamgauge.stores.postgres import Connection
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
@@ -14,12 +15,13 @@ _KEPT = timedelta(days=90)
 
 _INCIDENT = (
     "id, cause, name, severity, stream, asset, owner, summary, description, downstream, runbook_url, since, raised_at,"
-    " warned_at, escalated_at, resolved_at"
+    " warned_at, escalated_at, resolved_at, accepted_at"
 )
+_LOCK = "hashtext('streamgauge.alerts')"
 
 
 @dataclass(frozen=True)
-class Owed:
+class DueMessage:
     """A message that a target has not taken yet."""
 
     number: int
@@ -28,9 +30,17 @@ class Owed:
     attempts: int
 
 
-def lock(connection: Connection) -> None:
-    """Two ticks at once would both find the same news."""
-    connection.execute("select pg_advisory_xact_lock(hashtext('streamgauge.alerts'))")
+@contextmanager
+def exclusive(connection: Connection) -> Generator[None]:
+    """Two ticks at once would both find the same news. The session holds the lock: while servers are asked, no
+    transaction is open.
+    """
+    connection.execute(f"select pg_advisory_lock({_LOCK})")
+    try:
+        yield
+    finally:
+        if not connection.broken:
+            connection.execute(f"select pg_advisory_unlock({_LOCK})")
 
 
 def read_memory(connection: Connection) -> dict[str, Any]:
@@ -52,6 +62,15 @@ def read_firing(connection: Connection) -> list[Incident]:
     return _incidents(connection, "resolved_at is null", ())
 
 
+def read_acceptances(connection: Connection) -> list[Acceptance]:
+    return [
+        Acceptance(asset, at)
+        for asset, at in connection.execute(
+            "select asset, max(accepted_at) from alerts where accepted_at is not null group by asset"
+        )
+    ]
+
+
 def read_incidents(connection: Connection, ids: Sequence[str]) -> dict[str, Incident]:
     return {i.id: i for i in _incidents(connection, "id = any(%s)", (list(ids),))}
 
@@ -66,11 +85,11 @@ def write(
 ) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
-            f"""insert into alerts ({_INCIDENT}, asset_url) values ({", ".join(["%s"] * 17)})
+            f"""insert into alerts ({_INCIDENT}, asset_url) values ({", ".join(["%s"] * 18)})
             on conflict (id) do update set severity = excluded.severity, summary = excluded.summary,
             description = excluded.description, downstream = excluded.downstream, since = excluded.since,
             escalated_at = excluded.escalated_at, resolved_at = excluded.resolved_at""".encode(),
-            [(*_row(i), asset_url(i.problem, dagster_url)) for i in incidents],
+            [(*_row(i), asset_url(i.alert, dagster_url)) for i in incidents],
         )
         cursor.executemany(
             """insert into alert_messages (alert, number, target, status, severity, made_at, next_at)
@@ -84,34 +103,34 @@ def write(
         )
 
 
-def read_owed(connection: Connection, targets: Sequence[str], now: datetime) -> list[Owed]:
+def read_due(connection: Connection, targets: Sequence[str], now: datetime) -> list[DueMessage]:
     """The next message of each incident to each target, where it is due: the later ones wait for it."""
     rows = connection.execute(
         """select * from (
             select distinct on (alert, target) alert, number, target, status, severity, attempts, next_at
             from alert_messages where delivered_at is null and target = any(%s) order by alert, target, number
-        ) owed where next_at <= %s order by next_at, alert, number""",
+        ) next_of_each where next_at <= %s order by next_at, alert, number""",
         (list(targets), now),
     )
     return [
-        Owed(number, Message(alert, status, severity), target, attempts)
+        DueMessage(number, Message(alert, status, severity), target, attempts)
         for alert, number, target, status, severity, attempts, _ in rows
     ]
 
 
-def delivered(connection: Connection, owed: Owed, now: datetime) -> None:
+def delivered(connection: Connection, due: DueMessage, now: datetime) -> None:
     connection.execute(
         "update alert_messages set delivered_at = %s, attempts = attempts + 1, error = null"
         " where alert = %s and number = %s and target = %s",
-        (now, owed.message.incident, owed.number, owed.target),
+        (now, due.message.incident, due.number, due.target),
     )
 
 
-def refused(connection: Connection, owed: Owed, error: str, now: datetime) -> None:
+def refused(connection: Connection, due: DueMessage, error: str, now: datetime) -> None:
     connection.execute(
         "update alert_messages set attempts = attempts + 1, error = %s, next_at = %s"
         " where alert = %s and number = %s and target = %s",
-        (error, now + pause(owed.attempts), owed.message.incident, owed.number, owed.target),
+        (error, now + pause(due.attempts), due.message.incident, due.number, due.target),
     )
 
 
@@ -145,17 +164,16 @@ def _incidents(connection: Connection, where: str, arguments: Sequence[Any]) -> 
 
 def _incident(
     id: str, cause: str, name: str, severity: Severity, stream: str, asset: str, owner: str, summary: str,
-    description: str, downstream: list[str], runbook: str, since: datetime, *moments: Any,
+    description: str, downstream: list[str], runbook: str, since: datetime, *times: Any,
 ) -> Incident:  # fmt: skip
-    problem = Problem(
-        cause, name, severity, stream, asset, owner, summary, description, runbook, since, tuple(downstream)
-    )
-    return Incident(id, problem, *moments)
+    alert = Alert(cause, name, severity, stream, asset, owner, summary, description, runbook, since, tuple(downstream))
+    return Incident(id, alert, *times)
 
 
 def _row(i: Incident) -> tuple[Any, ...]:
-    p = i.problem
+    p = i.alert
     return (
         i.id, p.cause, p.name, p.severity, p.stream, p.asset, p.owner, p.summary, p.description, list(p.downstream),
         p.runbook, p.since, i.raised_at, i.warned_at, i.escalated_at, i.resolved_at,
+        i.accepted_at,
     )  # fmt: skip

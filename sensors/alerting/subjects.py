@@ -1,4 +1,4 @@
-"""The graph whose freshness is judged, from the contracts."""
+"""The graph whose freshness is evaluated, from the contracts."""
 
 from collections.abc import Iterable
 from datetime import timedelta

@@ -1,9 +1,9 @@
 """How far each subject's data is: what Postgres, Kafka and Redis say of it. Run times play no part."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis import Redis
 from redis.exceptions import RedisError
@@ -27,20 +27,21 @@ from stream_offsets o left join stream_pauses p using (topic, partition) where o
 
 _LAKE = "select hour from lake_hours where stream = %s group by hour having bool_and(closed) and hour >= %s"
 
-# An hour is owed since it was last touched or, where it was still open then, since it ended.
-_OWED = """select
+# An hour is pending since it was last touched or, where it was still open then, since it ended. By a partial index.
+PENDING = """select
 min(greatest(touched_at, least(hour + interval '1 hour', now()))) filter (where built < touched),
 min(greatest(touched_at, least(hour + interval '1 hour', now()))) filter (where least(built, rolled) < touched)
-from event_hours where stream = %s"""
+from event_hours where stream = %s and least(built, rolled) < touched"""
 
-# An hour that holds data, and is not final; where its reconciliation failed, that is what is told instead.
-_NOT_FINAL = """select min(greatest(e.touched_at, e.hour + interval '1 hour')) from event_hours e
+# Passed without waiting for anything, an hour is final: the partial index has the others.
+# An hour that holds data, and is not final; where its reconciliation failed, that is what is reported instead.
+NOT_FINAL = """select min(greatest(e.touched_at, e.hour + interval '1 hour')) from event_hours e
 where e.stream = %(stream)s and e.touched > 0 and e.hour + interval '1 hour' < %(now)s
 and not exists (select from final_hours f where f.stream = e.stream and f.hour = e.hour)
-and coalesce(e.passed, true)"""
+and coalesce(e.passed, true) and (e.passed is null or e.waits_for is not null)"""
 
 # A day that is over, whose facts are not those of its rollup.
-_OWED_DAYS = """with hours as (
+_DAYS_PENDING = """with hours as (
     select date_trunc('day', hour) as day, sum(facts) as facts, max(touched_at) as touched_at from event_hours
     where stream = %(stream)s and hour >= %(first)s and hour < %(today)s group by 1
 ), days as (
@@ -60,23 +61,27 @@ class Speed:
     paused: str | None
 
 
-def observe(
+def observe_servers(
+    logs: Mapping[str, Log] | None, speed: Mapping[str, Speed], now: datetime
+) -> dict[str, Observation]:
+    """`logs` by stream; None where Kafka did not answer."""
+    return {KAFKA: Observation(None if logs is None else now), WORKER: _worker(speed, logs, now)}
+
+
+def observe_stream(
     connection: Connection,
     redis: Redis,
     logs: Mapping[str, Log] | None,
-    contracts: Sequence[Contract],
+    speed: Speed | None,
+    contract: Contract,
     now: datetime,
 ) -> dict[str, Observation]:
-    """`logs` by stream; None where Kafka did not answer."""
-    speed = read_speed(connection, contracts)
-    found = {KAFKA: Observation(None if logs is None else now), WORKER: _worker(speed, logs, now)}
-    for c in contracts:
-        found[name(asset_keys.minutes(c))] = _minutes(
-            speed.get(c.stream), None if logs is None else logs.get(c.stream), now
-        )
-        found[name(asset_keys.redis_top(c))] = _redis(redis, c, speed.get(c.stream), now)
-        found |= _cold(connection, c, now)
-    return found
+    log = None if logs is None else logs.get(contract.stream)
+    return {
+        name(asset_keys.minutes(contract)): _minutes(speed, log, now),
+        name(asset_keys.redis_top(contract)): _redis(redis, contract, speed, now),
+        **_cold(connection, contract, now),
+    }
 
 
 def read_speed(connection: Connection, contracts: Iterable[Contract]) -> dict[str, Speed]:
@@ -130,21 +135,26 @@ def _cold(connection: Connection, contract: Contract, now: datetime) -> dict[str
     first = hour_start(now - LOOK_BACK)
     closed = {hour for (hour,) in connection.execute(_LAKE, (stream, first))}
     lake = complete_to(closed, now)
-    row = connection.execute(_OWED, (stream,)).fetchone()
+    row = connection.execute(PENDING, (stream,)).fetchone()
     facts, rollups = row or (None, None)
     of = {"stream": stream, "now": now, "first": now - _DAYS_BACK, "today": now.replace(hour=0, minute=0, second=0)}
-    (final,) = connection.execute(_NOT_FINAL, of).fetchone() or (None,)
-    days = _OWED_DAYS.format(table=f'"{stream}_batch_days"')
-    (daily,) = connection.execute(days.encode(), of).fetchone() or (None,)
-    moments = {
+    (final,) = connection.execute(NOT_FINAL, of).fetchone() or (None,)
+    (daily,) = _days(connection, f'"{stream}_batch_days"', of) or (None,)
+    times = {
         asset_keys.lake(contract): lake,
         asset_keys.facts(contract): facts,
         asset_keys.rollups_hourly(contract): rollups,
         asset_keys.reconciliation(contract): final,
         asset_keys.rollups_daily(contract): daily,
     }
-    # what owes nothing is as far as the lake is
-    return {name(path): Observation(_earliest(lake, moment)) for path, moment in moments.items()}
+    # what has nothing pending is as far as the lake is
+    return {name(path): Observation(_earliest(lake, at)) for path, at in times.items()}
+
+
+def _days(connection: Connection, table: str, of: Mapping[str, object]) -> tuple[datetime | None] | None:
+    """None where the stream has no tables: its contract is not applied yet."""
+    (there,) = connection.execute("select to_regclass(%s) is not null", (table,)).fetchone() or (False,)
+    return connection.execute(_DAYS_PENDING.format(table=table).encode(), of).fetchone() if there else None
 
 
 def complete_to(closed: set[datetime], now: datetime) -> datetime | None:
@@ -157,11 +167,7 @@ def complete_to(closed: set[datetime], now: datetime) -> datetime | None:
     return end
 
 
-def _earliest(lake: datetime | None, moment: datetime | None) -> datetime | None:
-    if lake is None or moment is None:
+def _earliest(lake: datetime | None, pending: datetime | None) -> datetime | None:
+    if lake is None or pending is None:
         return lake
-    return min(lake, moment)
-
-
-def utc(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return min(lake, pending)

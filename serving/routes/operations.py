@@ -1,6 +1,7 @@
 """How the platform is doing: parts, lag, throughput, error budgets, alerts; health and metrics for machines."""
 
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,9 +14,9 @@ from serving.formats import json_answer, json_bytes, momentary_answer
 from serving.problems import Problem
 from serving.schemas import Alerts, Alive, Health, Operations
 from serving.services import Services
+from streamgauge.state.firing import FiringAlert, Incidents, read_firing, read_incidents
 
 router = APIRouter(tags=["operations"])
-_WATCHDOG = "Watchdog"
 _OBJECTIVE, _REMAINING, _BURN = (
     "streamgauge:slo_objective:ratio",
     "streamgauge:slo_error_budget_remaining:ratio30d",
@@ -81,20 +82,16 @@ def operations(request: Request, services: ServicesDep) -> Response:
 
 @router.get(
     "/v1/alerts",
-    summary="Alerts now firing",
+    summary="Alerts that fire now",
     responses={200: {"model": Alerts}, **problems()},
     dependencies=[Depends(operator)],
 )
 def alerts(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
-    """Alertmanager knows all; where it doesn't answer, Postgres knows those that the sensors raised."""
-    found = services.watch.firing()
-    if found is not None:
-        shown = [_of_alertmanager(a) for a in found if a["labels"].get("alertname") != _WATCHDOG]
-    else:
-        shown = _of_sensors(services)
-    mine = [a for a in shown if not a["stream"] or caller.may_read(a["stream"])]
-    source = "alertmanager" if found is not None else "postgres"
-    return json_answer(request, {"available": found is not None, "source": source, "alerts": mine})
+    """What fires now, as `streamgauge alerts firing` lists it: the sensors' alerts and those of Prometheus."""
+    found = read_firing(lambda: _incidents(services), services.settings.alertmanager_url, datetime.now(UTC))
+    mine = [_alert(a) for a in found.alerts if not a.stream or caller.may_read(a.stream)]
+    body = {"available": found.alertmanager_answers, "whole": found.whole, "notes": found.notes, "alerts": mine}
+    return json_answer(request, body)
 
 
 def _fresh(body: dict[str, Any]) -> Response:
@@ -161,31 +158,23 @@ def _number(value: float | None) -> float | None:
     return None if value is None or value != value else value
 
 
-def _of_alertmanager(alert: dict[str, Any]) -> dict[str, Any]:
-    labels, texts = alert["labels"], alert["annotations"]
+def _incidents(services: Services) -> Incidents | None:
+    try:
+        with services.database.snapshot() as connection:
+            return read_incidents(connection)
+    except Problem:
+        return None
+
+
+def _alert(alert: FiringAlert) -> dict[str, Any]:
     return {
-        "name": labels.get("alertname"),
-        "stream": labels.get("stream"),
-        "severity": labels.get("severity"),
-        "summary": texts.get("summary"),
-        "description": texts.get("description"),
-        "since": alert["startsAt"],
-        "asset": labels.get("asset"),
-        "asset_url": _web(texts.get("asset_url")),
-        "runbook_url": _web(texts.get("runbook_url")),
-        "state": alert["status"]["state"],
+        **asdict(alert),
+        "stream": alert.stream or None,
+        "asset": alert.asset or None,
+        "state": alert.state,
+        "asset_url": _web(alert.asset_url),
+        "runbook_url": _web(alert.runbook_url),
     }
-
-
-def _of_sensors(services: Services) -> list[dict[str, Any]]:
-    with services.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
-        rows = cursor.execute(
-            "SELECT name, stream, severity, summary, description, since, asset, asset_url, runbook_url,"
-            " 'active' AS state FROM alerts WHERE resolved_at IS NULL ORDER BY since DESC LIMIT 500"
-        ).fetchall()
-    for row in rows:
-        row["asset_url"], row["runbook_url"] = _web(row["asset_url"]), _web(row["runbook_url"])
-    return rows
 
 
 def _web(url: str | None) -> str | None:

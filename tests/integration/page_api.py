@@ -45,6 +45,7 @@ class Answers:
     no_live: bool = False
     """`live` is refused, other calls are not."""
     alerts: list[Json] = field(default_factory=list[Json])
+    alert_notes: list[str] = field(default_factory=list[str])
     key: str | None = None
     connections: list[str | None] = field(default_factory=list[str | None])
     """The Last-Event-ID of each."""
@@ -328,7 +329,7 @@ def make_app(answers: Answers) -> FastAPI:
 
     @app.get("/v1/alerts")
     def alerts() -> Json:
-        return {"available": True, "alerts": answers.alerts}
+        return {"available": True, "whole": True, "notes": answers.alert_notes, "alerts": answers.alerts}
 
     @app.get("/v1/operations")
     def operations() -> Json:

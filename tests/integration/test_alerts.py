@@ -1,25 +1,36 @@
 """Staged outages on the real servers: what a real Alertmanager, and a webhook, were told."""
 
+import json
 import time
 from collections.abc import Callable, Generator
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import dagster as dg
 import httpx
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
 from sensors.alerting import sensor
-from streamgauge.settings import Settings
+from streamgauge.cli import build
+from streamgauge.errors import UserError
+from streamgauge.settings import PREFIX, Settings
 from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 from tests.integration.monitors import Receiver, alertmanager, fill, free_port, receiver
 from tests.integration.own_stream import block
-from tests.integration.running import Running, events
+from tests.integration.running import Running, events, streamgauge
+from tests.integration.serving_client import in_process
 from tests.integration.workers import wait_until_read
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(480)]
+
+SINCE = (datetime.now(UTC) - timedelta(days=30)).isoformat()
 
 FRESHNESS_SECONDS = 60
 """As in the contracts: the worker may be silent for 30 s, and is told of as a page after 60 s."""
@@ -37,7 +48,9 @@ class Sensor:
 
     def tick(self) -> str:
         made = sensor.definitions(
-            [self._running.contract], partial(connect, self.settings, autocommit=True), lambda: self.settings
+            [self._running.contract],
+            partial(connect, self.settings, autocommit=True, application="sensor under test"),
+            lambda: self.settings,
         )
         (alerts,) = list(made.sensors or ())
         return alerts.evaluate_tick(dg.build_sensor_context(instance=self._instance)).skip_message or ""
@@ -166,6 +179,141 @@ def test_alertmanager_started_anew_hears_of_what_fires(
             alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
             alerts.until(lambda url=url: len(_at(url)) == 2, f"the {name} one has both severities")
             assert not _owed()
+
+
+def test_everyone_who_asks_gets_the_same_list(
+    stream: Running, instance: dg.DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = stream.contract.stream
+    with alertmanager(tmp_path / "monitors", fill("alertmanager.yaml", WEBHOOK="")) as url:
+        monkeypatch.setenv(f"{PREFIX}ALERTMANAGER_URL", url)
+        alerts = Sensor(stream, instance, alertmanager_url=url)
+        alerts.tick()
+        assert asked(stream) == (0, [], True)
+        _raise_incident(stream, "StreamgaugeRunFailed", f"run/facts/{name}_facts", f"facts/{name}_facts")
+        memory = {"seen": 0, "failing": {f"facts/{name}_facts": {"": {"at": SINCE, "why": "Failed"}}}}
+        _remember("dagster runs", memory)
+        alerts.tick()
+        burn = {"alertname": "StreamgaugeErrorBudgetBurn", "stream": name, "slo": "freshness", "severity": "critical"}
+        _post(url, *({**burn, "window": w} for w in ("1h", "6h")), {"alertname": "Watchdog", "severity": "none"})
+        assert len(_at(url)) == 4
+        both = ["StreamgaugeErrorBudgetBurn", "StreamgaugeRunFailed"]
+        assert asked(stream) == (1, both, True), "each once, though one is in both and another has two windows"
+    assert asked(stream) == (1, ["StreamgaugeRunFailed"], False), "Alertmanager is away"
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute("update alerts set resolved_at = now()")
+    assert asked(stream) == (1, [], False), "nothing is known to fire, and not all is known"
+
+
+def test_a_failure_ends_by_a_persons_acceptance(stream: Running, instance: dg.DagsterInstance) -> None:
+    asset = f"facts/{stream.contract.stream}_facts"
+    _remember("dagster runs", {"seen": 0, "failing": {asset: {"": {"at": SINCE, "why": "Failed"}}}})
+    alerts = Sensor(stream, instance)
+    alerts.tick()
+    assert [(c[0], c[3]) for c in _causes()] == [(f"run/{asset}", None)]
+    command = ("alerts", "accept", "StreamgaugeRunFailed")
+    refused = CliRunner().invoke(build(), [*command, "--asset", "facts/other", "--reason", "no"])
+    assert isinstance(refused.exception, UserError)
+    streamgauge(stream.own.folder, *command, "--asset", asset, "--reason", "The hour is gone.", "--by", "ann")
+    listed = CliRunner().invoke(build(), ["alerts", "firing", "--json"])
+    assert [(a["state"], a["accepted_by"]) for a in json.loads(listed.output)["firing"]] == [("accepted", "ann")]
+    alerts.tick()
+    assert [c[3] is not None for c in _causes()] == [True]
+    (kept,) = json.loads(streamgauge(stream.own.folder, "alerts", "history", "--json"))
+    assert (kept["accepted_by"], kept["accepted_because"]) == ("ann", "The hour is gone.")
+    alerts.tick()
+    assert len(_causes()) == 1, "what was accepted is not reported anew"
+
+
+def test_servers_are_asked_while_no_transaction_is_open(stream: Running, instance: dg.DagsterInstance) -> None:
+    open_ones: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        """An Alertmanager that looks at Postgres while the sensor waits for it."""
+
+        def do_GET(self) -> None:
+            with connect(Settings.for_role("admin"), autocommit=True) as connection:
+                row = connection.execute(
+                    "select count(*) from pg_stat_activity where application_name = 'sensor under test'"
+                    " and state <> 'idle'"
+                ).fetchone()
+            open_ones.append(row[0] if row else -1)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, format: str, *args: Any) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_address[1]}"
+        Sensor(stream, instance, alertmanager_url=url).tick()
+        server.shutdown()
+        thread.join()
+    assert open_ones == [0]
+
+
+def test_an_error_in_one_condition_leaves_the_others(
+    stream: Running, instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = stream.contract.stream
+    minutes = f"speed/{stream.contract.minutes_table}"
+    _raise_incident(stream, "StreamgaugeDataStale", f"stale/{minutes}", minutes)
+    asset = f"facts/{name}_facts"
+    _remember("dagster runs", {"seen": 0, "failing": {asset: {"": {"at": SINCE, "why": "Failed"}}}})
+    redis, key = redis_client(Settings.for_role("worker")), stream.contract.redis_minutes_key
+    alerts = Sensor(stream, instance)
+    for worker in list(stream.workers.running):
+        stream.workers.kill(worker)
+    redis.set(key, "a secret that is no JSON")
+    alerts.tick()
+    assert {c[0] for c in _causes() if c[3] is None} == {
+        f"stale/{minutes}", f"run/{asset}", f"condition/freshness/{name}",
+    }  # fmt: skip
+    assert "JSONDecodeError" in caplog.text and "secret" not in caplog.text
+    redis.delete(key)
+    alerts.tick()
+    assert f"condition/freshness/{name}" not in {c[0] for c in _causes() if c[3] is None}
+
+
+def asked(stream: Running) -> tuple[int, list[str], bool]:
+    """The command's exit code, and what it and the API both list; whether Alertmanager answered."""
+    done = CliRunner().invoke(build(), ["alerts", "firing", "--json"])
+    command = json.loads(done.output)
+    with in_process(stream.own.folder) as client:
+        api = client.get("/v1/alerts").json()
+    for each in (command["firing"], api["alerts"]):
+        for alert in each:
+            del alert["since"]
+    assert command["firing"] == [{**a, "stream": a["stream"] or "", "asset": a["asset"] or ""} for a in api["alerts"]]
+    assert command["notes"] == api["notes"]
+    assert api["available"] or any("Alertmanager did not answer" in note for note in api["notes"])
+    return done.exit_code, [a["name"] for a in api["alerts"]], api["available"]
+
+
+def _raise_incident(stream: Running, name: str, cause: str, asset: str) -> None:
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute(
+            "insert into alerts (id, cause, name, severity, stream, asset, owner, summary, description, runbook_url,"
+            " since, raised_at, warned_at) values (%(cause)s, %(cause)s, %(name)s, 'warning', %(stream)s, %(asset)s,"
+            " 'o', 's', 'd', 'http://r', %(since)s, %(since)s, %(since)s)",
+            {"cause": cause, "name": name, "stream": stream.contract.stream, "asset": asset, "since": SINCE},
+        )
+
+
+def _remember(subject: str, memory: dict[str, Any]) -> None:
+    with connect(Settings.for_role("admin")) as connection:
+        connection.execute(
+            "insert into alert_memory (subject, memory) values (%s, %s) on conflict (subject)"
+            " do update set memory = excluded.memory",
+            (subject, json.dumps({**memory, "seen": time.time()})),
+        )
+
+
+def _post(url: str, *labels: dict[str, str]) -> None:
+    body = [{"labels": each, "annotations": {"summary": each["alertname"]}} for each in labels]
+    httpx.post(f"{url}/api/v2/alerts", json=body, timeout=5).raise_for_status()
 
 
 def _causes() -> list[Any]:

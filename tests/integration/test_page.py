@@ -228,6 +228,7 @@ def test_operations(browser: Browser, api: str, answers: Answers) -> None:
     since = answers.operations()["as_of"]
     alert = {"name": "Stale", "stream": "user_events", "severity": "critical", "summary": "Too old.", "since": since}
     answers.alerts.append({**alert, "runbook_url": "javascript:alert(1)", "state": "active"})
+    answers.alert_notes.append("Alertmanager did not answer.")
     with opened(browser, f"{api}#/operations") as page:
         expect(page.locator("#operations-verdict")).to_have_text("One part is down: redis.")
         expect(page.locator("#parts li", has_text="kafka")).to_contain_text("Up")
@@ -236,6 +237,7 @@ def test_operations(browser: Browser, api: str, answers: Answers) -> None:
         expect(page.locator("#budgets li").first).to_contain_text("83.0 % left")
         expect(page.locator("#alerts li")).to_contain_text("Too old.")
         expect(page.locator("#alerts a")).to_have_count(0)
+        expect(page.locator("#alerts-note")).to_have_text("Alertmanager did not answer.")
         page.get_by_role("link", name="1 alert").click()
         expect(page.locator("#operations-view")).to_be_visible()
 

@@ -263,7 +263,7 @@ def arrived(contract: Contract, kind: str) -> list[Noted]:
 def alerts_of(contract: Contract) -> dict[str, str]:
     with connect(Settings.for_role("batch")) as connection:
         now = datetime.now(UTC)
-        found = arrivals.problems([contract], arrivals.read_arrived(connection, [contract], now), now)
+        found = arrivals.alerts([contract], arrivals.read_arrived(connection, [contract], now), now)
     return {p.name: p.description for p in found}
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sensors.arrivals import Ahead, Arrivals, problems
+from sensors.arrivals import Ahead, Arrivals, alerts
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.settings import CHECKOUT
 from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED, Arrived
@@ -19,7 +19,7 @@ def arrived(kind: str, records: int, partition: int = 3, *producers: str) -> Arr
 
 def told(found: Sequence[Arrived], ahead: Mapping[str, Sequence[Ahead]] | None = None) -> dict[str, str]:
     arrivals = Arrivals({CONTRACT.stream: found}, ahead or {})
-    return {p.name: p.description for p in problems([CONTRACT], arrivals, NOW)}
+    return {p.name: p.description for p in alerts([CONTRACT], arrivals, NOW)}
 
 
 def test_a_share_of_late_events_names_partition_offsets_and_producers() -> None:

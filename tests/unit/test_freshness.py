@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from sensors.alerting.incidents import Incident, Message, Problem, update
-from sensors.alerting.problems import stale_problem
+from sensors.alerting.incidents import Alert, Incident, Message, update
+from sensors.alerting.stale import stale_alert
 from sensors.alerting.subjects import KAFKA, WORKER, subjects
 from sensors.alerting.watermarks import complete_to
-from sensors.freshness import Memory, Observation, Subject, judge
+from sensors.freshness import Memory, Observation, Subject, evaluate
 from streamgauge.contract.load import load_contracts
 from streamgauge.dagster.hours import HOUR
 from streamgauge.settings import CONTRACTS
@@ -42,11 +42,11 @@ class Story:
 
     def tick(self, now: datetime, watermarks: Mapping[str, datetime | None]) -> None:
         seen = {key: Observation(w) for key, w in watermarks.items()}
-        judged = judge(self.chain, seen, MEMORY.validate_json(self.memory), now)
-        self.memory = MEMORY.dump_json(dict(judged.memory))
-        problems = [stale_problem(s, now) for s in judged.stale]
-        incidents, messages = update(problems, self.firing, now, lambda: next(self._ids))
-        self.told |= {i.id: i.problem.asset for i in incidents}
+        evaluated = evaluate(self.chain, seen, MEMORY.validate_json(self.memory), now)
+        self.memory = MEMORY.dump_json(dict(evaluated.memory))
+        alerts = [stale_alert(s, now) for s in evaluated.stale]
+        incidents, messages = update(alerts, self.firing, now, lambda: next(self._ids))
+        self.told |= {i.id: i.alert.asset for i in incidents}
         self.firing = [i for i in incidents if i.resolved_at is None]
         self.messages += messages
 
@@ -77,7 +77,7 @@ def test_a_stopped_worker_is_told_once_in_two_phases_and_once_when_it_is_back() 
     now = story.run(10, ALL_FRESH, START)
     now = story.run(20, dict.fromkeys(ALL_FRESH, stopped(now)), now)
     assert story.said == [("worker", "firing", "warning"), ("worker", "firing", "critical")]
-    assert story.firing[0].problem.downstream == ("minutes", "redis")
+    assert story.firing[0].alert.downstream == ("minutes", "redis")
     story.run(20, ALL_FRESH, now)
     assert story.said[2:] == [("worker", "resolved", "warning"), ("worker", "resolved", "critical")]
 
@@ -147,7 +147,7 @@ def test_every_incident_is_told_in_order_and_never_twice(
         watermarks = {
             s.key: None if age is None else now - timedelta(seconds=age) for s, age in zip(CHAIN, ages, strict=True)
         }
-        before = {i.problem.asset for i in story.firing}
+        before = {i.alert.asset for i in story.firing}
         told = len(story.messages)
         story.tick(now, watermarks)
         news = {story.told[m.incident] for m in story.messages[told:] if m.status == "firing"}
@@ -210,22 +210,22 @@ def test_one_kafka_outage_is_one_incident() -> None:
     assert story.firing == []
 
 
-def _problem(cause: str, severity: str = "warning", asset: str = "lake/s") -> Problem:
-    return Problem(cause, "Name", severity, "s", asset, "team", cause, cause, "link", START)  # pyright: ignore[reportArgumentType]
+def _alert_of(cause: str, severity: str = "warning", asset: str = "lake/s") -> Alert:
+    return Alert(cause, "Name", severity, "s", asset, "team", cause, cause, "link", START)  # pyright: ignore[reportArgumentType]
 
 
 def _causes(incidents: Iterable[Incident]) -> list[tuple[str, str]]:
-    return [(i.problem.cause, i.problem.severity) for i in incidents]
+    return [(i.alert.cause, i.alert.severity) for i in incidents]
 
 
 def test_a_failed_run_stands_for_the_staleness_it_leads_to() -> None:
     ids = map(str, count())
-    firing, messages = update([_problem("run/lake/s")], [], START, lambda: next(ids))
-    firing, more = update([_problem("run/lake/s"), _problem("stale/lake/s")], firing, START, lambda: next(ids))
+    firing, messages = update([_alert_of("run/lake/s")], [], START, lambda: next(ids))
+    firing, more = update([_alert_of("run/lake/s"), _alert_of("stale/lake/s")], firing, START, lambda: next(ids))
     assert _causes(firing) == [("run/lake/s", "warning")]
     assert more == []
     firing, more = update(
-        [_problem("run/lake/s"), _problem("stale/lake/s", "critical")], firing, START, lambda: next(ids)
+        [_alert_of("run/lake/s"), _alert_of("stale/lake/s", "critical")], firing, START, lambda: next(ids)
     )
     assert _causes(firing) == [("run/lake/s", "critical")]
     assert [(m.status, m.severity) for m in messages + more] == [("firing", "warning"), ("firing", "critical")]
@@ -234,7 +234,7 @@ def test_a_failed_run_stands_for_the_staleness_it_leads_to() -> None:
 def test_other_assets_have_incidents_of_their_own() -> None:
     ids = map(str, count())
     firing, messages = update(
-        [_problem("run/lake/s"), _problem("run/facts/s", asset="facts/s")], [], START, lambda: next(ids)
+        [_alert_of("run/lake/s"), _alert_of("run/facts/s", asset="facts/s")], [], START, lambda: next(ids)
     )
     assert len(firing) == len(messages) == 2
 

@@ -11,17 +11,19 @@ import pytest
 import yaml
 from opentelemetry.metrics import Counter, Histogram, Observation, UpDownCounter
 from prometheus_client import generate_latest
+from typer.testing import CliRunner
 
-from sensors import arrivals
-from sensors.alerting import unexplained
-from sensors.alerting.sensor import PROMETHEUS
+from sensors.alerting.conditions import KINDS, AlertKind
+from sensors.alerting.evaluation import PROMETHEUS
 from sensors.alerting.subjects import subjects
+from streamgauge.cli import build
 from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS
 from streamgauge.telemetry import metrics
 
 OBSERVABILITY = CHECKOUT / "platform" / "observability"
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"
+ALERTS_PAGE = (CHECKOUT / "docs" / "alerts.md").read_text()
 RULE_FILES = sorted((OBSERVABILITY / "rules").glob("*.yaml"))
 SERIES = re.compile(r"\bstreamgauge_[a-z0-9_]+")
 RECORDED = re.compile(r"\bstreamgauge:[a-z0-9_:]+")
@@ -103,10 +105,32 @@ def test_every_alert_says_what_it_is_and_links_to_its_page() -> None:
 
 
 def test_every_alert_of_the_sensors_has_a_page_and_no_page_is_of_nothing() -> None:
-    pages = {s.runbook for s in [PROMETHEUS, *subjects(load_contracts(CONTRACTS))]}
-    pages |= {"run-failed", "check-failed", unexplained.RUNBOOK, *arrivals.RUNBOOKS}
+    pages = {kind.runbook for kind in KINDS}
     linked = {Path(r["annotations"]["runbook_url"]).stem for r in alert_rules()}
     assert {p.stem for p in RUNBOOKS.glob("*.md")} == pages | linked
+
+
+def test_the_table_of_conditions_is_the_list_in_the_code() -> None:
+    rows = re.findall(
+        r"^\| `(Streamgauge\w+)` \| (.+) \| (.+) \| (.+) \| \[.+\]\(runbooks/(.+)\.md\) \|$", ALERTS_PAGE, re.M
+    )
+    assert [AlertKind(*row) for row in rows] == list(KINDS)
+
+
+def test_every_condition_of_the_code_is_in_the_list() -> None:
+    names = {s.alert for s in [PROMETHEUS, *subjects(load_contracts(CONTRACTS))]}
+    for file in (CHECKOUT / "sensors").rglob("*.py"):
+        names |= set(re.findall(r'"(Streamgauge[A-Z]\w+)"', file.read_text()))
+    assert names == {kind.name for kind in KINDS}
+
+
+def test_the_runbook_of_burning_budgets_names_commands_and_figures_that_exist(exported: str) -> None:
+    page = (RUNBOOKS / "error-budget-burn.md").read_text()
+    assert set(SERIES.findall(page)) <= set(SERIES.findall(exported))
+    assert set(RECORDED.findall(page)) <= {r["record"] for r in rules() if "record" in r}
+    for command in re.findall(r"`streamgauge ([a-z -]+)`", page):
+        assert CliRunner().invoke(build(), [*command.split()[:2], "--help"]).exit_code == 0, command
+    assert "Grafana" not in page and "dashboard" not in page
 
 
 def test_links_in_the_runbooks_lead_somewhere() -> None:

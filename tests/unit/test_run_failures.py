@@ -9,7 +9,19 @@ import pytest
 from dagster._core.storage.tags import WILL_RETRY_TAG
 
 from sensors import run_failures
-from sensors.run_failures import Failing, Finished, Memory, partitions_of, problems, read_checks, read_runs, take_in
+from sensors.alerting.incidents import Acceptance
+from sensors.run_failures import (
+    Failing,
+    Finished,
+    Memory,
+    check_alerts,
+    partitions_of,
+    read_checks,
+    read_runs,
+    run_alerts,
+    take_in,
+    without_accepted,
+)
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -67,12 +79,12 @@ def look(instance: dg.DagsterInstance, memory: Memory | None = None) -> Memory:
 
 def test_a_failure_is_told_without_what_its_error_quotes(instance: dg.DagsterInstance) -> None:
     run(instance, "2026-11-23-10")
-    (problem,) = problems(look(instance), Memory(0), OWNERS)
-    assert (problem.cause, problem.name, problem.stream, problem.owner) == (
+    (alert,) = run_alerts(look(instance).failing, OWNERS)
+    assert (alert.cause, alert.name, alert.stream, alert.owner) == (
         "run/facts/s", "StreamgaugeRunFailed", "s", "team",
     )  # fmt: skip
-    assert "Secret" in problem.description and "2026-11-23-10" in problem.description
-    assert "ann" not in repr(problem)
+    assert "Secret" in alert.description and "2026-11-23-10" in alert.description
+    assert "ann" not in repr(alert)
 
 
 def test_a_run_that_dagster_retries_has_not_failed_yet(instance: dg.DagsterInstance) -> None:
@@ -82,7 +94,7 @@ def test_a_run_that_dagster_retries_has_not_failed_yet(instance: dg.DagsterInsta
     run(instance, "2026-11-23-10", again=True)
     run(instance, "2026-11-23-10")
     memory = look(instance, memory)
-    assert len(list(problems(memory, Memory(0), OWNERS))) == 1
+    assert len(list(run_alerts(memory.failing, OWNERS))) == 1
 
 
 def test_a_retry_that_succeeds_leaves_nothing_to_tell(instance: dg.DagsterInstance) -> None:
@@ -119,8 +131,8 @@ def test_a_failed_error_check_is_told_until_it_passes(instance: dg.DagsterInstan
     assert list(memory.failing) == ["lake/s:volume"]
     check()
     memory = read_checks(instance, memory, frozenset(), datetime.now(UTC))
-    (problem,) = problems(Memory(0), memory, OWNERS)
-    assert (problem.cause, problem.asset) == ("check/lake/s/volume", "lake/s")
+    (alert,) = check_alerts(memory.failing, OWNERS)
+    assert (alert.cause, alert.asset) == ("check/lake/s/volume", "lake/s")
     Switch.passes = True
     check()
     assert not read_checks(instance, memory, frozenset(), datetime.now(UTC)).failing
@@ -168,9 +180,28 @@ def test_a_range_is_its_partitions() -> None:
 def test_a_range_that_succeeds_makes_its_hours_good() -> None:
     failing = {"facts/s": {"2026-11-23-10": Failing(NOW, "x"), "2026-11-23-11": Failing(NOW, "x")}}
     made = Finished(("facts/s", "rollups/s_hourly"), ("2026-11-23-10", "2026-11-23-11"), NOW + MINUTE, None)
-    assert take_in(failing, [made], NOW + MINUTE) == {}
+    assert take_in(failing, [made]) == {}
 
 
 def test_a_success_from_before_the_failure_does_not_make_it_good() -> None:
     earlier = Finished(("facts/s",), (), NOW - MINUTE, None)
-    assert take_in({"facts/s": {"": Failing(NOW, "x")}}, [earlier], NOW) != {}
+    assert take_in({"facts/s": {"": Failing(NOW, "x")}}, [earlier]) != {}
+
+
+def test_a_failure_that_nothing_made_good_is_not_forgotten(instance: dg.DagsterInstance) -> None:
+    run(instance, "2026-11-23-10")
+    dg.materialize([lake, volume], instance=instance, raise_on_error=False)
+    runs, checks = look(instance), read_checks(instance, Memory(0), frozenset(), datetime.now(UTC))
+    month = datetime.now(UTC) + timedelta(days=30)
+    assert list(read_runs(instance, runs, month).failing) == ["facts/s"]
+    assert list(read_checks(instance, checks, frozenset(), month).failing) == ["lake/s:volume"]
+
+
+def test_acceptance_ends_what_failed_before_it_and_nothing_later() -> None:
+    failing = {
+        "facts/s": {"2026-11-23-10": Failing(NOW, "x"), "2026-11-23-11": Failing(NOW + 2 * MINUTE, "x")},
+        "facts/s:volume": {"": Failing(NOW, "x")},
+        "facts/t": {"": Failing(NOW, "x")},
+    }
+    left = without_accepted(Memory(1, failing), [Acceptance("facts/s", NOW + MINUTE)])
+    assert {s: list(of) for s, of in left.failing.items()} == {"facts/s": ["2026-11-23-11"], "facts/t": [""]}

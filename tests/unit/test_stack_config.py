@@ -1,5 +1,7 @@
 """What the local stack writes for its servers, without starting one."""
 
+import json
+import os
 import runpy
 import subprocess
 import sys
@@ -12,16 +14,19 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from streamgauge.cli import build
 from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, ROLES
 from streamgauge.stack import control, installed
-from streamgauge.stack.control import Stack
+from streamgauge.stack.control import Health, Stack
 from streamgauge.stack.credentials import Credentials, credentials
+from streamgauge.stack.doctor import examine
 from streamgauge.stack.layout import STACK_DIR, Layout, layout, stack_file
 from streamgauge.stack.part import Program
 from streamgauge.stack.parts import PARTS
-from streamgauge.stack.supervisor import Supervisor
+from streamgauge.stack.supervisor import Process, Supervisor
 
 
 @pytest.fixture
@@ -61,6 +66,82 @@ def test_an_unknown_instance_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_passwords_are_made_once(place: Layout, known: Credentials) -> None:
     assert len(set(known.passwords.values())) == len(known.passwords)
     assert credentials(place).passwords == known.passwords
+
+
+_FIRST_START = """
+import json, secrets, sys, time
+from pathlib import Path
+from streamgauge.stack.credentials import credentials
+from streamgauge.stack.layout import Layout
+made, place = secrets.token_hex, Layout("demo", Path(sys.argv[1]), 1)
+def slowly(n):
+    time.sleep(0.02)
+    return made(n)
+secrets.token_hex = slowly
+print("ready", flush=True)
+sys.stdin.readline()
+print(json.dumps(credentials(place).passwords))
+"""
+
+
+def test_two_first_starts_at_once_make_one_set(place: Layout) -> None:
+    command = [sys.executable, "-c", _FIRST_START, str(place.root)]
+    started = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        for _ in range(3)
+    ]
+    for process in started:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    for process in started:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    made = {process.communicate(timeout=30)[0] for process in started}
+    assert len(made) == 1
+    assert json.loads(made.pop()) == json.loads((place.credentials / "passwords.json").read_text())
+
+
+def test_reset_says_which_instance_and_whether_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"{PREFIX}INSTANCE", "demo")
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path / "demo"))
+    nothing = CliRunner().invoke(build(), ["stack", "reset", "--yes"])
+    assert nothing.exit_code == 0
+    assert "There is nothing of the instance demo" in nothing.output.replace("\n", " ")
+    layout().make_folders()
+    gone = CliRunner().invoke(build(), ["stack", "reset", "--yes"])
+    assert "The instance demo is gone" in gone.output.replace("\n", " ")
+    assert not (tmp_path / "demo").exists()
+    monkeypatch.setenv(f"{PREFIX}INSTANCE", "nowhere")
+    refused = CliRunner().invoke(build(), ["stack", "reset", "--yes"])
+    assert refused.exit_code != 0
+    assert isinstance(refused.exception, UserError) and "'nowhere'" in refused.exception.what
+
+
+@pytest.mark.parametrize(
+    ("stopped", "code", "verdict"), [("worker", 1, "problem"), ("api", 0, "note"), ("kafka", 1, "")]
+)
+def test_a_stack_without_a_needed_part_is_not_well(
+    stopped: str, code: int, verdict: str, place: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def health(_: Stack) -> list[Health]:
+        running = Process("p", "RUNNING", 1, 1)
+        return [
+            Health(p, Process("p", "STOPPED", None, 0), None, "stopped")
+            if p.name == stopped
+            else Health(p, running, stack_file().versions.get(p.name, "1"), None)
+            for p in PARTS
+        ]
+
+    monkeypatch.setenv(f"{PREFIX}INSTANCE", "demo")
+    monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(place.root))
+    monkeypatch.setattr(Stack, "health", health)
+    assert CliRunner().invoke(build(), ["stack", "status", "--json"]).exit_code == code
+    found = {f.check: f for f in examine(Stack(place))}
+    if verdict:
+        assert found[f"{stopped} runs"].verdict == verdict
+        assert f"streamgauge stack restart {stopped}" in found[f"{stopped} runs"].hint
+    else:
+        assert found["worker runs"].verdict == "ok", "a server that is down hides nothing of the worker"
 
 
 def test_a_missing_password_is_added_and_the_others_are_kept(place: Layout, known: Credentials) -> None:

@@ -54,15 +54,19 @@ def restart(name: _PartName) -> None:
 def reset(yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False) -> None:
     """Stop everything and delete all that this instance ever stored."""
     stack = Stack()
+    instance = stack.layout.instance
+    if not stack.layout.root.exists():
+        console().print(f"There is nothing of the instance {instance}: {stack.layout.root} does not exist.")
+        return
     if not yes:
-        typer.confirm(f"Delete {stack.layout.root} and all in it?", abort=True)
+        typer.confirm(f"Delete the instance {instance}: {stack.layout.root} and all in it?", abort=True)
     stack.reset()
-    console().print(f"{stack.layout.root} is gone.")
+    console().print(f"The instance {instance} is gone, with all that was in {stack.layout.root}.")
 
 
 @app.command()
 def status(as_json: Json = False) -> None:
-    """Show what runs where; exit code 1 if a server isn't ready."""
+    """Show what runs where; exit code 1 if a server or the worker isn't ready."""
     stack = Stack()
     found = stack.health()
     if as_json:
@@ -72,7 +76,7 @@ def status(as_json: Json = False) -> None:
         console().print(f"The stack {stack.layout.instance} is down; `streamgauge stack up` starts it.")
     else:
         console().print(health_table(stack, found))
-    if not all(h.ready for h in found if not h.part.optional):
+    if not all(h.ready for h in found if h.part.needed):
         raise typer.Exit(1)
 
 
@@ -96,6 +100,7 @@ def _row(stack: Stack, health: Health) -> dict[str, object]:
         "part": health.part.name,
         "state": health.state,
         "ready": health.ready,
+        "needed": health.part.needed,
         "version": health.version,
         "problem": health.problem,
         "pid": process.pid if process else None,

@@ -1,5 +1,6 @@
 """Passwords of this instance, made once, and the settings of each role that follow from them."""
 
+import fcntl
 import json
 import secrets
 from dataclasses import dataclass
@@ -58,7 +59,16 @@ class Credentials:
 
 
 def credentials(layout: Layout) -> Credentials:
-    """Reads this instance's passwords, makes those that are missing, and writes each role's file anew."""
+    """Reads this instance's passwords, makes those that are missing, and writes each role's file anew.
+
+    One process at a time: two that both found none would each make a set, and servers would start with either.
+    """
+    with layout.credentials_lock.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _complete(layout)
+
+
+def _complete(layout: Layout) -> Credentials:
     store = layout.credentials / "passwords.json"
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
     passwords = {name: known.get(name) or secrets.token_hex(24) for name in _names()}

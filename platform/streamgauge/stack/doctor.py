@@ -17,7 +17,6 @@ from streamgauge.settings import Settings
 from streamgauge.stack import installed
 from streamgauge.stack.control import MIN_FREE_BYTES, Health, Stack, port_holder
 from streamgauge.stack.layout import stack_file
-from streamgauge.stack.parts import WORKER
 from streamgauge.state.accounts import read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import connect
@@ -50,12 +49,13 @@ def examine(stack: Stack) -> Iterator[Finding]:
     servers = [h for h in found if not h.part.optional]
     for health in servers:
         yield _server(health)
+    yield from (_program(h) for h in found if h.part.optional and h.part.needed)
     if not all(h.ready for h in servers):
         return
     contracts = _guarded("contracts", _contracts)
     yield contracts
     for health in found:
-        if health.part.optional:
+        if not health.part.needed:
             yield _program(health)
     if contracts.verdict == "ok":
         yield _guarded("worker's lag", _lag)
@@ -165,13 +165,13 @@ def _contracts() -> Finding:
 
 
 def _program(health: Health) -> Finding:
-    """A stopped worker is a problem, for nothing is counted; what else nobody started may be meant so."""
+    """A stopped needed part is a problem; what else nobody started may be meant so."""
     name = health.part.name
     if health.ready:
         return Finding(f"{name} runs", "ok", f"process {health.process and health.process.pid}")
     stopped = health.process is None or health.process.state == "STOPPED"
-    verdict = "note" if stopped and name != WORKER else "problem"
-    hint = f"streamgauge stack up --all; streamgauge stack logs {name}"
+    verdict = "note" if stopped and not health.part.needed else "problem"
+    hint = f"streamgauge stack restart {name}; streamgauge stack logs {name}"
     return Finding(f"{name} runs", verdict, health.problem or "no answer", hint)
 
 

@@ -67,6 +67,10 @@ class Layout:
     def lock(self) -> Path:
         return self.root / ".lock"
 
+    @property
+    def credentials_lock(self) -> Path:
+        return self.root / ".credentials.lock"
+
     def check_own(self) -> None:
         """STREAMGAUGE_DATA_DIR may be somebody's home: nothing is put there, and above all nothing deleted."""
         if self.root.exists() and not self.lock.exists() and any(self.root.iterdir()):

@@ -41,3 +41,5 @@ class Part:
     patience_seconds: float = 60
     optional: bool = False
     """Started only when asked for."""
+    needed: bool = True
+    """Without it nothing is counted: a stack that lacks it is not well."""

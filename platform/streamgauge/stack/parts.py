@@ -4,8 +4,6 @@ from streamgauge.errors import UserError
 from streamgauge.stack import api, dagster, kafka, monitoring, postgres, redis, schema_registry, worker
 from streamgauge.stack.part import Part
 
-WORKER = "worker"
-
 PARTS = (
     Part(
         "postgres",
@@ -42,7 +40,7 @@ PARTS = (
         prepare=schema_registry.prepare,
     ),
     Part(
-        WORKER,
+        "worker",
         ports=("worker-metrics",),
         needs=("postgres", "kafka", "redis", "registry"),
         program=worker.program,
@@ -56,6 +54,7 @@ PARTS = (
         program=api.program,
         probe=api.probe,
         optional=True,
+        needed=False,
     ),
     Part(
         "alertmanager",
@@ -65,6 +64,7 @@ PARTS = (
         probe=monitoring.probe_alertmanager,
         prepare=monitoring.prepare_alertmanager,
         optional=True,
+        needed=False,
     ),
     Part(
         "prometheus",
@@ -74,6 +74,7 @@ PARTS = (
         probe=monitoring.probe_prometheus,
         prepare=monitoring.prepare_prometheus,
         optional=True,
+        needed=False,
     ),
     Part(
         "dagster-code",
@@ -83,6 +84,7 @@ PARTS = (
         probe=dagster.probe_code,
         prepare=dagster.prepare,
         optional=True,
+        needed=False,
     ),
     Part(
         "dagster",
@@ -91,6 +93,7 @@ PARTS = (
         program=dagster.web,
         probe=dagster.probe_web,
         optional=True,
+        needed=False,
     ),
     Part(
         "dagster-daemon",
@@ -99,6 +102,7 @@ PARTS = (
         program=dagster.daemon,
         probe=dagster.probe_daemon,
         optional=True,
+        needed=False,
     ),
 )
 

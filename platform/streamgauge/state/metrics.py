@@ -27,13 +27,24 @@ from stream_offsets o left join stream_pauses p using (topic, partition) where o
 
 _VERDICTS = ("counted", "late", "duplicates", "dead_letters", "lost")
 
-_OWED = """select stream, count(*) filter (where least(built, rolled) < touched)
-from event_hours where stream = any(%s) group by stream"""
+# Counts by partial indexes: of all hours there are many, and the metrics are read every few seconds.
+_OWED = """select s.stream, (select count(*) from event_hours e
+where e.stream = s.stream and least(e.built, e.rolled) < e.touched) from unnest(%s::text[]) as s (stream)"""
 
-_UNEXPLAINED = """select stream, count(*) filter (where not passed and not exists (select from accepted_differences a
+_UNEXPLAINED = """select s.stream, (select count(*) from event_hours e where e.stream = s.stream and not e.passed
+and not exists (select from accepted_differences a
 where a.stream = e.stream and a.hour = e.hour and a.differences = e.differences))
-from event_hours e where stream = any(%s) group by stream"""
+from unnest(%s::text[]) as s (stream)"""
 
+
+# An outage of a server has no stream: it is one of each.
+_OUTAGES = """select distinct s.stream, o.slo from unnest(%s::text[]) as s (stream), alerts a
+join (values ('StreamgaugeKafkaAway', 'ingestion'), ('StreamgaugeKafkaAway', 'freshness'),
+('StreamgaugeWorkerStopped', 'freshness'), ('StreamgaugeDataStale', 'freshness')) as o (name, slo) using (name)
+where a.resolved_at is null and a.stream in ('', s.stream)
+and (a.name <> 'StreamgaugeDataStale' or a.asset like 'speed/%%')"""
+_PROMISES = ("ingestion", "freshness")
+"""Those that an outage breaks by itself; that no record is lost is not one of them."""
 
 _TOPICS = "select topic, count(distinct topic_id) from stream_topics where topic = any(%s) group by topic"
 
@@ -62,7 +73,13 @@ class _State:
                         self._found = read_state(connection, self._topics)
                 except psycopg.Error as e:
                     log.warning("metrics: Postgres: %s", str(e).strip())
-                    self._found = {metrics.STATE_READABLE: [Observation(0)]}
+                    self._found = {
+                        metrics.STATE_READABLE: [Observation(0)],
+                        # The worker can't commit either, and Prometheus reports that Postgres is away.
+                        metrics.STREAM_OUTAGE: [
+                            Observation(1, {"stream": s, "slo": "freshness"}) for s in self._topics.values()
+                        ],
+                    }
                 self._read_at = time.monotonic()
             return self._found
 
@@ -84,6 +101,12 @@ def read_state(connection: Connection, topics: Mapping[str, str]) -> Found:
             found[metrics.STREAM_WATERMARK].append(Observation(watermark / 1000, of))
     for topic, n in connection.execute(_TOPICS, (list(topics),)):
         found[metrics.STREAM_TOPICS].append(Observation(n, {"stream": topics[topic]}))
+    outages = set(connection.execute(_OUTAGES, (streams,)).fetchall())
+    found[metrics.STREAM_OUTAGE] += [
+        Observation(int((stream, slo) in outages), {"stream": stream, "slo": slo})
+        for stream in streams
+        for slo in _PROMISES
+    ]
     for stream, hours in connection.execute(_OWED, (streams,)):
         found[metrics.HOURS_OWED].append(Observation(hours, {"stream": stream}))
     for stream, hours in connection.execute(_UNEXPLAINED, (streams,)):
@@ -111,6 +134,7 @@ _GAUGES = (
     metrics.STREAM_WATERMARK,
     metrics.STREAM_PAUSED,
     metrics.STREAM_TOPICS,
+    metrics.STREAM_OUTAGE,
     metrics.HOURS_OWED,
     metrics.HOURS_UNEXPLAINED,
     metrics.SENSORS_HEARTBEAT,

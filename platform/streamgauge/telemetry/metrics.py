@@ -132,6 +132,11 @@ STREAM_TOPICS = _gauge(
     "Topics of the stream's name that were ever read: one more each time it is created anew. Attributes: stream.",
 )
 STREAM_PAUSED = _gauge("streamgauge.stream.paused", "{partition}", "Partitions paused. Attributes: stream.")
+STREAM_OUTAGE = _gauge(
+    "streamgauge.stream.outage",
+    "1",
+    "1 while an outage is reported by which events miss the promise, else 0. Attributes: stream, slo.",
+)
 HOURS_OWED = _gauge(
     "streamgauge.hours.owed", "{hour}", "Hours whose facts or rollups are behind the lake. Attributes: stream."
 )

@@ -24,9 +24,16 @@ TABLES: tuple[Table, ...] = (
             Column("warned_at", TIME, null=True),
             Column("escalated_at", TIME, null=True),
             Column("resolved_at", TIME, null=True),
+            # A person took the failure for settled: who, when and why.
+            Column("accepted_at", TIME, null=True),
+            Column("accepted_by", "text", null=True),
+            Column("accepted_because", "text", null=True),
         ),
         ("id",),
-        indexes=(Index("alerts_firing", ("cause",), "resolved_at IS NULL"),),
+        indexes=(
+            Index("alerts_firing", ("cause",), "resolved_at IS NULL"),
+            Index("alerts_accepted", ("asset",), "accepted_at IS NOT NULL"),
+        ),
         rights={BATCH: (*UPSERT, "DELETE")},
     ),
     # What is to be said of an alert, to each target: kept until it is taken.

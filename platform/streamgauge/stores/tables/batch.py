@@ -1,7 +1,7 @@
 """What the batch layer publishes, and which hours it still owes."""
 
 from streamgauge.contract.model import Contract
-from streamgauge.stores.ddl import ALL, BATCH, TIME, UPSERT, Column, Table, checked
+from streamgauge.stores.ddl import ALL, BATCH, TIME, UPSERT, Column, Index, Table, checked
 from streamgauge.stores.tables.speed import measure_columns
 
 
@@ -86,6 +86,12 @@ STATE_TABLES = (
             Column("run_id", "text", null=True),
         ),
         ("stream", "hour"),
+        # For who asks every few seconds: of all hours there are many, of these a few.
+        indexes=(
+            Index("event_hours_pending", ("stream", "hour"), "LEAST(built, rolled) < touched"),
+            Index("event_hours_failed", ("stream", "hour"), "NOT passed"),
+            Index("event_hours_not_final", ("stream", "hour"), "passed IS NULL OR waits_for IS NOT NULL"),
+        ),
         rights={BATCH: UPSERT},
     ),
 )
