@@ -11,7 +11,7 @@ from assets.code import with_links
 from assets.partitions import partitions_of
 from assets.rebuild import job as rebuild
 from assets.reload import reload_definitions
-from assets.resources import Ground
+from assets.resources import BatchResource
 from lineage.sensor import make_openlineage_sensor
 from sensors import late_data, observer
 from sensors.alerting import sensor as alerts
@@ -23,8 +23,8 @@ from streamgauge.state.starts import where_data_begins
 @dg.definitions
 def defs() -> dg.Definitions:
     contracts = load_contracts(contracts_dir())
-    ground = Ground()
-    connect = partial(ground.connect, autocommit=True)
+    batch = BatchResource()
+    connect = partial(batch.connect, autocommit=True)
     starts = where_data_begins("batch", contracts, datetime.now(UTC))
     partitioned, whole = (lake, facts, rollups, reconciliation, quality), (external, dims, rebuild, housekeeping)
     hourly = [job(c) for c in contracts for job in (jobs.lake_job, jobs.event_hours_job, jobs.reconcile_job)]
@@ -33,9 +33,9 @@ def defs() -> dg.Definitions:
         *(with_links(part.definitions(contracts)) for part in whole),
         late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
         observer.definitions(contracts, connect),
-        alerts.definitions(contracts, connect, lambda: ground.settings),
+        alerts.definitions(contracts, connect, lambda: batch.settings),
         dg.Definitions(
-            resources={"ground": ground},
+            resources={"batch": batch},
             executor=dg.in_process_executor,
             sensors=[make_openlineage_sensor(), automation_sensor()],
         ),

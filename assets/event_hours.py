@@ -1,4 +1,4 @@
-"""Which hours are owed what: the batch layer's books in `event_hours`.
+"""The batch layer's backlog: which hour waits for which step, as `event_hours` has it.
 
 Each step notes the value that the step before had when it began. What comes meanwhile leaves the hour pending, and so
 does a step that was run by itself: what follows it falls behind, and is made by the sensor `late_data`.

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, minute_freshness, postgres_uri, table_columns
 from quality.speed import CHECKS, judge_speed, read_speed
 from streamgauge.contract.model import KEY_PREFIX, Contract
@@ -30,9 +30,9 @@ def _checks(contract: Contract) -> dg.AssetChecksDefinition:
             for name, description in CHECKS.items()
         ],
     )
-    def check(ground: Ground) -> Iterator[dg.AssetCheckResult]:
+    def check(batch: BatchResource) -> Iterator[dg.AssetCheckResult]:
         now = datetime.now(UTC)
-        with ground.connect() as connection:
+        with batch.connect() as connection:
             state = read_speed(connection, [contract], now).get(contract.stream)
         if state is None:
             raise dg.Failure(f"no worker has taken up {contract.stream} yet; start one with `streamgauge worker`")

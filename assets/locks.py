@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from assets.resources import Ground
+from assets.resources import BatchResource
 from streamgauge.dagster.hours import HOUR
 from streamgauge.dagster.keys import AssetPath
 from streamgauge.stores.postgres import Connection
@@ -28,12 +28,12 @@ class PartitionLock:
 
 
 @contextmanager
-def partition_lock(ground: Ground, path: AssetPath, hours: Iterable[datetime]) -> Generator[PartitionLock]:
+def partition_lock(batch: BatchResource, path: AssetPath, hours: Iterable[datetime]) -> Generator[PartitionLock]:
     """Waits until no other run writes these hours of this asset. Locks are taken in the hours' order, so two runs that
     each want several can't wait for each other; don't ask for more while holding some of the same asset.
     """
     asset = _signed(zlib.crc32("/".join(path).encode()))
-    with ground.connect(autocommit=True) as connection:
+    with batch.connect(autocommit=True) as connection:
         for hour in sorted(set(hours)):
             key = (asset, (hour - _EPOCH) // HOUR)
             row = connection.execute("select pg_try_advisory_lock(%s::int, %s::int)", key).fetchone()

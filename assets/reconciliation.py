@@ -8,7 +8,7 @@ import dagster as dg
 from assets.evaluations import Verdict, log_evaluations
 from assets.locks import partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_columns
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
@@ -66,19 +66,19 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
         backfill_policy=HOURLY_RUNS,
     )
     def reconciliation(
-        context: dg.AssetExecutionContext, ground: Ground
+        context: dg.AssetExecutionContext, batch: BatchResource
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         hours = hours_of(context)
         with (
             # what is compared must not be replaced before the verdict on it is written
-            partition_lock(ground, asset_keys.facts(contract), hours),
-            partition_lock(ground, asset_keys.rollups_hourly(contract), hours),
-            partition_lock(ground, path, hours) as lock,
-            ground.connect(autocommit=True) as connection,
+            partition_lock(batch, asset_keys.facts(contract), hours),
+            partition_lock(batch, asset_keys.rollups_hourly(contract), hours),
+            partition_lock(batch, path, hours) as lock,
+            batch.connect(autocommit=True) as connection,
         ):
-            compared = compare(connection, contract, ground.settings.lake, hours)
+            compared = compare(connection, contract, batch.settings.lake, hours)
             lock.check()
-            standings = write(connection, contract, compared.results, compared.moment.progress, context.run.run_id)
+            standings = write(connection, contract, compared.results, compared.snapshot.progress, context.run.run_id)
         verdicts: list[Verdict] = []
         for result in compared.results:
             partition, metadata = hour_key(result.hour), _metadata(contract, result, standings[result.hour])

@@ -1,4 +1,4 @@
-"""The ground under the batch layer as a Dagster resource: settings, contracts, connections opened when asked for."""
+"""What every asset of the batch layer needs, as a Dagster resource: settings, contracts, connections."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,7 +11,7 @@ from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
 
 
-class Ground(dg.ConfigurableResource["Ground"]):
+class BatchResource(dg.ConfigurableResource["BatchResource"]):
     """Settings come from the environment and the credentials file, never from run config: that is kept in Dagster's
     database and shown on its pages.
     """

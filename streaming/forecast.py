@@ -21,6 +21,7 @@ from streamgauge.stores.postgres import connect_or_explain
 from streamgauge.text import moment, number, plural
 
 _POLL_SECONDS = 0.2
+"""Each look asks Postgres and Kafka; a command ends so much later than the worker is done."""
 _CATCH_UP_SECONDS, _STILL_SECONDS = 15.0, 3.0
 """How long the worker is waited for after the last event, and while it reads nothing: without an end, a command
 would hang on a stopped worker. For a long backlog there is `streamgauge streams`."""
@@ -39,33 +40,33 @@ class Forecast:
     """Events before it are late."""
 
     def lines(self) -> list[str]:
-        said: list[str] = []
+        lines: list[str] = []
         if self.late is None:
-            said.append("whether events will be late is not known: its watermark can't be read")
+            lines.append("whether events will be late is not known: its watermark can't be read")
         elif self.late:
-            said.append(
+            lines.append(
                 f"{number(self.late)} of {plural(self.events, 'event')} will be late: its watermark stands"
                 f" past them, and events before {moment(self.limit)} are not counted in its minutes. The batch layer"
                 " counts them, in the hour in which they happened"
             )
         if self.never_final:
-            said.append(
+            lines.append(
                 f"{number(self.never_final)} of {plural(self.events, 'event')} can never be final: the batch layer"
                 f" begins at {batch_start()} (STREAMGAUGE_BATCH_START), and quarantines what happened before"
             )
-        return [f"{self.stream}: {text}." for text in said]
+        return [f"{self.stream}: {text}." for text in lines]
 
 
 def forecast(
-    contract: Contract, events: int, before: Callable[[int], int], known: Mapping[str, datetime | None] | None
+    contract: Contract, events: int, before: Callable[[int], int], watermarks: Mapping[str, datetime | None] | None
 ) -> Forecast:
-    """`before`: how many of the events happen before a moment, in epoch ms. `known`: the streams' watermarks (None: no
+    """`before`: how many of the events happen before a moment, in epoch ms. `watermarks`: of the streams (None: no
     event yet); None where they can't be read."""
     first_day = datetime.combine(batch_start(), datetime.min.time(), UTC)
     never_final = before(_ms(first_day))
-    if known is None:
+    if watermarks is None:
         return Forecast(contract.stream, events, None, never_final, None)
-    watermark = known.get(contract.stream)
+    watermark = watermarks.get(contract.stream)
     if watermark is None:
         return Forecast(contract.stream, events, 0, never_final, None)
     limit = late_before(contract, watermark)

@@ -13,7 +13,7 @@ from assets.code import code_version
 from assets.dims.history import read_history
 from assets.dims.store import DATE, HOUR, Dimensions, calendar, dimension_schema, dimension_table
 from assets.locks import partition_lock
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.specs import asset_spec, daily_freshness, frame_columns
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import CALENDAR, NO_VALUE, Contract, Source
@@ -50,8 +50,8 @@ def make_dimension(name: str, contracts: Sequence[Contract]) -> dg.AssetsDefinit
         described += f", with its {' and '.join(attributes)} as the reference table had them over time (type 2)"
 
     @dg.multi_asset(name=f"dimension_{name}", specs=[_spec(name, f"{described}.", contracts, attributes)])
-    def dimension(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
-        return _result(name, remake(ground, name, contracts))
+    def dimension(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
+        return _result(name, remake(batch, name, contracts))
 
     return dimension
 
@@ -60,24 +60,24 @@ def make_calendar(name: str, contracts: Sequence[Contract]) -> dg.AssetsDefiniti
     described = {DATE: "Every day from the batch layer's first on.", HOUR: "The hours of a day, UTC."}[name]
 
     @dg.multi_asset(name=f"dimension_{name}", specs=[_spec(name, described, contracts, ())])
-    def dimension(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+    def dimension(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
         rows = calendar(name, batch_start())
-        with partition_lock(ground, asset_keys.dimension(name), [WHOLE]):
-            dimension_table(ground.settings.lake, name).replace(None, rows)
+        with partition_lock(batch, asset_keys.dimension(name), [WHOLE]):
+            dimension_table(batch.settings.lake, name).replace(None, rows)
         return _result(name, rows.height)
 
     return dimension
 
 
-def remake(ground: Ground, name: str, contracts: Sequence[Contract]) -> int:
+def remake(batch: BatchResource, name: str, contracts: Sequence[Contract]) -> int:
     """From all facts and the reference's history. What is there stays: a build that is under way may lead to it."""
-    root = ground.settings.lake
-    with partition_lock(ground, asset_keys.dimension(name), [WHOLE]) as lock:
+    root = batch.settings.lake
+    with partition_lock(batch, asset_keys.dimension(name), [WHOLE]) as lock:
         values = [_values(root, c, d) for c in contracts for d in c.star if d.name == name]
         spec = contracts[0].reference if _attributes(name, contracts[0]) else None
         history = None
         if spec is not None:
-            with ground.connect() as connection:
+            with batch.connect() as connection:
                 history = read_history(connection, spec)
         dimensions = Dimensions(root, contracts[0], history, batch_start(), lambda _: nullcontext())
         lock.check()

@@ -16,7 +16,7 @@ from assets.dims.store import dimension_rows
 from assets.facts.build import Built, FactsBuilder
 from assets.locks import PartitionLock, partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
@@ -47,8 +47,8 @@ def make_facts(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
     facts_key, duplicates_key, quarantine_key = (dg.AssetKey(p) for p in asset_keys.facts_tables(contract))
 
     @dg.multi_asset(name=f"{contract.stream}_facts", specs=_specs(contract, partitions), backfill_policy=HOURLY_RUNS)
-    def facts(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
-        made = build(ground, contract, hours_of(context), context.run.run_id)
+    def facts(context: dg.AssetExecutionContext, batch: BatchResource) -> Iterator[dg.MaterializeResult[Any]]:
+        made = build(batch, contract, hours_of(context), context.run.run_id)
         for name, rows in made.dimensions.items():
             key = dg.AssetKey(asset_keys.dimension(name))
             context.log_event(dg.AssetMaterialization(key, metadata={ROW_COUNT: rows}))
@@ -119,24 +119,24 @@ class FactsBuilt:
     dimensions: Mapping[str, int]
 
 
-def build(ground: Ground, contract: Contract, hours: Sequence[datetime], run_id: str) -> FactsBuilt:
+def build(batch: BatchResource, contract: Contract, hours: Sequence[datetime], run_id: str) -> FactsBuilt:
     """An hour counts as built once all three of its tables hold it."""
     written: set[str] = set()
 
     def locked(dimension: str) -> AbstractContextManager[PartitionLock]:
         written.add(dimension)
-        return partition_lock(ground, asset_keys.dimension(dimension), [WHOLE])
+        return partition_lock(batch, asset_keys.dimension(dimension), [WHOLE])
 
     with (
-        partition_lock(ground, asset_keys.facts(contract), hours) as lock,
-        ground.connect(autocommit=True) as connection,
+        partition_lock(batch, asset_keys.facts(contract), hours) as lock,
+        batch.connect(autocommit=True) as connection,
     ):
         marks = event_hours.touched(connection, contract, hours)
         history = read_history(connection, contract.reference) if contract.reference else None
-        builder = FactsBuilder(ground.settings.lake, contract, history, batch_start(), locked, lock.check)
+        builder = FactsBuilder(batch.settings.lake, contract, history, batch_start(), locked, lock.check)
         made = list(builder.build(hours))
         event_hours.note_built(connection, contract, marks, made, run_id)
-    return FactsBuilt(made, {name: dimension_rows(ground.settings.lake, name) for name in sorted(written)})
+    return FactsBuilt(made, {name: dimension_rows(batch.settings.lake, name) for name in sorted(written)})
 
 
 def _columns(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[dg.TableColumn]:

@@ -12,9 +12,9 @@ import polars as pl
 
 from assets.dims.history import History
 from assets.dims.store import Dimensions, Locked
-from assets.facts.judge import ARRIVAL, Rules, split_duplicates
 from assets.facts.lake_rows import LakeRows
 from assets.facts.star import star
+from assets.facts.validation import ARRIVAL, Rules, split_duplicates
 from streamgauge.contract.model import Contract
 from streamgauge.contract.times import storable, time_fields
 from streamgauge.dagster.hours import HOUR, HOUR_FORMAT, hour_key
@@ -52,14 +52,14 @@ class FactsBuilder:
 
     def _group(self, hours: list[datetime], rows: LakeRows, rules: Rules, dimensions: Dimensions) -> Iterator[Built]:
         first, last = hours[0], hours[-1]
-        judged = rules.judge(rows.of(first, last).collect(engine="streaming"))
+        validated = rules.validate(rows.of(first, last).collect(engine="streaming"))
         neighbours = self._neighbours(rows, rules, first, last)
-        facts, duplicates = split_duplicates(judged.valid, neighbours, self.contract)
+        facts, duplicates = split_duplicates(validated.valid, neighbours, self.contract)
         made = star(facts, self.contract, self.history)
         repeated = star(duplicates, self.contract, self.history)
         # an older lake may hold times that others can't read
         times = storable(time_fields(self.contract))
-        broken = judged.broken.with_columns(pl.col(EVENT_HOUR).dt.strftime(HOUR_FORMAT), *times)
+        broken = validated.broken.with_columns(pl.col(EVENT_HOUR).dt.strftime(HOUR_FORMAT), *times)
         broken = broken.select(list(quarantine_schema(self.contract)))
         dimensions.bring({n: pl.concat((made.members[n], repeated.members[n])) for n in made.members})
         keys = [hour_key(h) for h in hours]

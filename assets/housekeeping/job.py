@@ -10,7 +10,7 @@ from assets.housekeeping.chunks import delete_arrivals, delete_delays, drop_chun
 from assets.housekeeping.lake import tend
 from assets.housekeeping.policy import HISTORY_KEPT, hypertables, lake_tables
 from assets.housekeeping.superseded import delete_superseded
-from assets.resources import Ground
+from assets.resources import BatchResource
 from lineage.emit import delete_events
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
@@ -30,9 +30,9 @@ def definitions(contracts: Sequence[Contract]) -> dg.Definitions:
 
 
 @dg.op(description="Lake: partitions past their retention, small files, files of dead versions and killed runs.")
-def lake_files(context: dg.OpExecutionContext, ground: Ground) -> None:
+def lake_files(context: dg.OpExecutionContext, batch: BatchResource) -> None:
     now, failed = datetime.now(UTC), list[str]()
-    for kept in lake_tables(ground.settings.lake, ground.contracts, now):
+    for kept in lake_tables(batch.settings.lake, batch.contracts, now):
         try:
             done = tend(kept, now)
         except UserError as e:
@@ -48,18 +48,18 @@ def lake_files(context: dg.OpExecutionContext, ground: Ground) -> None:
 
 
 @dg.op(description="Postgres: chunks of minute rollups past their retention, and the worker's old delays.")
-def minute_chunks(context: dg.OpExecutionContext, ground: Ground) -> None:
+def minute_chunks(context: dg.OpExecutionContext, batch: BatchResource) -> None:
     now = datetime.now(UTC)
-    with ground.connect() as connection:
-        for table, chunks in drop_chunks(connection, hypertables(ground.contracts, now)).items():
+    with batch.connect() as connection:
+        for table, chunks in drop_chunks(connection, hypertables(batch.contracts, now)).items():
             context.log.info(f"{table}: {chunks} chunks dropped")
         context.log.info(f"stream_delays: {delete_delays(connection, now)} rows deleted")
         context.log.info(f"stream_arrivals: {delete_arrivals(connection, now)} rows deleted")
 
 
 @dg.op(description="Postgres: results of checks and comparisons that were made again since, after a month.")
-def superseded_results(context: dg.OpExecutionContext, ground: Ground) -> None:
-    with ground.connect() as connection:
+def superseded_results(context: dg.OpExecutionContext, batch: BatchResource) -> None:
+    with batch.connect() as connection:
         for table, rows in delete_superseded(connection, datetime.now(UTC) - HISTORY_KEPT).items():
             context.log.info(f"{table}: {rows} rows deleted")
 
@@ -71,8 +71,8 @@ def dagster_events(context: dg.OpExecutionContext) -> None:
 
 
 @dg.op(description="Files of OpenLineage events that were last written to more than a month ago.")
-def lineage_events(context: dg.OpExecutionContext, ground: Ground) -> None:
-    files = delete_events(ground.settings, datetime.now(UTC) - HISTORY_KEPT)
+def lineage_events(context: dg.OpExecutionContext, batch: BatchResource) -> None:
+    files = delete_events(batch.settings, datetime.now(UTC) - HISTORY_KEPT)
     context.log.info(f"{files} files deleted")
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import dagster as dg
 
 from assets.automation import lake_condition
-from assets.lake.take import Taken, take_hour
+from assets.lake.load import LoadedHour, load_hour
 from assets.locks import partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
@@ -64,34 +64,34 @@ def make_lake(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition
         ],
         backfill_policy=HOURLY_RUNS,
     )
-    def lake(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
-        taken: list[Taken] = []
+    def lake(context: dg.AssetExecutionContext, batch: BatchResource) -> Iterator[dg.MaterializeResult[Any]]:
+        loaded: list[LoadedHour] = []
         refused: list[tuple[datetime, UserError]] = []
         hours = hours_of(context)
         for hour in hours:
             try:
-                made = _take(ground, contract, hour, context.run.run_id)
+                made = _load(batch, contract, hour, context.run.run_id)
             except UserError as e:
                 refused.append((hour, e))
                 continue
-            taken.append(made)
+            loaded.append(made)
             if len(hours) > 1:
                 context.add_asset_metadata(made.metadata, asset_key=key, partition_key=hour_key(hour))
         if refused:
-            raise _not_taken(context, key, taken, refused)
-        totals = taken[0].metadata if len(hours) == 1 else _totals(taken)
+            raise _not_loaded(context, key, loaded, refused)
+        totals = loaded[0].metadata if len(hours) == 1 else _totals(loaded)
         yield dg.MaterializeResult(asset_key=key, metadata=totals)
 
     return lake
 
 
-def _take(ground: Ground, contract: Contract, hour: datetime, run_id: str) -> Taken:
+def _load(batch: BatchResource, contract: Contract, hour: datetime, run_id: str) -> LoadedHour:
     with (
-        partition_lock(ground, asset_keys.lake(contract), [hour]) as lock,
-        ground.connect(autocommit=True) as connection,
+        partition_lock(batch, asset_keys.lake(contract), [hour]) as lock,
+        batch.connect(autocommit=True) as connection,
     ):
-        return take_hour(
-            ground.settings,
+        return load_hour(
+            batch.settings,
             contract,
             connection,
             hour,
@@ -102,25 +102,25 @@ def _take(ground: Ground, contract: Contract, hour: datetime, run_id: str) -> Ta
         )
 
 
-def _not_taken(
+def _not_loaded(
     context: dg.AssetExecutionContext,
     key: dg.AssetKey,
-    taken: Sequence[Taken],
+    loaded: Sequence[LoadedHour],
     refused: Sequence[tuple[datetime, UserError]],
 ) -> dg.Failure:
-    """One hour that can't be taken must not keep the others of its run from being known as made."""
-    for made in taken:
+    """One hour that can't be loaded must not keep the others of its run from being known as made."""
+    for made in loaded:
         context.log_event(
             dg.AssetMaterialization(key, partition=hour_key(made.hour), metadata=made.metadata),
         )
     reasons = "\n".join(f"{hour_key(hour)}: {e.what}; {e.hint}" for hour, e in refused)
-    return dg.Failure(f"{len(refused)} of {len(refused) + len(taken)} hours were not taken:\n{reasons}")
+    return dg.Failure(f"{len(refused)} of {len(refused) + len(loaded)} hours were not taken:\n{reasons}")
 
 
-def _totals(taken: Sequence[Taken]) -> dict[str, Any]:
+def _totals(loaded: Sequence[LoadedHour]) -> dict[str, Any]:
     return {
-        "hours": len(taken),
-        "rows": sum(t.stored.rows for t in taken),
-        "bytes": sum(t.stored.bytes for t in taken),
-        "event hours": len({h for t in taken for h in t.event_hours}),
+        "hours": len(loaded),
+        "rows": sum(t.stored.rows for t in loaded),
+        "bytes": sum(t.stored.bytes for t in loaded),
+        "event hours": len({h for t in loaded for h in t.event_hours}),
     }

@@ -1,6 +1,6 @@
 """The hourly checks as asset checks: steps of their own behind the asset, so that it needs to know nothing of them.
 
-A check that could not judge gets no evaluation: that is no pass, and Dagster knows only pass and fail. Postgres and the
+A check that can't tell gets no evaluation: that is no pass, and Dagster knows only pass and fail. Postgres and the
 report have it as unknown.
 """
 
@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.evaluations import log_evaluations
 from assets.partitions import Partitions, hours_of
-from assets.resources import Ground
+from assets.resources import BatchResource
 from quality.checks.completeness import BOOKS, check_books
 from quality.hourly import FACTS_CHECKS, LAKE_CHECKS, Outcomes, check_facts, check_lake, spec_of
 from quality.outcome import CheckOutcome, Sample, combined
@@ -36,11 +36,11 @@ def make_facts_checks(contract: Contract, partitions: Partitions) -> dg.AssetChe
         specs=_specs(contract, path, FACTS_CHECKS, partitions.event_hours),
         can_subset=True,
     )
-    def facts_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
+    def facts_checks(context: dg.AssetCheckExecutionContext, batch: BatchResource) -> Iterator[dg.AssetCheckResult]:
         hours = hours_of(context)
-        with ground.connect(autocommit=True) as connection:
-            found = check_facts(connection, contract, ground.settings.lake, hours)
-        yield from _report(context, ground, contract, path, found)
+        with batch.connect(autocommit=True) as connection:
+            found = check_facts(connection, contract, batch.settings.lake, hours)
+        yield from _report(context, batch, contract, path, found)
 
     return facts_checks
 
@@ -53,14 +53,14 @@ def make_lake_checks(contract: Contract, partitions: Partitions) -> dg.AssetChec
         specs=_specs(contract, path, LAKE_CHECKS, partitions.ingest_hours),
         can_subset=True,
     )
-    def lake_checks(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
-        schemas = registry(ground.settings)
+    def lake_checks(context: dg.AssetCheckExecutionContext, batch: BatchResource) -> Iterator[dg.AssetCheckResult]:
+        schemas = registry(batch.settings)
         try:
-            with ground.connect(autocommit=True) as connection:
-                found = check_lake(connection, contract, ground.settings.lake, schemas, hours_of(context))
+            with batch.connect(autocommit=True) as connection:
+                found = check_lake(connection, contract, batch.settings.lake, schemas, hours_of(context))
         finally:
             schemas.close()
-        yield from _report(context, ground, contract, path, found)
+        yield from _report(context, batch, contract, path, found)
 
     return lake_checks
 
@@ -73,11 +73,11 @@ def make_books_check(contract: Contract, partitions: Partitions) -> dg.AssetChec
         specs=_specs(contract, path, BOOKS_CHECKS, partitions.event_days),
         can_subset=True,
     )
-    def books_check(context: dg.AssetCheckExecutionContext, ground: Ground) -> Iterator[dg.AssetCheckResult]:
-        with ground.connect(autocommit=True) as connection:
+    def books_check(context: dg.AssetCheckExecutionContext, batch: BatchResource) -> Iterator[dg.AssetCheckResult]:
+        with batch.connect(autocommit=True) as connection:
             outcome = check_books(contract, read_books(connection, contract))
         # of the whole stream and as of now, so it belongs to the latest day alone
-        yield from _report(context, ground, contract, path, {outcome.check: {max(context.partition_keys): outcome}})
+        yield from _report(context, batch, contract, path, {outcome.check: {max(context.partition_keys): outcome}})
 
     return books_check
 
@@ -99,22 +99,22 @@ def _specs(
 
 
 def _report(
-    context: dg.AssetCheckExecutionContext, ground: Ground, contract: Contract, path: AssetPath, found: Outcomes
+    context: dg.AssetCheckExecutionContext, batch: BatchResource, contract: Contract, path: AssetPath, found: Outcomes
 ) -> Iterator[dg.AssetCheckResult]:
     """To Postgres and to Dagster. A step yields one result for a check, which in a range is that of all its hours."""
     wanted = {key.name for key in context.selected_asset_check_keys}
     chosen = {check: by_hour for check, by_hour in found.items() if check in wanted and by_hour}
     outcomes = [(hour, outcome) for by_hour in chosen.values() for hour, outcome in by_hour.items()]
-    with ground.connect() as connection:
+    with batch.connect() as connection:
         record(connection, contract, path, outcomes, context.run.run_id)
     key = dg.AssetKey(path)
     if not context.has_partition_key:
-        judged = [(hour, result_of(key, outcome)) for hour, outcome in outcomes if outcome.status != "unknown"]
-        log_evaluations(context, key, judged)
+        evaluated = [(hour, result_of(key, outcome)) for hour, outcome in outcomes if outcome.status != "unknown"]
+        log_evaluations(context, key, evaluated)
     for check, by_hour in chosen.items():
         overall = combined(check, by_hour) if len(by_hour) > 1 else next(iter(by_hour.values()))
         if overall.status == "unknown":
-            context.log.info(f"{check}: can't judge: {overall.observed}")
+            context.log.info(f"{check}: not evaluated: {overall.observed}")
         else:
             yield result_of(key, overall)
 

@@ -8,7 +8,7 @@ import dagster as dg
 
 from assets.automation import daily_condition
 from assets.partitions import DAILY_RUNS, Partitions, upstream
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.specs import asset_spec, daily_freshness, table_columns
 from quality.report.gather import gather
 from quality.report.markdown import markdown
@@ -47,12 +47,12 @@ def make_report(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
         ],
         backfill_policy=DAILY_RUNS,
     )
-    def report(context: dg.AssetExecutionContext, ground: Ground) -> Iterator[dg.MaterializeResult[Any]]:
-        reports = Reports(ground.settings.lake)
+    def report(context: dg.AssetExecutionContext, batch: BatchResource) -> Iterator[dg.MaterializeResult[Any]]:
+        reports = Reports(batch.settings.lake)
         for day in context.partition_keys:
-            with ground.connect(autocommit=True) as connection:
+            with batch.connect(autocommit=True) as connection:
                 start = datetime.strptime(day, DAY_FORMAT).replace(tzinfo=UTC)
-                made = gather(connection, contract, ground.settings.lake, start)
+                made = gather(connection, contract, batch.settings.lake, start)
             where = reports.write(contract.stream, day, render(made))
             metadata = {**made.figures(), "page": where, "report": dg.MetadataValue.md(markdown(made))}
             context.add_asset_metadata(metadata, asset_key=key, partition_key=day)

@@ -28,11 +28,11 @@ def contributions(
     """
     repeated = duplicates(contract, records)
     at = pl.col(contract.event_time)
-    judged = records.with_columns(
+    classified = records.with_columns(
         pl.col(OFFSET).is_in(repeated.implode()).alias(DUPLICATE), pl.lit(False).alias(LATE)
     ).filter(at >= start, at < end)
-    judged = judged.with_columns((~pl.col(DUPLICATE)).alias(COUNTED), pl.col(PARTITION).cast(pl.Int64))
-    rolled = RollupPlan(contract).roll_up(history.enrich(judged) if history else judged)
+    classified = classified.with_columns((~pl.col(DUPLICATE)).alias(COUNTED), pl.col(PARTITION).cast(pl.Int64))
+    rolled = RollupPlan(contract).roll_up(history.enrich(classified) if history else classified)
     return Contributions(sketched_minutes(contract, rolled), sketched_tops(contract, rolled))
 
 

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from assets.rebuild.rebuild import Rebuilt, rebuild
-from assets.resources import Ground
+from assets.resources import BatchResource
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HourRange, hour_key, parse_hour
@@ -25,7 +25,7 @@ def _job(contract: Contract) -> dg.JobDefinition:
     key = dg.AssetKey(asset_keys.minutes(contract))
 
     @dg.op(name=f"{contract.stream}_rebuild")
-    def rebuild_minutes(context: dg.OpExecutionContext, config: Hours, ground: Ground) -> None:
+    def rebuild_minutes(context: dg.OpExecutionContext, config: Hours, batch: BatchResource) -> None:
         def done(hour: Rebuilt) -> None:
             context.log_event(
                 dg.AssetObservation(
@@ -41,7 +41,7 @@ def _job(contract: Contract) -> dg.JobDefinition:
                 )
             )
 
-        rebuild(ground.settings, contract, HourRange(parse_hour(config.first), parse_hour(config.last)), done)
+        rebuild(batch.settings, contract, HourRange(parse_hour(config.first), parse_hour(config.last)), done)
 
     @dg.job(  # pyright: ignore[reportUnknownMemberType]
         name=f"{contract.stream}_rebuild_minutes",

@@ -18,8 +18,8 @@ import polars as pl
 from assets.dims.history import History, read_history
 from assets.rebuild.books import Moved, moved
 from assets.rebuild.contributions import Contributions, contributions
-from assets.rebuild.parts import Part, read_parts
 from assets.rebuild.records import Log, Times, in_lake
+from assets.rebuild.sources import PartitionSource, read_sources
 from assets.rebuild.tables import replace
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key
@@ -48,11 +48,11 @@ class Rebuilt:
 class _Tails:
     """The records that the lake doesn't have; more of them as the worker goes on."""
 
-    def __init__(self, log: Log, times: Times, parts: Sequence[Part]) -> None:
+    def __init__(self, log: Log, times: Times, sources: Sequence[PartitionSource]) -> None:
         self._log = log
         self._times = times
-        self._read_to = {p.partition: p.next for p in parts}
-        self._records = log.read({p.partition: p.not_in_lake for p in parts}, times)
+        self._read_to = {p.partition: p.next for p in sources}
+        self._records = log.read({p.partition: p.not_in_lake for p in sources}, times)
 
     def read_to(self, ends: Mapping[int, int]) -> pl.DataFrame:
         more = {p: [(self._read_to[p], end)] for p, end in ends.items() if end > self._read_to[p]}
@@ -73,25 +73,25 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
         _only_one(connection, contract),
     ):
         times = Times.of(contract, hours.first, hours.last + HOUR)
-        ingest_hours, parts = read_parts(connection, contract, times)
-        for part in parts:
-            part.refuse_open(contract, hours)
+        ingest_hours, sources = read_sources(connection, contract, times)
+        for source in sources:
+            source.refuse_open(contract, hours)
         history = read_history(connection, contract.reference) if contract.reference else None
         with _log(settings, connection, contract) as log:
-            log.refuse_gone({p.partition: p.not_in_lake for p in parts})
-            tails = _Tails(log, times, parts)
+            log.refuse_gone({p.partition: p.not_in_lake for p in sources})
+            tails = _Tails(log, times, sources)
             for hour in hours.hours:
                 near = Times.of(contract, hour, hour + HOUR)
                 stored = in_lake(settings, contract, ingest_hours, near)
                 # most of what came meanwhile, before the worker has to wait
-                tails.read_to(_next_offsets(connection, contract, parts))
+                tails.read_to(_next_offsets(connection, contract, sources))
                 with connection.transaction():
                     # in the order in which the worker takes them, or the two could wait for each other
-                    ends = _next_offsets(connection, contract, parts, lock=True)
+                    ends = _next_offsets(connection, contract, sources, lock=True)
                     records = pl.concat([stored, tails.read_to(ends)])
                     changes = [
                         _rebuild_partition(connection, contract, p, near, records, ends[p.partition], history)
-                        for p in parts
+                        for p in sources
                     ]
                 done(_summary(hour, changes))
         connection.execute(
@@ -103,37 +103,37 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
 def _rebuild_partition(
     connection: Connection,
     contract: Contract,
-    part: Part,
+    source: PartitionSource,
     times: Times,
     records: pl.DataFrame,
     upto: int,
     history: History | None,
 ) -> tuple[Moved, Contributions]:
-    mine = records.filter(pl.col(PARTITION) == part.partition, pl.col(OFFSET) >= part.start, pl.col(OFFSET) < upto)
-    for low, high in part.lost:
+    mine = records.filter(pl.col(PARTITION) == source.partition, pl.col(OFFSET) >= source.start, pl.col(OFFSET) < upto)
+    for low, high in source.lost:
         mine = mine.filter(~pl.col(OFFSET).is_between(low, high, closed="left"))
-    dead = _dead_letters(connection, contract, part.partition, mine)
+    dead = _dead_letters(connection, contract, source.partition, mine)
     # the lake may have taken in meanwhile what was also read from Kafka
     valid = mine.filter(~pl.col(OFFSET).is_in(dead.implode())).unique(OFFSET).sort(OFFSET)
     made = contributions(contract, valid, times.start, times.end, history)
-    before = replace(connection, contract, part.partition, times, made, upto)
+    before = replace(connection, contract, source.partition, times, made, upto)
     change = moved(contract, before, made.minutes)
     connection.execute(
         """UPDATE stream_offsets SET counted = counted + %s, late = late + %s, duplicates = duplicates + %s,
         rebuilt = rebuilt + 1, published_offset = least(published_offset, greatest(next_offset - 1, 0))
         WHERE topic = %s AND partition = %s""",
-        (change.counted, change.late, change.duplicates, contract.topic, part.partition),
+        (change.counted, change.late, change.duplicates, contract.topic, source.partition),
     )
     return change, made
 
 
 def _next_offsets(
-    connection: Connection, contract: Contract, parts: Sequence[Part], *, lock: bool = False
+    connection: Connection, contract: Contract, sources: Sequence[PartitionSource], *, lock: bool = False
 ) -> dict[int, int]:
     rows = connection.execute(
         "SELECT partition, next_offset FROM stream_offsets WHERE topic = %s AND partition = ANY(%s) ORDER BY partition"
         + (" FOR UPDATE" if lock else ""),
-        (contract.topic, [p.partition for p in parts]),
+        (contract.topic, [p.partition for p in sources]),
     ).fetchall()
     return dict(rows)
 

@@ -10,7 +10,7 @@ from assets import event_hours
 from assets.automation import daily_condition
 from assets.locks import partition_lock
 from assets.partitions import DAILY_RUNS, HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.rollups.hourly import Rolled, publish, roll, store
 from assets.rollups.publish import read, replace
 from assets.rollups.roll import merged
@@ -59,8 +59,8 @@ def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
         ],
         backfill_policy=HOURLY_RUNS,
     )
-    def hourly(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
-        made = roll_hours(ground, contract, hours_of(context), context.run.run_id)
+    def hourly(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
+        made = roll_hours(batch, contract, hours_of(context), context.run.run_id)
         for rolled in made:
             context.add_asset_metadata(_metadata(rolled), asset_key=key, partition_key=hour_key(rolled.hour))
             if rolled.revision is not None:
@@ -70,20 +70,20 @@ def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
     return hourly
 
 
-def roll_hours(ground: Ground, contract: Contract, hours: Sequence[datetime], run_id: str) -> list[Rolled]:
-    root = ground.settings.lake
+def roll_hours(batch: BatchResource, contract: Contract, hours: Sequence[datetime], run_id: str) -> list[Rolled]:
+    root = batch.settings.lake
     made: list[Rolled] = []
     with (
         # facts and duplicates of one build must be read together
-        partition_lock(ground, asset_keys.facts(contract), hours),
-        partition_lock(ground, asset_keys.rollups_hourly(contract), hours) as lock,
-        ground.connect(autocommit=True) as connection,
+        partition_lock(batch, asset_keys.facts(contract), hours),
+        partition_lock(batch, asset_keys.rollups_hourly(contract), hours) as lock,
+        batch.connect(autocommit=True) as connection,
     ):
         marks = event_hours.built(connection, contract, hours)
-        for part in roll(root, contract, hours):
+        for group in roll(root, contract, hours):
             lock.check()
-            store(root, contract, part)
-            made += publish(connection, contract, part, marks, run_id, lock.check)
+            store(root, contract, group)
+            made += publish(connection, contract, group, marks, run_id, lock.check)
     return made
 
 
@@ -112,9 +112,9 @@ def make_daily(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
         ],
         backfill_policy=DAILY_RUNS,
     )
-    def daily(context: dg.AssetExecutionContext, ground: Ground) -> dg.MaterializeResult[Any]:
+    def daily(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
         for name in context.partition_keys:
-            rows, facts = roll_day(ground, contract, _day(name))
+            rows, facts = roll_day(batch, contract, _day(name))
             metadata = {PARTITION_ROW_COUNT: rows, "facts": facts}
             context.add_asset_metadata(metadata, asset_key=key, partition_key=name)
         return dg.MaterializeResult(asset_key=key)
@@ -122,17 +122,17 @@ def make_daily(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
     return daily
 
 
-def roll_day(ground: Ground, contract: Contract, day: datetime) -> tuple[int, int]:
+def roll_day(batch: BatchResource, contract: Contract, day: datetime) -> tuple[int, int]:
     """From the hours as they are published. Returns rows and facts."""
     end, name = day + _DAY, day.strftime(DAY_FORMAT)
     with (
-        partition_lock(ground, asset_keys.rollups_hourly(contract), [day + i * HOUR for i in range(24)]),
-        partition_lock(ground, asset_keys.rollups_daily(contract), [day]) as lock,
-        ground.connect(autocommit=True) as connection,
+        partition_lock(batch, asset_keys.rollups_hourly(contract), [day + i * HOUR for i in range(24)]),
+        partition_lock(batch, asset_keys.rollups_daily(contract), [day]) as lock,
+        batch.connect(autocommit=True) as connection,
     ):
         days = merged(contract, read(connection, contract, "1h", day, end), "1d")
         lock.check()
-        table = daily_table(ground.settings.lake, contract)
+        table = daily_table(batch.settings.lake, contract)
         if not days.rows.is_empty() or table.stored([name]):
             table.replace([name], daily_rows(days.rows))
         with connection.transaction():

@@ -29,7 +29,7 @@ class Rolled:
 
 
 @dataclass(frozen=True)
-class Part:
+class HourGroup:
     """Some contiguous hours."""
 
     hours: list[datetime]
@@ -37,37 +37,37 @@ class Part:
     hourly: Windows
 
 
-def roll(root: str, contract: Contract, hours: Sequence[datetime]) -> Iterator[Part]:
+def roll(root: str, contract: Contract, hours: Sequence[datetime]) -> Iterator[HourGroup]:
     facts, duplicates = facts_table(root, contract), duplicates_table(root, contract)
     keys = {hour_key(h): h for h in hours}
     counts = {keys[k]: s.rows for k, s in facts.stored(list(keys)).items()}
     columns = source_columns(contract)
-    for group in grouped(hours, counts):
-        names = [hour_key(h) for h in group]
+    for contiguous in grouped(hours, counts):
+        names = [hour_key(h) for h in contiguous]
         by_minute = minutes(contract, facts.read(names, columns), duplicates.read(names, columns))
-        yield Part(group, by_minute, merged(contract, by_minute, "1h"))
+        yield HourGroup(contiguous, by_minute, merged(contract, by_minute, "1h"))
 
 
-def store(root: str, contract: Contract, part: Part) -> None:
+def store(root: str, contract: Contract, group: HourGroup) -> None:
     table = hourly_table(root, contract)
-    names = [hour_key(h) for h in part.hours]
-    rows = hourly_rows(part.minutes.rows, part.hourly.rows)
+    names = [hour_key(h) for h in group.hours]
+    rows = hourly_rows(group.minutes.rows, group.hourly.rows)
     if not rows.is_empty() or table.stored(names):
         table.replace(names, rows)
 
 
 def publish(
-    connection: Connection, contract: Contract, part: Part, marks: Marks, run_id: str, check: Callable[[], None]
+    connection: Connection, contract: Contract, group: HourGroup, marks: Marks, run_id: str, check: Callable[[], None]
 ) -> list[Rolled]:
     """All in one transaction: a reader sees the hours as they were, or as they are now."""
-    start, end = part.hours[0], part.hours[-1] + HOUR
+    start, end = group.hours[0], group.hours[-1] + HOUR
     with connection.transaction():
-        revised = note_revisions(connection, contract, part.minutes.rows, start, end, run_id)
-        replace(connection, contract, "1m", part.minutes, start, end)
-        replace(connection, contract, "1h", part.hourly, start, end)
-        event_hours.note_rolled(connection, contract, {h: marks[h] for h in part.hours})
+        revised = note_revisions(connection, contract, group.minutes.rows, start, end, run_id)
+        replace(connection, contract, "1m", group.minutes, start, end)
+        replace(connection, contract, "1h", group.hourly, start, end)
+        event_hours.note_rolled(connection, contract, {h: marks[h] for h in group.hours})
         check()
-    sums = part.hourly.rows.group_by(START).agg(pl.col("count").sum())
+    sums = group.hourly.rows.group_by(START).agg(pl.col("count").sum())
     facts = dict(sums.rows())
-    buckets = dict(part.minutes.rows.group_by(pl.col(START).dt.truncate("1h")).len().rows())
-    return [Rolled(h, buckets.get(h, 0), facts.get(h, 0), revised.get(h)) for h in part.hours]
+    buckets = dict(group.minutes.rows.group_by(pl.col(START).dt.truncate("1h")).len().rows())
+    return [Rolled(h, buckets.get(h, 0), facts.get(h, 0), revised.get(h)) for h in group.hours]

@@ -54,9 +54,9 @@ def source_columns(contract: Contract) -> list[str]:
 def minutes(contract: Contract, facts: pl.DataFrame, duplicates: pl.DataFrame) -> Windows:
     """Duplicates count in their own minute and dimensions, as the speed layer counts them."""
     named = {c: REFERENCE + c for c in (contract.reference.columns if contract.reference else ()) if c in facts.columns}
-    judged = pl.concat((_as(facts, COUNTED), _as(duplicates, DUPLICATE))).rename(named)
+    classified = pl.concat((_as(facts, COUNTED), _as(duplicates, DUPLICATE))).rename(named)
     # the plan is of one partition's events: here all are one
-    rolled = RollupPlan(contract).roll_up(judged.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)))
+    rolled = RollupPlan(contract).roll_up(classified.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)))
     started = pl.col(MINUTE).cast(MILLISECONDS).alias(START)
     rows = sketched_minutes(contract, rolled).with_columns(started).select(list(window_schema(contract)))
     tops = sketched_tops(contract, rolled).select(started, TOP, SKETCH)

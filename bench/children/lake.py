@@ -7,7 +7,7 @@ import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from assets.lake.take import take_hour
+from assets.lake.load import load_hour
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.dagster.hours import HourRange, parse_hour
 from streamgauge.settings import Settings
@@ -23,7 +23,7 @@ def main() -> None:
     began, cpu = time.perf_counter(), time.process_time()
     with connect(settings, autocommit=True) as connection:
         for hour in HourRange(parse_hour(job["first"]), parse_hour(job["last"])).hours:
-            taken = take_hour(
+            taken = load_hour(
                 settings, contract, connection, hour, now=now, start=date(2000, 1, 1), run_id="bench"
             ).stored
             rows, stored = rows + taken.rows, stored + taken.bytes

@@ -35,7 +35,7 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """`speed` and `batch` are the minutes of the hours asked for."""
 
     speed: pl.DataFrame
@@ -64,7 +64,7 @@ class Moment:
         return self.settled.waits_for(hour, timedelta(milliseconds=contract.lateness_ms))
 
 
-def read_moment(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> Moment:
+def read_snapshot(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> Snapshot:
     """One read of each table for all hours. The connection must not be in a transaction."""
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -72,7 +72,7 @@ def read_moment(connection: Connection, contract: Contract, hours: Sequence[date
         lake = _lake(connection, contract)
         ends = {p: max(to for _, to in spans) for p, spans in lake.items()}
         now, kept_from = _bounds(connection, contract)
-        return Moment(
+        return Snapshot(
             speed=_speed(connection, contract, hours),
             batch=_batch(connection, contract, hours),
             missing=missing(worker, lake),

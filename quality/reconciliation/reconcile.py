@@ -8,8 +8,8 @@ import polars as pl
 
 from quality.reconciliation.gather import Gathered, gather
 from quality.reconciliation.layers import rolled_up
-from quality.reconciliation.read import Moment, read_moment
-from quality.reconciliation.verdict import HourResult, Layers, judge
+from quality.reconciliation.read import Snapshot, read_snapshot
+from quality.reconciliation.verdict import HourResult, LayerMinutes, judge
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_key
 from streamgauge.stores.fact_tables import duplicates_table, facts_table
@@ -18,7 +18,7 @@ from streamgauge.stores.postgres import Connection
 
 @dataclass(frozen=True)
 class Compared:
-    moment: Moment
+    snapshot: Snapshot
     results: list[HourResult]
 
 
@@ -26,8 +26,10 @@ def compare(connection: Connection, contract: Contract, lake: str, hours: Sequen
     """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
     keys = [hour_key(h) for h in hours]
     made, left_out = (table(lake, contract).scan(keys) for table in (facts_table, duplicates_table))
-    moment = read_moment(connection, contract, hours)
-    layers = Layers(moment.speed, moment.batch, rolled_up(contract, made, left_out).collect(engine="streaming"))
+    snapshot = read_snapshot(connection, contract, hours)
+    layers = LayerMinutes(
+        snapshot.speed, snapshot.batch, rolled_up(contract, made, left_out).collect(engine="streaming")
+    )
 
     def look_up(differing: pl.DataFrame) -> Gathered:
         return gather(contract, made, left_out, differing)
@@ -37,7 +39,7 @@ def compare(connection: Connection, contract: Contract, lake: str, hours: Sequen
         hours,
         layers,
         look_up,
-        lambda hour, came_in: moment.state_of(contract, hour, came_in),
-        lambda hour: moment.waits_for(contract, hour),
+        lambda hour, came_in: snapshot.state_of(contract, hour, came_in),
+        lambda hour: snapshot.waits_for(contract, hour),
     )
-    return Compared(moment, results)
+    return Compared(snapshot, results)

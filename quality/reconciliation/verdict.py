@@ -16,7 +16,7 @@ from streamgauge.dagster.hours import HOUR, hour_start
 
 
 @dataclass(frozen=True)
-class Layers:
+class LayerMinutes:
     """Each with its minutes of the same hours; see `quality.reconciliation.layers`."""
 
     speed: pl.DataFrame
@@ -55,7 +55,7 @@ class HourResult:
 def judge(
     contract: Contract,
     hours: Sequence[datetime],
-    layers: Layers,
+    layers: LayerMinutes,
     gather: Callable[[pl.DataFrame], Gathered],
     state_of: Callable[[datetime, datetime | None], HourState],
     waits_for: Callable[[datetime], str | None],

@@ -19,6 +19,7 @@ from streamgauge.stores.postgres import Connection
 from streamgauge.text import number
 
 _POLL_SECONDS = 1.0
+"""Each look is a query for every stream: more of them would slow down the runs that they wait for."""
 
 _HOURS = """
 select count(*), count(*) filter (where f.hour is not null), count(*) filter (where h.hour + %(late)s <= w.reached),
@@ -38,12 +39,12 @@ class Hours:
     """A stream's hours of event time. Those that are `over` can become final: nothing on time is still to come."""
 
     stream: str
-    known: int
+    total: int
     final: int
     over: int
     over_and_final: int
-    owed: int
-    """Got records that their facts or numbers were not made of yet."""
+    backlog: int
+    """Hours with records that are not in their facts or numbers yet."""
     facts: int
     duplicates: int
     quarantined: int
@@ -59,7 +60,7 @@ def read_hours(connection: Connection, contract: Contract) -> Hours:
     return Hours(contract.stream, *found, unexplained=differing[0])
 
 
-def take_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange, until: float, steps: Console) -> None:
+def load_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange, until: float, steps: Console) -> None:
     """The lake's hours, the open one too. What they bring is made into facts and numbers by the daemon's sensor.
 
     `until`, on the clock (`time.monotonic`), is when nobody watches any longer.
@@ -69,12 +70,12 @@ def take_hours(dagster: Dagster, contracts: Sequence[Contract], hours: HourRange
         while (state := dagster.run_state(run)) == "running" and time.monotonic() < until:
             time.sleep(_POLL_SECONDS)
     if state not in ("running", "done"):
-        raise UserError(f"the lake's hours were not taken: the run {state}", f"see {dagster.run_url(run)}")
+        raise UserError(f"the lake's hours were not loaded: the run {state}", f"see {dagster.run_url(run)}")
 
 
 def until_final(connection: Connection, contracts: Sequence[Contract], until: float, steps: Console) -> list[Hours]:
-    """Watches until every hour that can be final is and none is owed, or the clock (`time.monotonic`) says `until`:
-    Dagster goes on without anyone watching.
+    """Watches until every hour that can be final is and no backlog is left, or until the clock (`time.monotonic`) says
+    `until`: Dagster goes on without anyone watching.
     """
     bar = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*bar, console=steps) as progress:
@@ -83,7 +84,7 @@ def until_final(connection: Connection, contracts: Sequence[Contract], until: fl
             hours = [read_hours(connection, c) for c in contracts]
             over, final = sum(h.over for h in hours), sum(h.over_and_final for h in hours)
             progress.update(task, total=over, completed=final)
-            settled = over and final == over and not sum(h.owed for h in hours)
+            settled = over and final == over and not sum(h.backlog for h in hours)
             if settled or time.monotonic() > until:
                 return hours
             time.sleep(_POLL_SECONDS)
@@ -95,7 +96,7 @@ def hours_table(hours: Sequence[Hours]) -> Table:
     )
     for h in hours:
         shown.add_row(
-            h.stream, *(number(n) for n in (h.known, h.final, h.facts, h.duplicates, h.quarantined, h.unexplained))
+            h.stream, *(number(n) for n in (h.total, h.final, h.facts, h.duplicates, h.quarantined, h.unexplained))
         )
     return shown
 

@@ -27,13 +27,14 @@ from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.text import duration, moment, number, plural
-from streaming.cli.batch import hours_since, hours_table, take_hours, until_final
+from streaming.cli.batch import hours_since, hours_table, load_hours, until_final
 from streaming.cli.outcome import warn
 from streaming.replay.replay import ReplayResult, progress_bars, replay_files
 
 DATA = CHECKOUT / "examples" / "data"
 FILES = ("github_events.jsonl.gz", "openstack_logs.jsonl.gz", "cloudwatch_metrics.jsonl.gz")
 _CATCH_UP_SECONDS = 120.0
+"""How long the worker may take for the data: without an end, the demo would hang on a worker that doesn't run."""
 _WATCHED_SECONDS, _WATCHED_AGAIN_SECONDS = 330.0, 35.0
 """From its beginning, how long the demo watches the batch layer: until all is final, and again for a glance."""
 
@@ -74,7 +75,7 @@ def demo() -> None:
             fresh_ids=again,
             on_time_only=again,
             watermarks={stream: a.watermark for stream, a in before.items()},
-            tell=lambda found: warn(bars.console, found),
+            on_forecast=lambda found: warn(bars.console, found),
             progress=bars,
         )
     with connect_or_explain(reader, autocommit=True, application=_NAME) as connection:
@@ -88,14 +89,14 @@ def demo() -> None:
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
         dagster = Dagster(reader.dagster_url)
         until = began + (_WATCHED_AGAIN_SECONDS if again else _WATCHED_SECONDS)
-        take_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), until, steps)
+        load_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), until, steps)
         hours = until_final(connection, contracts, until, steps)
         out.print(f"\nChecked against the batch layer; all done in {duration(time.monotonic() - began)}.\n")
         out.print(hours_table(hours))
-        owed = sum(h.owed for h in hours)
-        if owed:
+        backlog = sum(h.backlog for h in hours)
+        if backlog:
             out.print(
-                f"{plural(owed, 'hour')} got records that are not in these figures yet: Dagster goes on,"
+                f"{plural(backlog, 'hour')} got records that are not in these figures yet: Dagster goes on,"
                 f" {dagster.url}/runs shows how."
             )
     out.print()

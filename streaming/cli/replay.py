@@ -53,7 +53,7 @@ def replay(
             skip_bad=skip_bad,
             fresh_ids=fresh_ids,
             watermarks=watermarks,
-            tell=lambda found: warn(bars.console, found),
+            on_forecast=lambda found: warn(bars.console, found),
             progress=bars,
         )
     became = outcomes([c for c in contracts if c.stream in {r.stream for r in results}], before)

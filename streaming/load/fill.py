@@ -21,7 +21,11 @@ from streaming.producer.producer import EventProducer
 from streaming.producer.sender import NotDelivered
 
 _POOL = 8192
+"""Records that are encoded once: fewer would repeat values so soon that every sketch stayed exact."""
 _QUEUE = 500_000
+"""Records in librdkafka's queue: with its own bound of 100,000 this process would wait for room most of the time."""
+_FLUSH_SECONDS = 150
+"""Longer than librdkafka itself goes on trying: a benchmark must end though the broker is gone."""
 
 
 def fill(
@@ -64,7 +68,7 @@ def fill(
             on_progress(len(keys))
         if failed:
             break
-    left = producer.flush(150)
+    left = producer.flush(_FLUSH_SECONDS)
     if failed or left:
         why = "; ".join(failed) or "not acknowledged in time"
         raise NotDelivered(f"{topic}: {failed.total() + left} of {sent} records: {why}", "see streamgauge stack status")

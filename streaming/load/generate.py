@@ -76,7 +76,7 @@ class Generator:
         self._contract, self._shape, self._encodes = contract, shape, encodes
         self._rng = np.random.default_rng([seed, start_ms])
         self._prefix = f"{seed:x}.{start_ms:x}."
-        self._made = 0
+        self._generated = 0
         self._values = Values(contract, shape.users, shape.skew)
         self._breakers = breakers(contract)
         self._schema = frame_schema(contract)
@@ -106,8 +106,8 @@ class Generator:
         return Batch(keys, values, kinds.tolist(), ids, event_times)
 
     def _events(self, times: Int64s) -> pl.DataFrame:
-        numbers = np.arange(self._made, self._made + len(times))
-        self._made += len(times)
+        numbers = np.arange(self._generated, self._generated + len(times))
+        self._generated += len(times)
         columns = self._values.draw(self._rng, len(times))
         columns.append(pl.Series(self._contract.event_id, [f"{self._prefix}{i:x}" for i in numbers.tolist()]))
         stamps = pl.Series(times)
@@ -183,7 +183,7 @@ class Generator:
                 f"no value can be made for {self._contract.stream}: {faults[0]}", "use replay with a data set instead"
             )
         self._rng.bit_generator.state = rng_state
-        self._made = 0
+        self._generated = 0
 
 
 def _replace(frame: pl.DataFrame, rows: Int64s, by: pl.DataFrame, columns: list[str]) -> pl.DataFrame:

@@ -17,7 +17,9 @@ from streaming.producer.producer import EventProducer
 from streaming.producer.sender import Deliveries
 
 BATCH = 4096
+"""Records that are generated at once: the memory they take, and how long the first of them waits for the last."""
 _TICK_SECONDS = 0.01
+"""How long a paced sender sleeps: longer, and a rate would come in bursts that measure the worker's batches."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +104,8 @@ def load(
         generator = Generator(contract, shape, plan.seed, plan.start_ms, producer)
         for batch in _paced(generator, plan, began, producer.wait):
             kinds.update(batch.kinds)
-            noted = None if ledger is None else ledger.page(batch).note
-            producer.send_records(batch.keys, batch.values, noted)
+            on_delivered = None if ledger is None else ledger.page(batch).note
+            producer.send_records(batch.keys, batch.values, on_delivered)
     return LoadResult(producer.deliveries, kinds, time.monotonic() - began)
 
 

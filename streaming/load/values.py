@@ -13,7 +13,9 @@ from streamgauge.types import Int64s
 from streaming.producer.frame import maps
 
 _WORDS = 24
+"""Values of a text field that names nobody: with many more a dimension would have more rows than a real one."""
 _MAPS = 64
+"""Values of a map field: making each event's own would take longer than sending it."""
 _NULLS = 0.3
 """Share of nulls in an optional field."""
 

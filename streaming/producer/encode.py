@@ -19,6 +19,7 @@ from streamgauge.types import Int64s
 
 _to_arrow: Any = pl.Series.to_arrow  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 _VARINT_BYTES = 10
+"""The longest a 64-bit number takes: with fewer, large ones would be cut off."""
 _NULL, _PRESENT = b"\x00", b"\x02"
 """An optional field is a union of null, its first branch, and the field's type."""
 

@@ -19,7 +19,13 @@ OnDelivered = Callable[[int, Message], None]
 """Is told a record's index in its batch, and the acknowledged record with partition, offset and ingest time."""
 
 _SERVE_EVERY = 1000
+"""Records between two looks for acknowledgements: more, and they pile up in memory and a failure is seen late."""
 _QUEUE_FULL_WAIT = 0.1
+"""Seconds until a full queue is tried again; an acknowledgement ends them at once."""
+_FLUSH_STEP = 0.2
+"""Seconds between two reports while everything is waited for: longer, and progress bars would stand still."""
+_MARGIN_SECONDS = 5
+"""Waited beyond librdkafka's own deadline: at the same time, its reason would be lost."""
 
 
 class NotDelivered(UserError):
@@ -62,7 +68,7 @@ class Sender:
         ACKNOWLEDGED.add([], stream)
         self._dead: KafkaError | None = None
         merged: dict[str, Any] = {**producer_config(settings), **(config or {}), "error_cb": self._on_error}
-        self._patience: float = merged["delivery.timeout.ms"] / 1000 + 5
+        self._patience: float = merged["delivery.timeout.ms"] / 1000 + _MARGIN_SECONDS
         self._producer = Producer(merged)
 
     def send(
@@ -95,7 +101,7 @@ class Sender:
         By default it waits as long as the client itself would go on trying.
         """
         deadline = time.monotonic() + (self._patience if seconds is None else seconds)
-        while self._producer.flush(min(0.2, max(0.0, deadline - time.monotonic()))):
+        while self._producer.flush(min(_FLUSH_STEP, max(0.0, deadline - time.monotonic()))):
             self._report()
             if time.monotonic() >= deadline:
                 raise NotDelivered(

@@ -28,7 +28,9 @@ MAPPINGS = CHECKOUT / "examples" / "mappings"
 NOW, ORIGINAL = "now", "original"
 
 _PIECE = 2_000
+"""Events sent in one go: more, and a replay at a speed would come in bursts, and Ctrl-C be heard late."""
 _MOST_WAIT = 0.2
+"""Seconds: Ctrl-C is heard so late."""
 
 
 @dataclass(frozen=True)
@@ -81,19 +83,19 @@ def replay_files(
     fresh_ids: bool = False,
     on_time_only: bool = False,
     watermarks: Mapping[str, datetime | None] | None = None,
-    tell: Callable[[Forecast], None] | None = None,
+    on_forecast: Callable[[Forecast], None] | None = None,
     progress: Progress | None = None,
 ) -> list[ReplayResult]:
     """Sends every file's events, all at the same time, so that the last of each is at `end` (None: at original times).
 
     `speed` is event time by real time; None is as fast as the broker takes them. A file with bad lines
     raises UserError and isn't sent, unless `skip_bad`. `fresh_ids` makes new events of them, not duplicates of those
-    sent before, and `on_time_only` leaves out what the streams' `watermarks` have passed. Before a file is sent, `tell`
-    is called with what will become of its events. `progress` must be started and stopped by the caller.
+    sent before, and `on_time_only` leaves out what the streams' `watermarks` have passed. Before a file is sent,
+    `on_forecast` is called with what will become of its events. `progress` must be started and stopped by the caller.
     """
     contracts = load_contracts(settings.contracts_dir)
     end_ms = None if end is None else round(end.timestamp() * 1000)
-    how = _How(end_ms, speed, skip_bad, fresh_ids, on_time_only, watermarks, tell)
+    options = _Options(end_ms, speed, skip_bad, fresh_ids, on_time_only, watermarks, on_forecast)
     jobs = [
         (f, *(load_mapping(mapping, contracts) if mapping else find_mapping(f, MAPPINGS, contracts))) for f in files
     ]
@@ -102,7 +104,8 @@ def replay_files(
     stop = threading.Event()
     with ThreadPoolExecutor(max_workers=max(1, len(jobs))) as pool:
         running = [
-            pool.submit(_replay, settings, *job, how, bars, task, stop) for job, task in zip(jobs, tasks, strict=True)
+            pool.submit(_replay, settings, *job, options, bars, task, stop)
+            for job, task in zip(jobs, tasks, strict=True)
         ]
         try:
             # not one long wait: Ctrl-C may reach another thread, and this one must wake up to notice
@@ -115,7 +118,7 @@ def replay_files(
 
 
 @dataclass(frozen=True)
-class _How:
+class _Options:
     """What `replay_files` was told, which is the same for all files."""
 
     end_ms: int | None
@@ -124,7 +127,7 @@ class _How:
     fresh_ids: bool
     on_time_only: bool
     watermarks: Mapping[str, datetime | None] | None
-    tell: Callable[[Forecast], None] | None
+    on_forecast: Callable[[Forecast], None] | None
 
 
 def _replay(
@@ -132,28 +135,28 @@ def _replay(
     path: Path,
     mapping: DataMapping,
     contract: Contract,
-    how: _How,
+    options: _Options,
     bars: Progress,
     task: TaskID,
     stop: threading.Event,
 ) -> ReplayResult:
     began = time.monotonic()
     data = read_dataset(path, mapping, contract)
-    if data.bad_lines and not how.skip_bad:
+    if data.bad_lines and not options.skip_bad:
         raise UserError(f"{path.name}: {describe_bad(data.bad_lines)}", "correct them, or give --skip-bad")
-    events = shift(data.events, contract.event_time, how.end_ms)
-    if how.fresh_ids:
+    events = shift(data.events, contract.event_time, options.end_ms)
+    if options.fresh_ids:
         events = with_fresh_ids(events, contract.event_id)
-    if how.on_time_only:
-        events = _on_time(events, contract, (how.watermarks or {}).get(contract.stream))
+    if options.on_time_only:
+        events = _on_time(events, contract, (options.watermarks or {}).get(contract.stream))
     times = events[contract.event_time]
     epochs: Int64s = times.to_physical().to_numpy()
-    expected = forecast(contract, events.height, lambda ms: int(np.searchsorted(epochs, ms)), how.watermarks)
-    if how.tell is not None:
-        how.tell(expected)
+    expected = forecast(contract, events.height, lambda ms: int(np.searchsorted(epochs, ms)), options.watermarks)
+    if options.on_forecast is not None:
+        options.on_forecast(expected)
     bars.update(task, total=events.height)
     with EventProducer(settings, contract, on_progress=lambda n: bars.advance(task, n)) as producer:
-        for piece in pieces(events, contract.event_time, how.speed, rest=producer.wait, stop=stop):
+        for piece in pieces(events, contract.event_time, options.speed, rest=producer.wait, stop=stop):
             producer.send(piece)
     return ReplayResult(
         file=path.name,
@@ -169,7 +172,8 @@ def _replay(
 
 
 _MARGIN_MS = 30_000
-"""The watermark of an idle stream moves on with the clock while events are on their way."""
+"""The watermark of an idle stream moves on with the clock while events are on their way: without a margin the first of
+them would be late when they arrive."""
 
 
 def _on_time(events: pl.DataFrame, contract: Contract, watermark: datetime | None) -> pl.DataFrame:

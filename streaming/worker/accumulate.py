@@ -11,36 +11,36 @@ import numpy as np
 from streamgauge.rollup import sketch_columns as native
 from streamgauge.rollup import sketches
 from streamgauge.rollup.groups import Coded, Grouped
-from streamgauge.rollup.sketch_columns import Accumulated, Made, Stored
+from streamgauge.rollup.sketch_columns import Accumulated, SketchColumn, Stored
 from streamgauge.types import Float64s, UInt32s
 
 coupons = native.coupons
 
 
-def add_distinct(stored: Stored, taken: UInt32s, grouped: Grouped) -> Made:
+def add_distinct(stored: Stored, values: UInt32s, grouped: Grouped) -> SketchColumn:
     """HLLs; the values are `coupons` of texts, 0 where there is none."""
 
     def beyond(data: bytes | None, rows: UInt32s) -> bytes:
         parts = [] if data is None else [sketches.load_hll(data)]
-        new = map(sketches.load_hll, _exact_hlls(np.unique(taken[rows])))
+        new = map(sketches.load_hll, _exact_hlls(np.unique(values[rows])))
         return sketches.dump_hll(sketches.merge_hll([*parts, *new]))
 
-    return _complete(native.add_coupons(stored, taken, grouped), stored, grouped, beyond)
+    return _complete(native.add_coupons(stored, values, grouped), stored, grouped, beyond)
 
 
-def add_quantiles(stored: Stored, taken: Float64s, grouped: Grouped) -> Made:
+def add_quantiles(stored: Stored, values: Float64s, grouped: Grouped) -> SketchColumn:
     """KLLs; NaN stands for no value."""
 
     def beyond(data: bytes | None, rows: UInt32s) -> bytes:
         sketch = sketches.new_kll() if data is None else sketches.load_kll(data)
-        new = taken[rows]
+        new = values[rows]
         sketch.update(new[~np.isnan(new)])
         return sketches.dump_kll(sketch)
 
-    return _complete(native.add_values(stored, taken, grouped), stored, grouped, beyond)
+    return _complete(native.add_values(stored, values, grouped), stored, grouped, beyond)
 
 
-def add_frequent(stored: Stored, keys: Coded, grouped: Grouped, exact_keys: int) -> Made:
+def add_frequent(stored: Stored, keys: Coded, grouped: Grouped, exact_keys: int) -> SketchColumn:
     """Frequent-items sketches; null is no key, and a new sketch counts `exact_keys` keys exactly."""
 
     def beyond(data: bytes | None, rows: UInt32s) -> bytes:
@@ -50,22 +50,22 @@ def add_frequent(stored: Stored, keys: Coded, grouped: Grouped, exact_keys: int)
         deque((sketch.update(key, count) for key, count in new if key is not None), maxlen=0)
         return sketches.dump_frequent(sketch)
 
-    made = native.add_keys(stored, keys, grouped, sketches.frequent_lg(exact_keys))
-    return _complete(made, stored, grouped, beyond)
+    accumulated = native.add_keys(stored, keys, grouped, sketches.frequent_lg(exact_keys))
+    return _complete(accumulated, stored, grouped, beyond)
 
 
 def _complete(
     accumulated: Accumulated, stored: Stored, grouped: Grouped, beyond: Callable[[bytes | None, UInt32s], bytes]
-) -> Made:
-    return accumulated.made.replaced({row: beyond(stored.get(row), grouped.rows(row)) for row in accumulated.beyond})
+) -> SketchColumn:
+    return accumulated.column.replaced({row: beyond(stored.get(row), grouped.rows(row)) for row in accumulated.beyond})
 
 
-def _exact_hlls(taken: Any) -> Sequence[bytes]:
+def _exact_hlls(values: Any) -> Sequence[bytes]:
     """The coupons, which are unique, as sketches that each hold no more than they can hold exactly."""
-    taken = taken[taken != 0]
-    parts = np.split(taken, range(native.EXACT_COUPONS, len(taken), native.EXACT_COUPONS))
-    made = [
+    values = values[values != 0]
+    parts = np.split(values, range(native.EXACT_COUPONS, len(values), native.EXACT_COUPONS))
+    sketched = [
         native.add_coupons({}, part, Grouped(np.arange(len(part), dtype=np.uint32), np.array([len(part)])))
         for part in parts
     ]
-    return [m.made.data for m in made if m.made.data]
+    return [s.column.data for s in sketched if s.column.data]

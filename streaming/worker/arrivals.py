@@ -37,7 +37,7 @@ class Arrivals:
 
 
 @dataclass(frozen=True)
-class Noted:
+class Observed:
     """Rows of a batch by kind, ascending, and some of their producers by kind and partition. Of the kind LATE there are
     only producers here, of events that may be late: which are depends on what came before.
     """
@@ -46,7 +46,7 @@ class Noted:
     producers: Mapping[tuple[str, int], tuple[str, ...]]
 
 
-def note(found: Mapping[str, Int64s], partitions: Int64s, headers: Callable[[int], Headers]) -> Noted:
+def observe(found: Mapping[str, Int64s], partitions: Int64s, headers: Callable[[int], Headers]) -> Observed:
     """`found` has the rows of each kind. Of each partition the first and the last one's headers are read: all would
     take as long as everything else.
     """
@@ -59,13 +59,13 @@ def note(found: Mapping[str, Int64s], partitions: Int64s, headers: Callable[[int
         for first, last in zip([0, *borders.tolist()], [*(borders - 1).tolist(), len(rows) - 1], strict=True):
             names = {_producer(headers(int(rows[i]))) for i in (first, last)}
             producers[kind, int(of[first])] = tuple(sorted(names))
-    return Noted({kind: rows for kind, rows in found.items() if kind != LATE}, producers)
+    return Observed({kind: rows for kind, rows in found.items() if kind != LATE}, producers)
 
 
-def arrivals(noted: Noted, partition: int, rows: slice, late: Int64s, offsets: Int64s) -> list[Arrivals]:
+def arrivals(observed: Observed, partition: int, rows: slice, late: Int64s, offsets: Int64s) -> list[Arrivals]:
     """Of one partition's new rows of a batch, all of them and each kind that there is. `late` are rows too."""
     of: dict[str, Int64s] = {ALL: np.arange(rows.start, rows.stop), LATE: late}
-    of |= {kind: within(found, rows) for kind, found in noted.rows.items()}
+    of |= {kind: within(found, rows) for kind, found in observed.rows.items()}
     return [
         Arrivals(
             partition,
@@ -73,7 +73,7 @@ def arrivals(noted: Noted, partition: int, rows: slice, late: Int64s, offsets: I
             len(found),
             int(offsets[found[0]]),
             int(offsets[found[-1]]),
-            noted.producers.get((kind, partition), ()),
+            observed.producers.get((kind, partition), ()),
         )
         for kind, found in of.items()
         if len(found)

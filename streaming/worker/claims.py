@@ -21,6 +21,7 @@ from streaming.worker.pipeline import Delta
 log = logging.getLogger(__name__)
 
 _LOG_ENDS = "the log ends at"
+"""How the reason of such a pause begins: it ends with the topic, as no other pause does."""
 
 
 class Fenced(Exception):

@@ -53,7 +53,7 @@ class Permanent(Exception):
 class Isolation:
     """What sessions of one stream have in common. Used by one session at a time.
 
-    `size` is how many records are taken together; while `active`, the next ones when those before are committed.
+    `size` is how many records share a batch; while `active`, the next ones when those before are committed.
     """
 
     size: int = BATCH_RECORDS

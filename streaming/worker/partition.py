@@ -41,11 +41,11 @@ class PartitionState:
 
     def advance(self, next_offset: int, step: "Step", offsets: Int64s) -> Progress:
         """Moves on to `next_offset`. `offsets` are those of the valid events on the way, in order."""
-        known = dict(self.progress.generations)
+        generations = dict(self.progress.generations)
         for generation, row in first_rows(step.generations).items():
-            known.setdefault(generation, int(offsets[row]))
+            generations.setdefault(generation, int(offsets[row]))
         oldest = None if step.watermark is None else step.watermark // self.generation_ms - GENERATIONS
-        kept = tuple((g, o) for g, o in sorted(known.items()) if oldest is None or g >= oldest)
+        kept = tuple((g, o) for g, o in sorted(generations.items()) if oldest is None or g >= oldest)
         self.progress = Progress(
             self.progress.partition, next_offset, self.progress.epoch, step.watermark, step.latest, kept
         )

@@ -72,9 +72,9 @@ def pg_array(column: pl.Series, kind: str) -> PgArray:
     """A parameter for `%b::kind[]`."""
     field = _field(column, kind)
     head = struct.pack(">5i", 1, column.null_count() > 0, _OIDS[kind], len(column), 1)
-    made = np.empty(native.streamgauge_pg_size(field.address, len(column)), np.uint8)
-    native.streamgauge_pg_elements(field.address, len(column), made.ctypes.data)
-    return PgArray(head + made.tobytes())
+    buffer = np.empty(native.streamgauge_pg_size(field.address, len(column)), np.uint8)
+    native.streamgauge_pg_elements(field.address, len(column), buffer.ctypes.data)
+    return PgArray(head + buffer.tobytes())
 
 
 def copy_rows(
@@ -84,13 +84,13 @@ def copy_rows(
     fields = [_field(rows[name], kind) for name, kind in kinds.items()]
     together = (_Field * len(fields))(*(f.struct for f in fields))
     sizes = [native.streamgauge_pg_size(f.address, len(rows)) for f in fields]
-    made = np.empty(sum(sizes) + 2 * len(rows), np.uint8)
-    native.streamgauge_pg_rows(ctypes.addressof(together), len(fields), len(rows), made.ctypes.data)
+    buffer = np.empty(sum(sizes) + 2 * len(rows), np.uint8)
+    native.streamgauge_pg_rows(ctypes.addressof(together), len(fields), len(rows), buffer.ctypes.data)
     statement = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(
         table, sql.SQL(", ").join(map(sql.Identifier, kinds))
     )
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(_COPY_HEAD + made.tobytes() + _COPY_END)
+        copy.write(_COPY_HEAD + buffer.tobytes() + _COPY_END)
 
 
 def _field(column: pl.Series, kind: str) -> _FieldViews:

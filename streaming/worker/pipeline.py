@@ -22,12 +22,12 @@ from streamgauge.state.arrivals import AHEAD, MISPLACED
 from streamgauge.state.arrivals import LATE as ARRIVED_LATE
 from streamgauge.types import Int64s, UInt8s, UInt64s
 from streaming.worker import arrivals
-from streaming.worker.arrivals import Arrivals, Noted
+from streaming.worker.arrivals import Arrivals, Observed
 from streaming.worker.lookup import Lookup
 from streaming.worker.open_minutes import OpenSketches
 from streaming.worker.partition import PartitionState, Progress, Step, classify
 from streaming.worker.records import Positions, Records
-from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, SKIPPED, Rollup, Taken, TopRow
+from streaming.worker.rollup import COUNTED, DUPLICATE, LATE, SKIPPED, Rollup, RollupInput, TopRow
 from streaming.worker.seen import GENERATIONS
 
 
@@ -89,39 +89,39 @@ class Delta:
 class Checked:
     """What is left of a batch when its bytes are no longer needed.
 
-    Of each valid event: its row in the batch, its id's hash, its time (epoch ms), and what the rollup takes from it.
+    Of each valid event: its row in the batch, its id's hash, its time (epoch ms), and what the rollup needs of it.
     """
 
     positions: Positions
     rows: Int64s
     hashes: UInt64s
     times: Int64s
-    taken: Taken
+    rollup_input: RollupInput
     rejected: list[Rejected]
     raw: dict[int, RawRecord]
-    noted: Noted
+    observed: Observed
 
 
 @dataclass(frozen=True)
 class _Pause:
-    """`row` is the first that is no longer taken."""
+    """`row` is the first that is left where it is."""
 
     row: int
     reason: str
 
 
 @dataclass
-class _Limit:
+class _DeadLetterLimit:
     """Dead letters of one partition over the contract's span of time."""
 
     seconds: int
     limit: int
-    noted: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
+    recent: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
 
     def left(self, now: float) -> int:
-        while self.noted and self.noted[0][0] <= now - self.seconds:
-            self.noted.popleft()
-        return self.limit - sum(n for _, n in self.noted)
+        while self.recent and self.recent[0][0] <= now - self.seconds:
+            self.recent.popleft()
+        return self.limit - sum(n for _, n in self.recent)
 
 
 _NO_ROWS = slice(0, 0)
@@ -135,7 +135,7 @@ class Pipeline:
         self.states: dict[int, PartitionState] = {}
         self.rollup = Rollup(contract)
         self._clock = clock
-        self._limits: dict[int, _Limit] = {}
+        self._limits: dict[int, _DeadLetterLimit] = {}
         self._decoder = Decoder(contract, schema_of, picked(contract))
         self._rules = violations(contract)
         self._lookup = Lookup(Reference.empty(contract.reference)) if contract.reference else None
@@ -149,7 +149,7 @@ class Pipeline:
         horizon_ms = self.contract.time.duplicateHorizonSeconds * 1000
         self.states[progress.partition] = PartitionState(progress, horizon_ms // GENERATIONS, paused=paused)
         limit = self.contract.dead_letters
-        self._limits[progress.partition] = _Limit(limit.perSeconds, limit.limit)
+        self._limits[progress.partition] = _DeadLetterLimit(limit.perSeconds, limit.limit)
         if held is not None:
             self.rollup.restore(held)
 
@@ -172,14 +172,14 @@ class Pipeline:
             rows,
             events[self.contract.event_id].hash().to_numpy(),
             times,
-            self.rollup.take(events, times, partitions[rows], self._lookup),
+            self.rollup.extract(events, times, partitions[rows], self._lookup),
             rejected,
             {r.row: records.raw(r.row) for r in rejected},
-            arrivals.note(self._found(records, rows, times), partitions, records.headers),
+            arrivals.observe(self._found(records, rows, times), partitions, records.headers),
         )
 
     def _found(self, records: Records, rows: Int64s, times: Int64s) -> dict[str, Int64s]:
-        """Rows by what is to be noted of how they arrived; of late ones, those that may be."""
+        """Rows by what is observed of how they arrived; of late ones, those that may be."""
         count, ingest = self.contract.topic_spec.partitions, records.positions.ingest_ms[rows]
         return {
             AHEAD: rows[times > ingest + arrivals.AHEAD_MS],
@@ -206,11 +206,11 @@ class Pipeline:
                     deltas[partition] = delta if partition not in deltas else deltas[partition].then(delta)
                 if new.stop > new.start:
                     late = arrivals.within(part.rows[verdict == LATE], new)
-                    arrived += arrivals.arrivals(part.noted, partition, new, late, part.positions.offsets)
+                    arrived += arrivals.arrivals(part.observed, partition, new, late, part.positions.offsets)
                     earliest.append(int(part.positions.ingest_ms[new].min()))
         idle = {partition: at for part in parts for partition, at in part.positions.idle.items()}
         moved = [*deltas.values(), *self._advance_idle(idle, deltas)]
-        minutes, tops = self.rollup.add([part.taken for part in parts], verdicts, self._open_from())
+        minutes, tops = self.rollup.add([part.rollup_input for part in parts], verdicts, self._open_from())
         return Delta(moved, minutes, tops, letters, arrivals.together(arrived), min(earliest, default=None))
 
     def _classify_partition(
@@ -286,7 +286,7 @@ class Pipeline:
             pause = _Pause(dead[left].row, f"more than {limit.limit} dead letters in {limit.seconds} s")
             dead = dead[:left]
         if dead:
-            limit.noted.append((now, len(dead)))
+            limit.recent.append((now, len(dead)))
         return dead, pause
 
     def _advance_idle(self, idle: Mapping[int, int], done: Mapping[int, PartitionDelta]) -> list[PartitionDelta]:

@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _STEADY_SECONDS = 30.0
 """A session that lasted this long was well; the pause after it starts small again."""
 _SIGNAL_SECONDS = 0.2
+"""How often the main thread wakes up: a signal that another thread got is heard so late."""
 _STOP_SECONDS = 4.0
 """Who waits longer than this for a server is left behind; what it holds is still in the log."""
 

@@ -38,14 +38,18 @@ WINDOWS = {"1m": (1, 0.0), "5m": (5, 0.0), "1h": (60, 5.0)}
 between two publications, because merging an hour costs more than it changes in a snapshot.
 """
 TOP_ITEMS = 100
+"""Of each top-N: Redis holds them as one text, which readers fetch whole."""
 _TICK_SECONDS = 0.5
+"""Between two ticks: shorter, and the publisher would read Postgres more than the worker writes it."""
 _SHARE = 0.05
 _LONGEST_REST = 5.0
 """While a worker catches up, each tick has many minutes: ticks may take this share of the time, but come this often."""
 _REPEAT_SECONDS = 10.0
 """How often everything is published although nothing was committed, for a Redis that lost it."""
 _TTL_SECONDS = 7 * 24 * 3600
+"""What a stream that is gone left in Redis would otherwise stay for ever."""
 _LETTERS = 500
+"""Dead letters read at once: they are kept whole, so all of a flood would not fit into memory."""
 
 
 class Publisher:

@@ -12,6 +12,7 @@ from streamgauge.rollup.plan import MINUTE_MS
 from streamgauge.stores.postgres import Connection
 
 MINUTES = 60
+"""The longest window that is published; what is older is forgotten, or memory would grow with the stream."""
 _EPOCH_MS = "extract(epoch from minute)::bigint * 1000"
 
 

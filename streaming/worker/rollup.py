@@ -12,7 +12,7 @@ from streamgauge.contract.model import NO_VALUE, Contract
 from streamgauge.records.avro_reader import picked_name
 from streamgauge.rollup.groups import Coded, Grouped, code_texts, group_rows, measure
 from streamgauge.rollup.plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
-from streamgauge.rollup.sketch_columns import Made, Stored
+from streamgauge.rollup.sketch_columns import SketchColumn, Stored
 from streamgauge.types import Float64s, Int32s, Int64s, UInt8s, UInt32s
 from streaming.worker.accumulate import add_distinct, add_frequent, add_quantiles, coupons
 from streaming.worker.groups import Groups, group_events, merge
@@ -20,7 +20,7 @@ from streaming.worker.lookup import Lookup
 from streaming.worker.open_minutes import Cell, Name, OpenMinutes, OpenSketches
 
 SKIPPED, COUNTED, LATE, DUPLICATE = range(4)
-"""Verdicts on an event. One that is skipped is no longer, or not yet, to be judged."""
+"""Verdicts on an event. One that is skipped is no longer, or not yet, to be classified."""
 
 _VERDICTS = 4
 _VALUE = "value"
@@ -30,8 +30,8 @@ TopRow = tuple[int, int, str, bytes]
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What the rollup takes from a batch, a row for each event: its group; by the name of each distinct count coupons,
+class RollupInput:
+    """What a rollup needs of a batch, a row for each event: its group; by the name of each distinct count coupons,
     of each measure numbers (NaN for none), of each top-N keys (null for none).
     """
 
@@ -73,12 +73,12 @@ class Rollup:
                 for cell, row, data in entries if name in opened else ():
                     opened[name].put(cell, [row], [data])
 
-    def take(self, events: pl.DataFrame, times: Int64s, partitions: Int64s, lookup: Lookup | None) -> Taken:
+    def extract(self, events: pl.DataFrame, times: Int64s, partitions: Int64s, lookup: Lookup | None) -> RollupInput:
         """The part that needs no state. `events` has the contract's fields, of maps the values that are picked."""
         columns = _Columns(events, lookup)
         dimensions = [_named(columns.texts(d.source)) for d in self._rollup.dimensions]
         group, groups = group_events(times // MINUTE_MS * MINUTE_MS, partitions, dimensions)
-        return Taken(
+        return RollupInput(
             group,
             groups,
             {d.name: _coupons(columns.texts(d.source)) for d in self._rollup.distinct},
@@ -87,14 +87,14 @@ class Rollup:
         )
 
     def add(
-        self, taken: Sequence[Taken], verdicts: Sequence[UInt8s], firsts: Mapping[int, int]
+        self, inputs: Sequence[RollupInput], verdicts: Sequence[UInt8s], firsts: Mapping[int, int]
     ) -> tuple[pl.DataFrame, list[TopRow]]:
         """Rows of the minutes table, but for `upto`, and of the top-N table. Both sorted by minute and partition.
 
         `firsts` has the first minute (epoch ms) of each partition that is still open after these events.
         """
-        places, groups = merge([t.groups for t in taken])
-        group = np.concatenate([place[t.group] for place, t in zip(places, taken, strict=True)])
+        places, groups = merge([t.groups for t in inputs])
+        group = np.concatenate([place[t.group] for place, t in zip(places, inputs, strict=True)])
         verdict = np.concatenate(verdicts)
         tally = np.bincount(group * _VERDICTS + verdict, minlength=len(groups) * _VERDICTS).reshape(-1, _VERDICTS)
         touched = tally[:, COUNTED:].sum(axis=1) > 0
@@ -108,52 +108,52 @@ class Rollup:
             pl.Series(PARTITION, groups.partitions),
             *(column.alias(d.name) for d, column in zip(self._rollup.dimensions, dimensions, strict=True)),
             *(pl.Series(name, tally[:, verdict]) for name, verdict in _COUNTS.items()),
-            *self._measures(taken, counted),
-            *self._sketches(taken, counted, cells, firsts),
+            *self._measures(inputs, counted),
+            *self._sketches(inputs, counted, cells, firsts),
         ]
-        return pl.DataFrame(minutes), self._tops(taken, groups, counted, firsts)
+        return pl.DataFrame(minutes), self._tops(inputs, groups, counted, firsts)
 
-    def _measures(self, taken: Sequence[Taken], counted: Grouped) -> list[pl.Series]:
+    def _measures(self, inputs: Sequence[RollupInput], counted: Grouped) -> list[pl.Series]:
         columns: list[pl.Series] = []
         for m in self._rollup.measures:
-            made = measure(_numbers(taken, m.name), counted)
+            measured = measure(_numbers(inputs, m.name), counted)
             columns += [
-                pl.Series(f"{m.name}_n", made.sizes),
-                pl.Series(f"{m.name}_sum", made.sums),
-                pl.Series(f"{m.name}_min", made.least, nan_to_null=True),
-                pl.Series(f"{m.name}_max", made.most, nan_to_null=True),
+                pl.Series(f"{m.name}_n", measured.sizes),
+                pl.Series(f"{m.name}_sum", measured.sums),
+                pl.Series(f"{m.name}_min", measured.least, nan_to_null=True),
+                pl.Series(f"{m.name}_max", measured.most, nan_to_null=True),
             ]
         return columns
 
     def _sketches(
-        self, taken: Sequence[Taken], counted: Grouped, cells: _Cells, firsts: Mapping[int, int]
+        self, inputs: Sequence[RollupInput], counted: Grouped, cells: _Cells, firsts: Mapping[int, int]
     ) -> list[pl.Series]:
-        made: list[pl.Series] = []
+        columns: list[pl.Series] = []
         for d in self._rollup.distinct:
-            new = np.concatenate([t.coupons[d.name] for t in taken])
+            new = np.concatenate([t.coupons[d.name] for t in inputs])
             column = f"{d.name}_hll"
-            add = partial(add_distinct, taken=new, grouped=counted)
-            made.append(_update(self.sketches[column], cells, firsts, add).series(column))
+            add = partial(add_distinct, values=new, grouped=counted)
+            columns.append(_update(self.sketches[column], cells, firsts, add).series(column))
         for name in self._quantiles:
             column = f"{name}_kll"
-            add = partial(add_quantiles, taken=_numbers(taken, name), grouped=counted)
-            made.append(_update(self.sketches[column], cells, firsts, add).series(column))
-        return made
+            add = partial(add_quantiles, values=_numbers(inputs, name), grouped=counted)
+            columns.append(_update(self.sketches[column], cells, firsts, add).series(column))
+        return columns
 
     def _tops(
-        self, taken: Sequence[Taken], groups: Groups, counted: Grouped, firsts: Mapping[int, int]
+        self, inputs: Sequence[RollupInput], groups: Groups, counted: Grouped, firsts: Mapping[int, int]
     ) -> list[TopRow]:
         ends = groups.cell_ends
         by_cell = Grouped(counted.order, counted.ends[ends - 1])
         cells = _cells(Groups(groups.minutes[ends - 1], groups.partitions[ends - 1], []))
         rows: list[TopRow] = []
         for top in self._rollup.top:
-            keys = _below([t.keys[top.name] for t in taken])
+            keys = _below([t.keys[top.name] for t in inputs])
             add = partial(add_frequent, keys=keys, grouped=by_cell, exact_keys=top.exactKeys)
-            made = _update(self.tops[top.name], cells, firsts, add)
+            updated = _update(self.tops[top.name], cells, firsts, add)
             rows += [
                 (minute, partition, top.name, data)
-                for ((partition, minute), _), data in zip(cells.cells, made.parts(slice(0, len(ends))), strict=True)
+                for ((partition, minute), _), data in zip(cells.cells, updated.parts(slice(0, len(ends))), strict=True)
                 if data is not None
             ]
         return rows
@@ -207,8 +207,8 @@ def _named(dimension: Coded) -> Coded:
     return Coded(dimension.codes, dimension.values.fill_null(NO_VALUE))
 
 
-def _numbers(taken: Sequence[Taken], name: str) -> Float64s:
-    return np.concatenate([t.numbers[name] for t in taken])
+def _numbers(inputs: Sequence[RollupInput], name: str) -> Float64s:
+    return np.concatenate([t.numbers[name] for t in inputs])
 
 
 def _below(columns: Sequence[Coded]) -> Coded:
@@ -225,14 +225,16 @@ def _cells(groups: Groups) -> _Cells:
     return _Cells(list(zip(at, map(slice, starts.tolist(), ends.tolist()), strict=True)), groups.names())
 
 
-def _update(opened: OpenMinutes, cells: _Cells, firsts: Mapping[int, int], add: Callable[[Stored], Made]) -> Made:
+def _update(
+    opened: OpenMinutes, cells: _Cells, firsts: Mapping[int, int], add: Callable[[Stored], SketchColumn]
+) -> SketchColumn:
     """Adds to what is held of the cells, and holds what can still change."""
     stored: dict[int, bytes] = {}
     for cell, rows in cells.cells:
         stored.update((rows.start + i, data) for i, data in opened.get(cell, cells.names[rows]))
-    made = add(stored)
+    updated = add(stored)
     opened.close_before(firsts)
     for cell, rows in cells.cells:
         if opened.is_open(cell):
-            opened.put(cell, cells.names[rows], made.parts(rows))
-    return made
+            opened.put(cell, cells.names[rows], updated.parts(rows))
+    return updated

@@ -21,7 +21,7 @@ static uint64_t find(const uint64_t *slots, uint64_t mask, uint64_t hash) {
  * reads the remembered generations again from the log comes to the same. Returns how many slots that filled: there must be
  * room for all. */
 int64_t streamgauge_seen(uint64_t *slots, uint8_t *generations, uint64_t mask, uint8_t generation, uint8_t remembered,
-                         const uint64_t *hashes, int64_t n, uint8_t *known) {
+                         const uint64_t *hashes, int64_t n, uint8_t *duplicate) {
   int64_t filled = 0;
   for (int64_t i = 0; i < n; i++) {
     if (i + AHEAD < n) {
@@ -30,7 +30,7 @@ int64_t streamgauge_seen(uint64_t *slots, uint8_t *generations, uint64_t mask, u
       __builtin_prefetch(&generations[soon]);
     }
     uint64_t hash = kept_as(hashes[i]), at = find(slots, mask, hash);
-    known[i] = slots[at] && (uint8_t)(generation - generations[at]) <= remembered;
+    duplicate[i] = slots[at] && (uint8_t)(generation - generations[at]) <= remembered;
     filled += !slots[at];
     slots[at] = hash;
     generations[at] = generation;

@@ -19,10 +19,9 @@ GENERATIONS = 4
 """Generations behind the current one that are remembered: together at least the horizon, at most 5/4 of it."""
 
 _FEWEST_SLOTS = 1 << 12
-
-
+"""A smaller table would be copied again and again while the first ids come."""
 _MOST_APART = 250
-"""The table keeps generations modulo 256."""
+"""The table keeps generations modulo 256: beyond this a forgotten id would pass for one of the current generation."""
 
 
 class Seen:

@@ -14,6 +14,8 @@ from streamgauge.records.registry import Registry
 
 _FLUSH_SECONDS = 3.0
 """A publisher that waited longer for Kafka would hold up Redis."""
+_ROOM_SECONDS = 0.1
+"""Until a full queue is tried again; an acknowledgement ends them at once."""
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 
 
@@ -92,7 +94,7 @@ class Topics:
                 self._producer.produce(topic, key=key, value=value, headers=list(headers), on_delivery=delivered)
                 return None
             except BufferError:
-                self._producer.poll(0.1)
+                self._producer.poll(_ROOM_SECONDS)
             except KafkaException as e:
                 error: KafkaError = e.args[0]
                 if too_large is None or error.code() not in _TOO_LARGE:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from assets.facts.asset import build
-from assets.lake.take import take_hour
-from assets.resources import Ground
+from assets.lake.load import load_hour
+from assets.resources import BatchResource
 from assets.rollups.asset import roll_hours
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
@@ -16,20 +16,20 @@ RUN = "test"
 
 def fill_lake(contract: Contract, hours: Iterable[datetime] | None = None) -> int:
     """Takes the hours of ingest time, by default this one and the one before. Returns how many records they have."""
-    ground, now = Ground(), datetime.now(UTC)
+    batch, now = BatchResource(), datetime.now(UTC)
     taken = 0
-    with ground.connect(autocommit=True) as connection:
+    with batch.connect(autocommit=True) as connection:
         for hour in hours or (hour_start(now) - HOUR, hour_start(now)):
-            made = take_hour(ground.settings, contract, connection, hour, now=now, start=batch_start(), run_id=RUN)
+            made = load_hour(batch.settings, contract, connection, hour, now=now, start=batch_start(), run_id=RUN)
             taken += made.stored.rows
     return taken
 
 
 def fill_batch(contract: Contract, hours: Sequence[datetime]) -> None:
     """Facts and rollups of the hours of event time."""
-    build(Ground(), contract, hours, RUN)
+    build(BatchResource(), contract, hours, RUN)
     roll_up(contract, hours)
 
 
 def roll_up(contract: Contract, hours: Sequence[datetime]) -> None:
-    roll_hours(Ground(), contract, hours, RUN)
+    roll_hours(BatchResource(), contract, hours, RUN)

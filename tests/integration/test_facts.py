@@ -18,8 +18,8 @@ from psycopg import sql
 
 from assets.facts.asset import build
 from assets.facts.build import Built
-from assets.lake.take import take_hour
-from assets.resources import Ground
+from assets.lake.load import load_hour
+from assets.resources import BatchResource
 from assets.rollups.asset import roll_day, roll_hours
 from assets.rollups.publish import read
 from assets.rollups.roll import Windows
@@ -74,7 +74,7 @@ def send(running: Running, ledger: Ledger, end_ms: int, seed: int) -> None:
 def take(contract: Contract, log: list[LogRecord]) -> None:
     with connect(Settings.for_role("batch"), autocommit=True) as connection:
         for hour in sorted({hour_start(datetime.fromtimestamp(r.ingest_ms / 1000, UTC)) for r in log}):
-            take_hour(
+            load_hour(
                 Settings.for_role("batch"), contract, connection, hour,
                 now=datetime.now(UTC), start=batch_start(), run_id="test",
             )  # fmt: skip
@@ -90,8 +90,8 @@ def owed(contract: Contract) -> list[datetime]:
 
 
 def made(contract: Contract, hours: list[datetime]) -> Sequence[Built]:
-    built = build(Ground(), contract, hours, "test").hours
-    roll_hours(Ground(), contract, hours, "test")
+    built = build(BatchResource(), contract, hours, "test").hours
+    roll_hours(BatchResource(), contract, hours, "test")
     return built
 
 
@@ -161,7 +161,7 @@ def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running
     assert_published(contract, expected)
     assert_layers_add_up(contract)
     for day in sorted({h.replace(hour=0) for h in hours}):
-        roll_day(Ground(), contract, day)
+        roll_day(BatchResource(), contract, day)
     assert_rollups(contract, published(contract, "1d"), expected.by_day)
 
 
@@ -200,10 +200,10 @@ _CHILD = """
 import sys, time
 from datetime import datetime
 from assets.facts.asset import build
-from assets.resources import Ground
+from assets.resources import BatchResource
 from assets.rollups.asset import roll_hours
 from streamgauge.stores.lake import LakeTable
-ground = Ground()
+batch = BatchResource()
 replace = LakeTable.replace
 def told(self, *args, **kwargs):
     done = replace(self, *args, **kwargs)
@@ -212,8 +212,8 @@ def told(self, *args, **kwargs):
     return done
 LakeTable.replace = told
 hours = [datetime.fromisoformat(h) for h in sys.argv[1:]]
-build(ground, ground.contracts[0], hours, "killed")
-roll_hours(ground, ground.contracts[0], hours, "killed")
+build(batch, batch.contracts[0], hours, "killed")
+roll_hours(batch, batch.contracts[0], hours, "killed")
 """
 
 
@@ -299,7 +299,7 @@ def test_times_that_no_table_can_hold_are_quarantined_and_hold_nothing_back(stre
     hours = sorted({hour_start(ingest - timedelta(minutes=1)), hour_start(ingest), hour_start(datetime.now(UTC))})
     with connect(Settings.for_role("batch"), autocommit=True) as connection:
         for hour in hours:
-            take_hour(
+            load_hour(
                 Settings.for_role("batch"), contract, connection, hour,
                 now=datetime.now(UTC), start=batch_start(), run_id="test",
             )  # fmt: skip

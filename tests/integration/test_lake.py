@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from confluent_kafka import TopicPartition
 
-from assets.lake.take import Taken, take_hour
+from assets.lake.load import LoadedHour, load_hour
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.errors import UserError
@@ -35,10 +35,10 @@ def batch() -> Settings:
     return Settings.for_role("batch")
 
 
-def take(contract: Contract, hour: datetime, *, now: datetime | None = None) -> Taken:
+def take(contract: Contract, hour: datetime, *, now: datetime | None = None) -> LoadedHour:
     with connect(batch(), autocommit=True) as connection:
         at = now or datetime.now(UTC)
-        return take_hour(batch(), contract, connection, hour, now=at, start=_START, run_id="test")
+        return load_hour(batch(), contract, connection, hour, now=at, start=_START, run_id="test")
 
 
 def this_hour() -> datetime:
@@ -129,20 +129,20 @@ import os, signal, sys
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-import assets.lake.take as take
+import assets.lake.load as load
 from streamgauge.contract.load import load_contract
 from streamgauge.dagster.hours import hour_of
 from streamgauge.stores.postgres import connect
 from streamgauge.settings import Settings
-frames = take._Writing.frames
+frames = load._Writing.frames
 def killed(self):
     for frame in frames(self):
         yield frame
         os.kill(os.getpid(), signal.SIGKILL)
-take._Writing.frames = killed
+load._Writing.frames = killed
 settings = Settings.for_role("batch")
 with connect(settings, autocommit=True) as connection:
-    take.take_hour(settings, load_contract(Path(sys.argv[1])), connection, hour_of(sys.argv[2]),
+    load.load_hour(settings, load_contract(Path(sys.argv[1])), connection, hour_of(sys.argv[2]),
         now=datetime.now(UTC), start=date(2020, 1, 1), run_id="killed")
 """
 

@@ -12,9 +12,9 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 
 from assets.lake import make_lake
-from assets.lake.take import Taken, take_hour
+from assets.lake.load import LoadedHour, load_hour
 from assets.partitions import ALL
-from assets.resources import Ground
+from assets.resources import BatchResource
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
@@ -37,10 +37,10 @@ def batch() -> Settings:
     return Settings.for_role("batch")
 
 
-def take(contract: Contract, hour: datetime) -> Taken:
+def take(contract: Contract, hour: datetime) -> LoadedHour:
     with connect(batch(), autocommit=True) as connection:
         now = datetime.now(UTC)
-        return take_hour(batch(), contract, connection, hour, now=now, start=_START, run_id="test")
+        return load_hour(batch(), contract, connection, hour, now=now, start=_START, run_id="test")
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def in_log(contract: Contract) -> list[tuple[int, int]]:
 
 def test_two_runs_at_once_without_a_lock_leave_each_record_once(running: Running, hour: datetime) -> None:
     running.send(events(running.contract, 2000))
-    ended: list[Taken | BaseException] = []
+    ended: list[LoadedHour | BaseException] = []
 
     def run() -> None:
         try:
@@ -76,7 +76,7 @@ def test_two_runs_at_once_without_a_lock_leave_each_record_once(running: Running
     for thread in threads:
         thread.join(120)
     assert len(ended) == 3
-    assert any(isinstance(e, Taken) for e in ended)
+    assert any(isinstance(e, LoadedHour) for e in ended)
     assert rows(running.contract).rows() == in_log(running.contract)
 
 
@@ -133,7 +133,7 @@ def test_an_hour_that_is_gone_doesnt_keep_the_others_of_its_run(running: Running
     with dg.DagsterInstance.ephemeral() as instance:  # pyright: ignore[reportUnknownMemberType]
         result = dg.materialize(
             [make_lake(running.contract, ALL)],
-            resources={"ground": Ground()},
+            resources={"batch": BatchResource()},
             instance=instance,
             raise_on_error=False,
             tags={

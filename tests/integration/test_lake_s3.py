@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from assets.lake.take import take_hour
+from assets.lake.load import load_hour
 from streamgauge.dagster.hours import hour_key, hour_start
 from streamgauge.settings import Settings
 from streamgauge.stores.lake import LakeTable, lake_table, table_at
@@ -96,7 +96,7 @@ def test_an_hour_of_kafka(running: Running) -> None:
     with connect(settings, autocommit=True) as connection:
         for hour in {before, hour_start(datetime.now(UTC))}:
             now = datetime.now(UTC)
-            take_hour(settings, running.contract, connection, hour, now=now, start=date(2020, 1, 1), run_id="test")
+            load_hour(settings, running.contract, connection, hour, now=now, start=date(2020, 1, 1), run_id="test")
     table = lake_table(ROOT, running.contract)
     rows = table.read(columns=["partition", "offset", "event_id"]).sort("partition", "offset")
     log = [(m.partition(), m.offset()) for m in read_log(Settings.for_role("worker"), running.contract)]

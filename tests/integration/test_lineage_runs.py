@@ -12,7 +12,7 @@ import pytest
 from assets import facts, lake, reconciliation, rollups
 from assets.jobs import event_hours_job
 from assets.partitions import ALL, Partitions
-from assets.resources import Ground
+from assets.resources import BatchResource
 from lineage.emit import events_folder
 from lineage.sensor import make_openlineage_sensor
 from streamgauge.apply.execute import apply
@@ -43,7 +43,7 @@ class Reported:
             dg.Definitions(
                 jobs=[event_hours_job(own.contract)],
                 sensors=[make_openlineage_sensor()],
-                resources={"ground": Ground()},
+                resources={"batch": BatchResource()},
             ),
         )
         self._cursor: str | None = None

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from assets.locks import partition_lock
-from assets.resources import Ground
+from assets.resources import BatchResource
 from streamgauge.dagster.hours import HOUR
 from streamgauge.stack.control import Stack
 
@@ -18,16 +18,16 @@ LAKE, FACTS = ("lake", "locked"), ("facts", "locked")
 
 
 @pytest.fixture
-def ground(stack: Stack) -> Ground:
-    return Ground()
+def batch(stack: Stack) -> BatchResource:
+    return BatchResource()
 
 
-def taken(ground: Ground, path: tuple[str, str], *hours: datetime, within: float) -> bool:
+def taken(batch: BatchResource, path: tuple[str, str], *hours: datetime, within: float) -> bool:
     """Whether another run gets the lock within this time."""
     got = threading.Event()
 
     def take() -> None:
-        with partition_lock(ground, path, hours):
+        with partition_lock(batch, path, hours):
             got.set()
 
     thread = threading.Thread(target=take, daemon=True)
@@ -35,22 +35,22 @@ def taken(ground: Ground, path: tuple[str, str], *hours: datetime, within: float
     return got.wait(within)
 
 
-def test_the_same_hour_is_waited_for_and_others_are_not(ground: Ground) -> None:
-    waiting = partial(taken, ground, LAKE)
-    with partition_lock(ground, LAKE, [FIRST, FIRST + HOUR]):
+def test_the_same_hour_is_waited_for_and_others_are_not(batch: BatchResource) -> None:
+    waiting = partial(taken, batch, LAKE)
+    with partition_lock(batch, LAKE, [FIRST, FIRST + HOUR]):
         assert not waiting(FIRST + HOUR, FIRST + 2 * HOUR, within=1)
         assert waiting(FIRST + 3 * HOUR, within=10)
-        assert taken(ground, FACTS, FIRST, within=10)
+        assert taken(batch, FACTS, FIRST, within=10)
     assert waiting(FIRST, FIRST + HOUR, FIRST + 2 * HOUR, within=10)
 
 
-def test_runs_that_want_the_same_hours_in_different_order_both_end(ground: Ground) -> None:
+def test_runs_that_want_the_same_hours_in_different_order_both_end(batch: BatchResource) -> None:
     count = 20
     done: list[int] = []
 
     def take(hours: list[datetime]) -> None:
         for _ in range(count):
-            with partition_lock(ground, LAKE, hours):
+            with partition_lock(batch, LAKE, hours):
                 done.append(1)
 
     hours = [FIRST + i * HOUR for i in range(10)]
@@ -62,17 +62,17 @@ def test_runs_that_want_the_same_hours_in_different_order_both_end(ground: Groun
     assert len(done) == 2 * count
 
 
-def test_a_run_that_lost_its_connection_knows_it(ground: Ground) -> None:
-    with pytest.raises(psycopg.OperationalError), partition_lock(ground, LAKE, [FIRST]) as lock:
+def test_a_run_that_lost_its_connection_knows_it(batch: BatchResource) -> None:
+    with pytest.raises(psycopg.OperationalError), partition_lock(batch, LAKE, [FIRST]) as lock:
         lock.check()
-        _cut(ground)
+        _cut(batch)
         lock.check()
-    assert taken(ground, LAKE, FIRST, within=10)
+    assert taken(batch, LAKE, FIRST, within=10)
 
 
-def _cut(ground: Ground) -> None:
+def _cut(batch: BatchResource) -> None:
     found: list[Any] = []
-    with ground.connect(autocommit=True) as connection:
+    with batch.connect(autocommit=True) as connection:
         found = connection.execute(
             "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()"
         ).fetchall()

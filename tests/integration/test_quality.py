@@ -17,7 +17,7 @@ from assets.lake import make_lake
 from assets.partitions import ALL
 from assets.quality.checks import make_books_check, make_facts_checks, make_lake_checks
 from assets.quality.report import make_report
-from assets.resources import Ground
+from assets.resources import BatchResource
 from quality.results import Result, latest
 from streamgauge.cli.dead_letters import app
 from streamgauge.contract.model import Contract
@@ -59,7 +59,7 @@ def made(instance: dg.DagsterInstance, hours: Sequence[datetime], *assets: Any, 
     result = dg.materialize(  # pyright: ignore[reportUnknownMemberType]
         assets,
         instance=instance,
-        resources={"ground": Ground()},
+        resources={"batch": BatchResource()},
         raise_on_error=False,
         partition_key=one_hour,
         tags=None if one_hour else tags,
@@ -103,7 +103,7 @@ def test_from_records_to_verdicts_and_the_page(running: Running, caplog: Any) ->
         # the day before last: what was found of the day after is none of its hours
         for day in (hour, hour - 24 * HOUR):
             result = dg.materialize(  # pyright: ignore[reportUnknownMemberType]
-                daily, instance=instance, resources={"ground": Ground()}, partition_key=f"{day:%Y-%m-%d}"
+                daily, instance=instance, resources={"batch": BatchResource()}, partition_key=f"{day:%Y-%m-%d}"
             )
             assert result.success
         assert evaluations(instance, contract, "completeness") == [(hour_key(hour), True)]

@@ -16,7 +16,7 @@ from assets.rebuild.contributions import Contributions, contributions
 from assets.rebuild.job import definitions
 from assets.rebuild.rebuild import Rebuilt, rebuild
 from assets.rebuild.tables import replace as replace_rows
-from assets.resources import Ground
+from assets.resources import BatchResource
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, HourRange, hour_start
 from streamgauge.errors import UserError
@@ -142,7 +142,7 @@ def test_rebuilt_while_late_events_come(running: Running, monkeypatch: pytest.Mo
 
 def _by_job(contract: Contract, hours: HourRange) -> int:
     """As from Dagster's pages; returns how many rows it repaired."""
-    merged = dg.Definitions.merge(definitions([contract]), dg.Definitions(resources={"ground": Ground()}))
+    merged = dg.Definitions.merge(definitions([contract]), dg.Definitions(resources={"batch": BatchResource()}))
     job: Any = merged.resolve_job_def(f"{contract.stream}_rebuild_minutes")
     config = {"ops": {f"{contract.stream}_rebuild": {"config": {"first": hours.keys[0], "last": hours.keys[-1]}}}}
     result = job.execute_in_process(run_config=config)

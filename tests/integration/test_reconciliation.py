@@ -14,7 +14,7 @@ import pytest
 
 from assets.partitions import ALL
 from assets.reconciliation import CHECK, make_reconciliation
-from assets.resources import Ground
+from assets.resources import BatchResource
 from sensors.alerting.unexplained import unexplained_hours
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
@@ -69,7 +69,7 @@ def reconcile(contract: Contract, hours: Sequence[datetime]) -> dict[str | None,
     result = dg.materialize(
         [make_reconciliation(contract, ALL)],
         instance=instance,
-        resources={"ground": Ground()},
+        resources={"batch": BatchResource()},
         partition_key=keys[0] if len(keys) == 1 else None,
         tags=tags if len(keys) > 1 else None,
     )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from assets.lake.take import take_hour
+from assets.lake.load import load_hour
 from streamgauge.dagster.hours import hour_start
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings, batch_start
@@ -134,6 +134,6 @@ def test_the_lake_keeps_what_it_has_and_takes_the_new(running: Running, admin: A
 def take(running: Running, hour: datetime) -> None:
     settings = Settings.for_role("batch")
     with connect(settings, autocommit=True) as connection:
-        take_hour(
+        load_hour(
             settings, running.contract, connection, hour, now=datetime.now(UTC), start=batch_start(), run_id="test"
         )

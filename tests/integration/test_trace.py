@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from assets.facts.asset import build
-from assets.lake.take import take_hour
-from assets.resources import Ground
+from assets.lake.load import load_hour
+from assets.resources import BatchResource
 from lineage import trace as followed
 from lineage.trace import Trace, trace
 from streamgauge.cli import build as command
@@ -41,7 +41,7 @@ def take_into_lake(contract: Contract) -> None:
     now = datetime.now(UTC)
     with connect(settings, autocommit=True) as connection:
         for hour in (hour_start(now - timedelta(minutes=5)), hour_start(now)):
-            take_hour(settings, contract, connection, hour, now=now, start=batch_start(), run_id="test")
+            load_hour(settings, contract, connection, hour, now=now, start=batch_start(), run_id="test")
 
 
 def build_hours(contract: Contract) -> None:
@@ -49,7 +49,7 @@ def build_hours(contract: Contract) -> None:
         hours = connection.execute(
             "SELECT hour FROM event_hours WHERE stream = %s ORDER BY 1", (contract.stream,)
         ).fetchall()
-    build(Ground(), contract, [h for (h,) in hours], "test")
+    build(BatchResource(), contract, [h for (h,) in hours], "test")
 
 
 def find(contract: Contract, event_id: str) -> list[Trace]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from streamgauge.rollup import sketch_columns as native
 from streamgauge.rollup import sketches
 from streamgauge.rollup.groups import Grouped, code_texts, group_rows
-from streamgauge.rollup.sketch_columns import Made
+from streamgauge.rollup.sketch_columns import SketchColumn
 from streaming.worker.accumulate import add_distinct, add_frequent, add_quantiles, coupons
 
 EXACT_KEYS = 40
@@ -33,7 +33,7 @@ def held(stored: bytes | None) -> dict[int, bytes]:
     return {} if stored is None else {0: stored}
 
 
-def only(made: Made) -> bytes | None:
+def only(made: SketchColumn) -> bytes | None:
     (data,) = made.parts(slice(0, len(made.ends)))
     return data
 
@@ -197,6 +197,6 @@ def test_damaged_bytes_are_left_to_the_library(data: st.DataObject) -> None:
         found = native.add_values(stored, np.array([1.0]), one)
     else:
         found = native.add_keys(stored, code_texts(pl.Series(["x"])), one, 6)
-    sketch = found.made.data
+    sketch = found.column.data
     assert found.beyond == [0] if len(damaged) != len(whole) else found.beyond in ([], [0])
     assert len(sketch) <= len(damaged) + 52

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError
 
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.records import log_spans
-from streamgauge.records.fetcher import Fetched, Said
+from streamgauge.records.fetcher import Fetched, FetchEvent
 from streamgauge.records.log_spans import LogSpans
 from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT
@@ -29,8 +29,8 @@ def record(partition: int, offset: int) -> Event:
     return Event(partition, offset)
 
 
-def end(partition: int, offset: int) -> Said:
-    return Said(partition, offset, KafkaError(KafkaError._PARTITION_EOF))  # pyright: ignore[reportPrivateUsage]
+def end(partition: int, offset: int) -> FetchEvent:
+    return FetchEvent(partition, offset, KafkaError(KafkaError._PARTITION_EOF))  # pyright: ignore[reportPrivateUsage]
 
 
 class Records(Fetched):
@@ -52,16 +52,16 @@ class Records(Fetched):
 class Told:
     """A fetcher that gives these batches, and then nothing."""
 
-    def __init__(self, batches: Sequence[Sequence[Event | Said]]) -> None:
+    def __init__(self, batches: Sequence[Sequence[Event | FetchEvent]]) -> None:
         self._batches = list(batches)
         self.left: list[int] = []
 
     def start_from(self, first_positions: Mapping[int, int]) -> None: ...
 
-    def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[Said]]:
+    def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[FetchEvent]]:
         assert self._batches, "it reads on though it has all"
         batch = self._batches.pop(0)
-        return Records.of([e for e in batch if isinstance(e, Event)]), [e for e in batch if isinstance(e, Said)]
+        return Records.of([e for e in batch if isinstance(e, Event)]), [e for e in batch if isinstance(e, FetchEvent)]
 
     def pause(self, partitions: Iterable[int]) -> None:
         self.left += partitions
@@ -70,7 +70,7 @@ class Told:
 
 
 def read(
-    monkeypatch: pytest.MonkeyPatch, spans: dict[int, tuple[int, int]], *batches: Sequence[Event | Said]
+    monkeypatch: pytest.MonkeyPatch, spans: dict[int, tuple[int, int]], *batches: Sequence[Event | FetchEvent]
 ) -> list[Any]:
     told = Told(batches)
 

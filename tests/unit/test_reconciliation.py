@@ -18,7 +18,7 @@ from quality.reconciliation.evidence import Figures, unreachable
 from quality.reconciliation.finality import settled
 from quality.reconciliation.gather import gather
 from quality.reconciliation.layers import SPEED_COUNTERS, rolled_up, schema
-from quality.reconciliation.verdict import HourResult, Layers, judge
+from quality.reconciliation.verdict import HourResult, LayerMinutes, judge
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import TimeSpec
 from streamgauge.dagster.hours import HOUR
@@ -82,7 +82,7 @@ sent = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2)), min_size=1, ma
 
 @dataclass
 class Made:
-    layers: Layers
+    layers: LayerMinutes
     facts: pl.DataFrame
     duplicates: pl.DataFrame
 
@@ -132,7 +132,7 @@ def make(log: list[tuple[int, int]], *, in_lake: int | None = None) -> Made:
         seen.add(row["event_id"])
     facts, duplicates = (_lake_frame(part) for part in kept)
     batch = rolled_up(CONTRACT, facts.lazy(), duplicates.lazy()).collect()
-    return Made(Layers(_speed(expected.minutes_of_stream()), batch, batch), facts, duplicates)
+    return Made(LayerMinutes(_speed(expected.minutes_of_stream()), batch, batch), facts, duplicates)
 
 
 def _lake_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -35,7 +35,7 @@ from streaming.producer.encode import Encoder
 from streaming.worker import rollup as worker
 from streaming.worker.groups import group_events, merge
 from streaming.worker.lookup import Lookup
-from streaming.worker.rollup import Rollup, Taken, TopRow
+from streaming.worker.rollup import Rollup, RollupInput, TopRow
 
 T0 = 1_700_000_040_000
 ALL = load_contracts(CHECKOUT / "platform" / "contracts")
@@ -122,13 +122,13 @@ def frame_of(contract: Contract, events: list[Event]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema={f.name: POLARS_TYPES[f.type] for f in contract.fields})
 
 
-def take(contract: Contract, rollup: Rollup, events: list[Event]) -> Taken:
+def take(contract: Contract, rollup: Rollup, events: list[Event]) -> RollupInput:
     payloads = Payloads.of(list(Encoder(contract, 7).encode(frame_of(contract, events))))
     decoded = Decoder(contract, lambda _: avro_schema(contract), picked(contract)).decode(payloads)
     assert not decoded.rejected
     times = decoded.frame[contract.event_time].to_physical().to_numpy()
     lookup = Lookup(Reference(contract.reference, REFERENCE)) if contract.reference else None
-    return rollup.take(decoded.frame, times, np.array([e.partition for e in events], np.int64), lookup)
+    return rollup.extract(decoded.frame, times, np.array([e.partition for e in events], np.int64), lookup)
 
 
 _ADD: dict[str, Callable[[tuple[Any, Any]], Any]] = {"_min": min, "_max": max}

@@ -113,7 +113,7 @@ class Fetched:
 
 
 @dataclass(frozen=True)
-class Said:
+class FetchEvent:
     """What Kafka says of a partition in place of a record: its end, or an error."""
 
     partition: int
@@ -165,7 +165,7 @@ class Fetcher:
         with self._partitions(dict.fromkeys(partitions, 0)) as paused:
             _check(rdkafka.rd_kafka_pause_partitions(self._open.handle, paused))
 
-    def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[Said]]:
+    def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[FetchEvent]]:
         """As many records as there are, or come in that time."""
         pointers = np.empty(most, np.int64)
         count = rdkafka.rd_kafka_consume_batch_queue(self._open.queue, int(seconds * 1000), pointers.ctypes.data, most)
@@ -185,8 +185,10 @@ class Fetcher:
         fetched = Fetched(Payloads(addresses, sizes, messages), partitions, offsets, messages.pointers)
         if not errors.any():
             return fetched, []
-        said = [Said(int(partitions[i]), int(offsets[i]), KafkaError(int(errors[i]))) for i in np.flatnonzero(errors)]
-        return fetched.take(np.flatnonzero(errors == 0)), said
+        events = [
+            FetchEvent(int(partitions[i]), int(offsets[i]), KafkaError(int(errors[i]))) for i in np.flatnonzero(errors)
+        ]
+        return fetched.take(np.flatnonzero(errors == 0)), events
 
     def end(self, partition: int) -> int | None:
         """Where the partition's log ends, as the broker last said while records were fetched."""

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.records.fetcher import Fetched, Fetcher, Said
+from streamgauge.records.fetcher import Fetched, Fetcher, FetchEvent
 from streamgauge.records.payloads import Payloads
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
@@ -93,12 +93,12 @@ class LogSpans:
             try:
                 while ends:
                     # no more than there can be, or it would wait for more
-                    fetched, said = self._fetcher.fetch(min(BATCH_RECORDS, max(missing, 1)), 0.2)
+                    fetched, events = self._fetcher.fetch(min(BATCH_RECORDS, max(missing, 1)), 0.2)
                     records = self._inside(fetched, ends) if len(fetched) else None
                     # not before its records, which may have come along with the news of its end
-                    for partition in self._ended(said, ends):
+                    for partition in self._ended(events, ends):
                         self._leave(partition, ends)
-                    if len(fetched) or said:
+                    if len(fetched) or events:
                         heard = time.monotonic()
                     if records is not None:
                         missing -= len(records.payloads)
@@ -111,10 +111,10 @@ class LogSpans:
             finally:
                 self._fetcher.assign({})
 
-    def _ended(self, said: list[Said], ends: Mapping[int, int]) -> list[int]:
+    def _ended(self, events: list[FetchEvent], ends: Mapping[int, int]) -> list[int]:
         """Partitions whose log ends where their span does, or behind it: the last offsets may hold no records."""
         found: list[int] = []
-        for one in said:
+        for one in events:
             if one.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
                 if one.offset >= ends.get(one.partition, 0):
                     found.append(one.partition)

@@ -34,7 +34,7 @@ _FEWEST_SLOTS, _SLOTS_EACH = 8, 4
 
 
 @dataclass(frozen=True)
-class Made:
+class SketchColumn:
     """The new bytes of each row, one behind the other up to its place in `ends`; none where nothing changes."""
 
     data: bytes
@@ -53,7 +53,7 @@ class Made:
         starts = [int(self.ends[rows.start - 1]) if rows.start else 0, *ends[:-1]]
         return [self.data[a:b] or None for a, b in zip(starts, ends, strict=False)]
 
-    def replaced(self, others: Mapping[int, bytes]) -> "Made":
+    def replaced(self, others: Mapping[int, bytes]) -> "SketchColumn":
         """With those rows' bytes put in, which are none yet."""
         if not others:
             return self
@@ -64,37 +64,37 @@ class Made:
             end = int(self.ends[row])
             pieces += (self.data[begin:end], data)
             begin, sizes[row] = end, len(data)
-        return Made(b"".join([*pieces, self.data[begin:]]), np.cumsum(sizes))
+        return SketchColumn(b"".join([*pieces, self.data[begin:]]), np.cumsum(sizes))
 
 
 @dataclass(frozen=True)
 class Accumulated:
-    """`beyond` are rows that were left to the library: nothing is made of them here."""
+    """`beyond` are rows that were left to the library: their bytes are empty here."""
 
-    made: Made
+    column: SketchColumn
     beyond: list[int]
 
 
 def coupons(texts: pl.Series) -> UInt32s:
     """What an HLL keeps of each text; 0 for null and the empty text."""
-    made = np.empty(len(texts), np.uint32)
+    found = np.empty(len(texts), np.uint32)
     views = TextViews(texts)
-    native.streamgauge_coupons(views.address, len(texts), made.ctypes.data)
-    return made
+    native.streamgauge_coupons(views.address, len(texts), found.ctypes.data)
+    return found
 
 
-def add_coupons(stored: Stored, taken: UInt32s, grouped: Grouped) -> Accumulated:
+def add_coupons(stored: Stored, values: UInt32s, grouped: Grouped) -> Accumulated:
     """HLLs of 2^12 registers. Row i takes in the coupons of group i, but for zeros."""
-    taken = np.ascontiguousarray(taken)
+    values = np.ascontiguousarray(values)
     more = len(grouped.order) * _COUPON_BYTES
-    return _each(stored, grouped, more, native.streamgauge_add_coupons, (taken.ctypes.data,))
+    return _each(stored, grouped, more, native.streamgauge_add_coupons, (values.ctypes.data,))
 
 
-def add_values(stored: Stored, taken: Float64s, grouped: Grouped) -> Accumulated:
+def add_values(stored: Stored, values: Float64s, grouped: Grouped) -> Accumulated:
     """KLLs of k = 200. Row i takes in the values of group i, but for NaN."""
-    taken = np.ascontiguousarray(taken)
+    values = np.ascontiguousarray(values)
     more = len(grouped.order) * _VALUE_BYTES
-    return _each(stored, grouped, more, native.streamgauge_add_values, (taken.ctypes.data,))
+    return _each(stored, grouped, more, native.streamgauge_add_values, (values.ctypes.data,))
 
 
 def merge_values(stored: Sequence[bytes], values: Float64s | None = None) -> bytes | None:
@@ -144,7 +144,7 @@ def _each(
     grouped: Grouped,
     more: int,
     function: Callable[..., None],
-    taken: tuple[Any, ...],
+    values: tuple[Any, ...],
     also: tuple[Any, ...] = (),
 ) -> Accumulated:
     """`more` says how many bytes at most the values take in sketches."""
@@ -153,17 +153,19 @@ def _each(
     sizes[list(stored)] = list(map(len, stored.values()))
     held = np.frombuffer(b"".join([data for _, data in sorted(stored.items())]) + b"\0", np.uint8)
     places = held.ctypes.data + np.cumsum(sizes) - sizes
-    out, made = np.empty(int(sizes.sum()) + more + n * _HEAD_BYTES, np.uint8), np.empty(n, np.int64)
+    out, lengths = np.empty(int(sizes.sum()) + more + n * _HEAD_BYTES, np.uint8), np.empty(n, np.int64)
     function(
         places.ctypes.data,
         sizes.ctypes.data,
-        *taken,
+        *values,
         grouped.order.ctypes.data,
         np.ascontiguousarray(grouped.ends).ctypes.data,
         n,
         *also,
         out.ctypes.data,
-        made.ctypes.data,
+        lengths.ctypes.data,
     )
-    ends = np.cumsum(np.maximum(made, 0))
-    return Accumulated(Made(out[: int(ends[-1]) if n else 0].tobytes(), ends), np.flatnonzero(made < 0).tolist())
+    ends = np.cumsum(np.maximum(lengths, 0))
+    return Accumulated(
+        SketchColumn(out[: int(ends[-1]) if n else 0].tobytes(), ends), np.flatnonzero(lengths < 0).tolist()
+    )

@@ -34,7 +34,7 @@ _AHEAD = 2
 
 
 @dataclass(frozen=True)
-class Taken:
+class LoadedHour:
     """An hour as the lake now has it."""
 
     hour: datetime
@@ -57,7 +57,7 @@ class Taken:
         }
 
 
-def take_hour(
+def load_hour(
     settings: Settings,
     contract: Contract,
     connection: Connection,
@@ -67,7 +67,7 @@ def take_hour(
     start: date,
     run_id: str,
     check: Callable[[], None] = lambda: None,
-) -> Taken:
+) -> LoadedHour:
     """Replaces the hour. The caller holds its lock; `check` is asked just before the commit, and raises if it is lost.
 
     Raises UserError, and changes nothing, where the log no longer has all of the hour.
@@ -105,7 +105,7 @@ def take_hour(
                     for p, (first, end) in written.items()
                 ],
             )
-    return Taken(hour, spans.closed, written, stored, hours)
+    return LoadedHour(hour, spans.closed, written, stored, hours)
 
 
 class _Writing:

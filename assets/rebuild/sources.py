@@ -15,7 +15,7 @@ from streamgauge.stores.postgres import Connection
 
 
 @dataclass(frozen=True)
-class Part:
+class PartitionSource:
     """`start` and `next` are the worker's first offset and the one it reads next, `stored` is in the lake, and `lost`
     was gone from the log before the worker came to it. Records that matter are from `needed_from` on.
     """
@@ -43,7 +43,7 @@ class Part:
             )
 
 
-def read_parts(connection: Connection, contract: Contract, times: Times) -> tuple[list[str], list[Part]]:
+def read_sources(connection: Connection, contract: Contract, times: Times) -> tuple[list[str], list[PartitionSource]]:
     """The partitions that have had events, and the hours of ingest time that may hold records for `times`."""
     tolerance = timedelta(seconds=contract.time.futureToleranceSeconds)
     earliest = times.start - times.horizon - tolerance
@@ -64,8 +64,8 @@ def read_parts(connection: Connection, contract: Contract, times: Times) -> tupl
         ORDER BY partition""",
         (contract.topic,),
     ).fetchall()
-    parts = [
-        Part(
+    sources = [
+        PartitionSource(
             p,
             start,
             end,
@@ -77,7 +77,7 @@ def read_parts(connection: Connection, contract: Contract, times: Times) -> tupl
         for p, start, end, watermark in rows
         if watermark is not None
     ]
-    return sorted(map(hour_key, hours)), parts
+    return sorted(map(hour_key, hours)), sources
 
 
 def _gaps(connection: Connection, contract: Contract) -> Mapping[int, list[Span]]:

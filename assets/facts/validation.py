@@ -22,7 +22,7 @@ _ID, _AT, _ORDER, _FIRST = "__id", "__at", "__order", "__first"
 
 
 @dataclass(frozen=True)
-class Judged:
+class Validated:
     """`valid` has all of the lake's columns; `broken` has them and the failed `rule`."""
 
     valid: pl.DataFrame
@@ -45,11 +45,11 @@ class Rules:
     def valid(self, rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.filter(~self._broken)
 
-    def judge(self, rows: pl.DataFrame) -> Judged:
+    def validate(self, rows: pl.DataFrame) -> Validated:
         broken = rows.select(self._broken.alias(RULE)).to_series()
         if not broken.any():
-            return Judged(rows, rows.clear().with_columns(pl.lit(None, pl.String).alias(RULE)))
-        return Judged(rows.filter(~broken), rows.filter(broken).with_columns(self._rule))
+            return Validated(rows, rows.clear().with_columns(pl.lit(None, pl.String).alias(RULE)))
+        return Validated(rows.filter(~broken), rows.filter(broken).with_columns(self._rule))
 
 
 def split_duplicates(
