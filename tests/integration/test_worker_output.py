@@ -133,13 +133,15 @@ schema:
     physicalType: topic
     properties:
       - { name: payment, logicalType: string, physicalType: string, required: true, primaryKey: true,
-          primaryKeyPosition: 1, classification: internal, description: "Its id." }
+          primaryKeyPosition: 1, classification: internal, description: "Its id.",
+          logicalTypeOptions: { maxLength: 64 } }
       - { name: paid_at, logicalType: timestamp, physicalType: timestamp-millis, required: true,
-          classification: public, description: "When." }
+          classification: public, description: "When.",
+          logicalTypeOptions: { minimum: "2000-01-01T00:00:00Z" } }
       - { name: amount, logicalType: number, physicalType: double, required: true, classification: internal,
           description: "How much.", logicalTypeOptions: { minimum: 0 } }
       - { name: shop, logicalType: string, physicalType: string, required: false, classification: public,
-          description: "Where." }
+          description: "Where.", logicalTypeOptions: { maxLength: 64 } }
 slaProperties:
   - { property: freshness, value: 60, unit: s }
   - { property: retention, value: 1, unit: d }

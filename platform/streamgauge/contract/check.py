@@ -1,42 +1,386 @@
-"""What a contract must hold before anything is made from it."""
+"""What a contract must hold before anything is made from it: names, rules and bounds that every layer can keep."""
 
-from collections.abc import Iterable
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from streamgauge.contract.model import CALENDAR, FACT_COLUMNS, Contract, Measure, ReferenceSpec
+import polars as pl
+
+from streamgauge.contract.columns import POLARS_TYPES
+from streamgauge.contract.document import Document, Place
+from streamgauge.contract.model import (
+    CALENDAR,
+    CLASSIFICATIONS,
+    MAX_UNRULED_TEXT,
+    Contract,
+    FieldSpec,
+    Measure,
+    ReferenceSpec,
+    RollupSpec,
+    Source,
+    Top,
+)
+from streamgauge.contract.rules import field_rules
+from streamgauge.contract.text_bounds import LONGEST_CHARACTER
+from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
 from streamgauge.errors import UserError
+from streamgauge.stores.ddl import MAX_NAME_BYTES, Table
+from streamgauge.stores.fact_tables import facts_schema, key_column, quarantine_schema
+from streamgauge.stores.tables import batch, speed, windows
+
+MAX_KEY_BYTES = 2600
+"""Of the dimensions together: Postgres takes 2704 in an entry of an index, and time and partition are in it too."""
+_NUMBER_BYTES = 32
+_MAX_TOPIC = 249
+_WHOLE = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1), "timestamp-millis": (EARLIEST_MS, LATEST_MS)}
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOPIC = re.compile(r"[A-Za-z0-9._-]+")
+
+SHOWN_BESIDE = ("revision", "final_share", "complete")
+SHOWN_OF_DISTINCT = ("distinct", "distinct_error")
+SHOWN_OF_MEASURE = ("mean",)
+SHOWN_OF_QUANTILES = ("p50", "p95", "p99", "rank_error")
+"""What commands and the API add to the columns of the tables when they show a rollup."""
 
 
-def check_contract(c: Contract) -> None:
-    """The names in the blocks must be fields of the right type."""
-    reject_twice("property", [f.name for f in c.fields])
-    if not c.field[c.event_time].required or not c.field[c.event_id].required:
-        raise ValueError(f"{c.event_id} and {c.event_time} must be required")
-    for rule in c.together:
-        unknown = [name for name in rule.fields if name not in c.field or c.field[name].required]
-        if len(rule.fields) < 2 or unknown:
-            raise ValueError(f"quality {rule.name}: must name two or more optional properties{_named(unknown)}")
-    if c.topic_spec.partitionKey not in c.field:
-        raise ValueError(f"topic.partitionKey {c.topic_spec.partitionKey!r} is no property")
-    if c.reference and c.reference.key not in c.field:
-        raise ValueError(f"reference.key {c.reference.key!r} is no property")
-    outputs = (*c.rollup.dimensions, *c.rollup.distinct, *c.rollup.measures)
-    reject_twice("rollup name", [s.name for s in outputs])
-    reject_twice("dimension", [*(d.name for d in c.star), *CALENDAR])
-    added = c.reference.columns if c.reference else ()
-    reject_twice("fact column", [*c.field, *added, *(f"{d.name}_key" for d in c.star), *FACT_COLUMNS])
-    for source in (*outputs, *c.rollup.top, *c.star):
-        head, _, tail = source.source.partition(".")
-        known = (
-            tail in c.reference.columns
-            if head == "reference" and c.reference
-            else head in c.field and c.field[head].is_map == bool(tail)
-        )
-        if not known:
-            raise ValueError(
-                f"rollup {source.name}: source {source.source!r} is no property, map key or reference column"
+@dataclass(frozen=True)
+class Placed:
+    """A source of the list `what`, and its place in the file."""
+
+    what: str
+    place: Place
+    source: Source
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where in the file a contract's parts stand. Fields stand in their order."""
+
+    sources: Sequence[Placed]
+    blocks: Mapping[str, Place]
+
+    def block(self, name: str, *keys: str) -> Place:
+        return (*self.blocks.get(name, ("customProperties",)), *keys)
+
+
+def check_contract(c: Contract, places: Places, document: Document) -> None:
+    """Adds to the document what is wrong."""
+    _Check(c, places, document).run()
+
+
+class _Check:
+    def __init__(self, c: Contract, places: Places, document: Document) -> None:
+        self._c = c
+        self._places = places
+        self._document = document
+        self._add = document.add
+        self._at: dict[str, Place] = {}
+        for i, f in enumerate(c.fields):
+            self._at.setdefault(f.name, ("schema", 0, "properties", i))
+
+    def run(self) -> None:
+        for i, f in enumerate(self._c.fields):
+            self._field(f, ("schema", 0, "properties", i))
+        self._identity()
+        self._together()
+        self._topics()
+        self._reference()
+        for placed in self._places.sources:
+            self._source(placed)
+        self._rollup_names()
+        self._star_names()
+        self._keys()
+        self._relation_names()
+
+    def _field(self, f: FieldSpec, at: Place) -> None:
+        if not _NAME.fullmatch(f.name) or f.name.startswith("__"):
+            self._add((*at, "name"), f'"{f.name}" must be letters, digits and _, and not begin with a digit or __')
+        if self._at[f.name] != at:
+            self._add((*at, "name"), f'"{f.name}" stands twice')
+        if f.name in _fact_columns(self._c):
+            self._add((*at, "name"), f'"{f.name}" is a column that all facts have; give the field another name')
+        if f.classification not in CLASSIFICATIONS:
+            known = ", ".join(CLASSIFICATIONS)
+            self._add((*at, "classification"), f'"{f.classification}" is not known; known are {known}')
+        if self._document.mistaken((*at, "physicalType")):
+            return
+        options = (*at, "logicalTypeOptions")
+        for key, value in (("minLength", f.min_length), ("maxLength", f.max_length), ("pattern", f.pattern)):
+            if value is not None and f.type != "string":
+                self._add((*options, key), f"is for a string, and {f.name} is a {f.type}")
+        for key, value in (("minimum", f.minimum), ("maximum", f.maximum)):
+            if value is None:
+                continue
+            if not (f.is_number or f.type == "timestamp-millis"):
+                self._add((*options, key), f"is for a number or a time, and {f.name} is a {f.type}")
+            elif f.type in _WHOLE and not _WHOLE[f.type][0] <= value <= _WHOLE[f.type][1]:
+                what = "the years 1 to 9999" if f.type == "timestamp-millis" else f"what a {f.type} can be"
+                self._add((*options, key), f"is outside {what}")
+        if f.minimum is not None and f.maximum is not None and f.minimum > f.maximum:
+            self._add((*options, "minimum"), "is above maximum, so that no value could be right")
+        if f.min_length is not None and f.max_length is not None and f.min_length > f.max_length:
+            self._add((*options, "minLength"), "is above maxLength, so that no value could be right")
+        if f.pattern is not None:
+            try:
+                pl.Series([""]).str.contains(f.pattern)
+            except pl.exceptions.ComputeError as e:
+                lines = [line.strip() for line in str(e).splitlines() if line.strip()]
+                said = lines[-1].removeprefix("error: ")
+                self._add(
+                    (*options, "pattern"),
+                    f'"{f.pattern}" is no regular expression of the kind that is used here, Rust\'s: {said}',
+                )
+        if f.finite and f.type != "double":
+            self._add((*at, "quality"), f"finite is for a double, and {f.name} is a {f.type}")
+        if self._document.mistaken(options) or self._document.mistaken((*at, "quality")):
+            return
+        for value in f.allowed:
+            if f.type == "timestamp-millis" or f.is_map or not _fits(f, value):
+                self._add((*at, "quality"), f"validValues has {_shown(value)}, which is no {f.type}")
+            elif broken := _broken(replace(f, allowed=()), value):
+                self._add((*at, "quality"), f"validValues has {_shown(value)}, which breaks a rule: {broken}")
+        if f.default is not None and not self._document.mistaken((*at, "quality")):
+            place = (*at, "customProperties", 0, "value")
+            if not _fits(f, f.default):
+                self._add(place, f"the default {_shown(f.default)} is no {f.type}")
+            elif broken := _broken(f, f.default):
+                self._add(place, f"the default {_shown(f.default)} breaks a rule: {broken}")
+
+    def _identity(self) -> None:
+        c = self._c
+        for name in (c.event_id, c.event_time):
+            if not c.field[name].required:
+                self._add((*self._at[name], "required"), f"{name} must be required")
+        if c.field[c.event_time].minimum is None:
+            self._add(
+                (*self._at[c.event_time], "logicalTypeOptions", "minimum"),
+                "is missing: without it one wrong clock makes tables for every hour since the year 1",
             )
-        if isinstance(source, Measure) and not tail and not c.field[head].is_number:
-            raise ValueError(f"rollup measure {source.name}: {source.source!r} is not a number")
+        if c.field[c.event_id].type != "string":
+            self._add((*self._at[c.event_id], "physicalType"), "the event id must be a string")
+        self._bounded(c.event_id, self._at[c.event_id], "the event id")
+
+    def _together(self) -> None:
+        for rule in self._c.together:
+            at = ("schema", 0, "quality")
+            wrong = [n for n in rule.fields if n not in self._c.field or self._c.field[n].required]
+            if len(rule.fields) < 2 or wrong:
+                which = f", which {', '.join(wrong)} is not" if wrong else ""
+                self._add(at, f"{rule.name} must name two or more optional properties{which}")
+
+    def _topics(self) -> None:
+        spec = self._c.topic_spec
+        at = self._places.block("topic", "partitionKey")
+        if spec.partitionKey not in self._c.field:
+            self._add(at, f'topic.partitionKey "{spec.partitionKey}" is no property')
+        elif self._c.field[spec.partitionKey].is_map:
+            self._add(at, f'"{spec.partitionKey}" is a map, and can\'t be a key')
+        else:
+            self._bounded(spec.partitionKey, at, "the partition key")
+        for name, place in (
+            (self._c.dead_letter_topic, ("schema", 0, "physicalName")),
+            (spec.countsTopic or "counts", self._places.block("topic", "countsTopic")),
+        ):
+            if not _TOPIC.fullmatch(name) or len(name) > _MAX_TOPIC:
+                self._add(place, f'"{name}" can\'t name a topic: letters, digits, ., _ and -, at most {_MAX_TOPIC}')
+        if spec.countsTopic in (self._c.topic, self._c.dead_letter_topic):
+            self._add(self._places.block("topic", "countsTopic"), f'"{spec.countsTopic}" is another of its topics')
+
+    def _reference(self) -> None:
+        spec = self._c.reference
+        if spec is None:
+            return
+        at = self._places.block("reference", "key")
+        if spec.key not in self._c.field:
+            self._add(at, f'"{spec.key}" is no property')
+        elif self._c.field[spec.key].type != "string":
+            self._add(at, f'"{spec.key}" must be a string')
+        else:
+            self._bounded(spec.key, at, "the key of a reference")
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", spec.name):
+            self._add(self._places.block("reference", "name"), f'"{spec.name}" must be lower-case letters')
+        bare = replace(self._c, reference=spec.model_copy(update={"columns": (), "name": "r"}))
+        tables = (speed.reference_table(bare), speed.reference_history_table(bare))
+        taken = dict.fromkeys(_columns(t for t in tables if t), "is a column that every reference has")
+        taken |= dict.fromkeys(self._c.field, "is a field too, and facts have both")
+        taken |= dict.fromkeys(_fact_columns(self._c), "is a column that all facts have")
+        for i, column in enumerate(spec.columns):
+            place = (*self._places.block("reference", "columns"), i)
+            if not _NAME.fullmatch(column) or len(column.encode()) > MAX_NAME_BYTES:
+                self._add(place, f'"{column}" must be letters, digits and _, at most {MAX_NAME_BYTES}')
+            if column in taken:
+                self._add(place, f'"{column}" {taken[column]}; give the column another name')
+            taken[column] = "stands twice"
+
+    def _source(self, placed: Placed) -> None:
+        source, at = placed.source, (*placed.place, "source")
+        head, _, tail = source.source.partition(".")
+        c = self._c
+        if head == "reference" and self._document.mistaken(self._places.block("reference")):
+            return
+        if head in self._at and self._document.mistaken(self._at[head]):
+            return
+        if head == "reference" and c.reference:
+            known = tail in c.reference.columns
+        else:
+            known = head in c.field and c.field[head].is_map == bool(tail)
+        if not known:
+            self._add(at, f'"{source.source}" is no property, map key or reference column')
+        elif isinstance(source, Measure):
+            if not tail and not c.field[head].is_number:
+                self._add(at, f'"{source.source}" is not a number, and can\'t be measured')
+        elif not tail:
+            self._bounded(head, at, f"what {placed.what} is made of")
+
+    def _bounded(self, name: str, at: Place, what: str) -> None:
+        f = self._c.field[name]
+        if f.type == "string" and _bytes(f) is None and not self._document.mistaken(self._at[name]):
+            self._add(at, f'"{name}" has no maxLength, and {what} must not be longer than an index takes')
+
+    def _rollup_names(self) -> None:
+        """Each name against those before it, with all that is derived from it."""
+        taken = dict.fromkeys(reserved(self._c), "is a column that every rollup has")
+        for placed in self._places.sources:
+            if placed.what == "star":
+                continue
+            name = placed.source.name
+            for column in derived(self._c, placed):
+                if column in taken:
+                    which = f'"{name}"' if column == name else f'"{name}" makes the column {column}, which'
+                    self._add(
+                        (*placed.place, "name"),
+                        f"{which} {taken[column]}; give the {_SINGULAR[placed.what]} another name",
+                    )
+                if len(column.encode()) > MAX_NAME_BYTES:
+                    self._add((*placed.place, "name"), f"{column} is longer than Postgres's {MAX_NAME_BYTES} bytes")
+                taken.setdefault(column, f"stands twice: {placed.what} has {name} too")
+
+    def _star_names(self) -> None:
+        c = self._c
+        taken = dict.fromkeys(_fact_columns(c), "is a column that all facts have")
+        taken |= dict.fromkeys(CALENDAR, "is a dimension that every star has")
+        taken |= {n: "is a field too, and facts have both" for n in c.field if n.endswith("_key")}
+        attributes = c.reference.columns if c.reference else ()
+        own = [p for p in self._places.sources if p.what == "star"]
+        for placed in own or [p for p in self._places.sources if p.what == "dimensions"]:
+            name = placed.source.name
+            for column in (name, key_column(name)):
+                if column in taken:
+                    self._add((*placed.place, "name"), f'"{column}" {taken[column]}; give the dimension another name')
+                taken[column] = "stands twice"
+            if name in c.attributes(placed.source) or key_column(name) in attributes:
+                self._add((*placed.place, "name"), f'"{name}" is a column of the reference; give it another name')
+
+    def _keys(self) -> None:
+        sizes = {d.name: self._size(d) for d in self._c.rollup.dimensions}
+        if sum(sizes.values()) > MAX_KEY_BYTES:
+            each = ", ".join(f"{name} {size}" for name, size in sizes.items())
+            self._add(
+                self._places.block("rollup", "dimensions"),
+                f"together may be {sum(sizes.values())} bytes ({each}), and a key has room for {MAX_KEY_BYTES};"
+                " lower a maxLength or leave one out",
+            )
+        spec = self._c.reference
+        size = _bytes(self._c.field[spec.key]) if spec and spec.key in self._c.field else None
+        if (size or 0) > MAX_KEY_BYTES:
+            self._add(
+                self._places.block("reference", "key"), f"may be {size} bytes, and a key has room for {MAX_KEY_BYTES}"
+            )
+
+    def _size(self, source: Source) -> int:
+        head, _, tail = source.source.partition(".")
+        return MAX_UNRULED_TEXT * LONGEST_CHARACTER if tail else _bytes(self._c.field.get(head)) or 0
+
+    def _relation_names(self) -> None:
+        bare = replace(_bare(self._c), stream="")
+        tables = [*speed.stream_tables(bare), *batch.stream_tables(bare)]
+        names = [t.name for t in tables] + [i.name for t in tables for i in t.indexes]
+        longest = max((*names, *(v.name for v in windows.window_views(bare))), key=len)
+        if len(self._c.stream) + len(longest) > MAX_NAME_BYTES:
+            at: Place = ("schema", 0, "name")
+            most = MAX_NAME_BYTES - len(longest)
+            self._add(at, f'"{self._c.stream}" is too long for Postgres: at most {most} letters')
+        if self._c.reference and len(self._c.reference.history_table) > MAX_NAME_BYTES:
+            name = self._c.reference.name
+            self._add(self._places.block("reference", "name"), f'"{name}" is too long for Postgres')
+
+
+_SINGULAR = {"dimensions": "dimension", "distinct": "distinct count", "measures": "measure", "top": "top-N"}
+
+
+def reserved(c: Contract) -> set[str]:
+    """The columns that minutes and windows of any stream have, from the tables themselves."""
+    bare = _bare(c)
+    top, minutes = speed.top_table(bare), speed.minutes_table(bare)
+    rolled = [t for t in batch.stream_tables(bare) if not t.name.endswith(batch.TOPS)]
+    return {*_columns([minutes, top, *rolled]), *windows.ADDED, *SHOWN_BESIDE}
+
+
+def derived(c: Contract, placed: Placed) -> list[str]:
+    """All columns that are made of a source of the rollup, stored or shown."""
+    source = placed.source
+    if isinstance(source, Top):
+        return [f"top_{source.name}"]
+    bare = _bare(c)
+    if isinstance(source, Measure):
+        shown = SHOWN_OF_MEASURE + (SHOWN_OF_QUANTILES if source.quantiles else ())
+        stored = speed.measure_columns(replace(bare, rollup=RollupSpec(dimensions=(), measures=(source,))))
+    elif placed.what == "distinct":
+        shown = SHOWN_OF_DISTINCT
+        stored = speed.measure_columns(replace(bare, rollup=RollupSpec(dimensions=(), distinct=(source,))))
+    else:
+        return [source.name]
+    return [source.name, *(s.name for s in stored), *(f"{source.name}_{part}" for part in shown)]
+
+
+def _bare(c: Contract) -> Contract:
+    return replace(c, stream="s", fields=(), star=(), reference=None, rollup=RollupSpec(dimensions=()))
+
+
+def _columns(tables: Iterable[Table]) -> Iterator[str]:
+    return (column.name for table in tables for column in table.columns)
+
+
+def _fact_columns(c: Contract) -> set[str]:
+    bare = _bare(c)
+    return {*facts_schema(bare), *quarantine_schema(bare)}
+
+
+def _bytes(f: FieldSpec | None) -> int | None:
+    """How long a field's text may be; None where nothing bounds it."""
+    if f is None or f.type != "string":
+        return _NUMBER_BYTES
+    if f.allowed:
+        return max(len(str(value).encode()) for value in f.allowed)
+    return None if f.max_length is None else f.max_length * LONGEST_CHARACTER
+
+
+def _fits(f: FieldSpec, value: Any) -> bool:
+    if isinstance(value, bool) or f.type == "boolean":
+        return isinstance(value, bool) and f.type == "boolean"
+    if f.type == "string":
+        return isinstance(value, str)
+    if f.is_map:
+        entries = cast(dict[Any, Any], value) if isinstance(value, dict) else {1: 1}
+        return all(isinstance(k, str) and isinstance(v, str) for k, v in entries.items())
+    if f.type == "double":
+        return isinstance(value, int | float) and math.isfinite(value)
+    low, high = _WHOLE[f.type]
+    return isinstance(value, int) and low <= value <= high
+
+
+def _broken(f: FieldSpec, value: Any) -> str | None:
+    """The first of the field's own rules that the value breaks."""
+    if f.is_map:
+        return None
+    frame = pl.DataFrame({f.name: pl.Series([value]).cast(POLARS_TYPES[f.type])})
+    return next((rule.name for rule in field_rules(f) if frame.select(rule.expr).item()), None)
+
+
+def _shown(value: Any) -> str:
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def check_shared_dimensions(contracts: Iterable[Contract]) -> None:
@@ -51,13 +395,3 @@ def check_shared_dimensions(contracts: Iterable[Contract]) -> None:
                     f"{stream} and {c.stream} give the dimension {d.name} different references",
                     "give both the same reference, or one of them another name for the dimension",
                 )
-
-
-def _named(wrong: list[str]) -> str:
-    return f", which {', '.join(wrong)} is not" if wrong else ""
-
-
-def reject_twice(what: str, names: list[str]) -> None:
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise ValueError(f"{what} {', '.join(twice)} stands twice")

@@ -4,48 +4,72 @@ The file format is the Open Data Contract Standard 3.1 (https://bitol-io.github.
 What ODCS has no field for stands in its `customProperties`.
 """
 
-from collections.abc import Iterable
-from datetime import UTC, datetime
+import math
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
-import yaml
-from open_data_contract_standard.model import CustomProperty, DataQuality, OpenDataContractStandard, SchemaProperty
+from open_data_contract_standard.model import DataQuality, OpenDataContractStandard, SchemaProperty
 from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
-from streamgauge.contract.check import check_contract, check_shared_dimensions, reject_twice
+from streamgauge.contract.check import Placed, Places, check_contract, check_shared_dimensions
+from streamgauge.contract.document import ContractMistake, Document, Place, inside, read_document, refuse
 from streamgauge.contract.model import (
     FIELD_TYPES,
     ChecksSpec,
     Contract,
     DeadLetterSpec,
     FieldSpec,
+    Measure,
     ReferenceSpec,
     RollupSpec,
     Source,
     TimeSpec,
     Together,
+    Top,
     TopicSpec,
 )
 from streamgauge.errors import UserError
 
-_STAR: TypeAdapter[tuple[Source, ...]] = TypeAdapter(tuple[Source, ...])
+T = TypeVar("T")
+
+_BLOCKS = ("topic", "time", "deadLetters", "reference", "rollup", "star", "checks")
+_UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_PERIODS = (
+    "freshness",
+    "hourlyFreshness",
+    "dailyFreshness",
+    "retention",
+    "lakeRetention",
+    "factsRetention",
+    "minutesRetention",
+)
+_MAX_LENGTH = 1_000_000
+_MAX_PERIOD_MS = 100 * 366 * _UNIT_MS["d"]
+"""No one keeps data longer, and what Kafka and Postgres count in has room for it."""
+_RECORD: Place = ("schema", 0)
 
 
 def load_contracts(folder: Path) -> tuple[Contract, ...]:
-    """Every contract in `folder`, by stream name. Raises UserError naming the file and the place in it."""
+    """Every contract in `folder`, by stream name. Raises UserError naming each mistake of each file."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise UserError(
             f"no contract in {folder}",
             "put one YAML file a stream there, or set STREAMGAUGE_CONTRACTS_DIR",
         )
-    contracts = tuple(load_contract(f) for f in files)
-    try:
-        for what in ("stream", "topic"):
-            reject_twice(what, [getattr(c, what) for c in contracts])
-    except ValueError as e:
-        raise UserError(f"contracts in {folder}: {e}", "give each stream one file") from e
+    read = [_read(f) for f in files]
+    wrong = [f for f, (_, mistakes) in zip(files, read, strict=True) if mistakes]
+    refuse([m for _, mistakes in read for m in mistakes], wrong)
+    contracts = tuple(contract for contract, _ in read if contract is not None)
+    for what in ("stream", "topic"):
+        names = [getattr(c, what) for c in contracts]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            raise UserError(f"contracts in {folder}: {what} {', '.join(twice)} stands twice", "give each one file")
     check_shared_dimensions(contracts)
     return contracts
 
@@ -58,139 +82,335 @@ def find_contract(contracts: Iterable[Contract], stream: str) -> Contract:
 
 
 def load_contract(path: Path) -> Contract:
-    try:
-        odcs = OpenDataContractStandard.model_validate(yaml.safe_load(path.read_text()))
-        return _from_odcs(odcs)
-    except (ValidationError, ValueError, yaml.YAMLError) as e:
-        raise UserError(f"contract {path.name}: {e}", f"correct {path}") from e
-
-
-def _from_odcs(odcs: OpenDataContractStandard) -> Contract:
-    if odcs.apiVersion is None or not odcs.apiVersion.startswith("v3."):
-        raise ValueError(f"apiVersion is {odcs.apiVersion!r}, must be v3.x")
-    schemas = odcs.schema_ or []
-    if len(schemas) != 1:
-        raise ValueError(f"schema has {len(schemas)} objects, must have exactly one: the stream's record")
-    schema = schemas[0]
-    if not schema.name or not schema.name.isidentifier() or schema.name.lower() != schema.name:
-        raise ValueError(f"schema[0].name is {schema.name!r}, must be a lower-case identifier")
-    fields = tuple(_field(p) for p in schema.properties or [])
-    blocks = {c.property: c.value for c in odcs.customProperties or []}
-    unknown = set(blocks) - {"topic", "time", "deadLetters", "reference", "rollup", "star", "checks"}
-    if unknown:
-        raise ValueError(f"customProperties: unknown {', '.join(sorted(map(str, unknown)))}")
-    keys = [p.name for p in schema.properties or [] if p.primaryKey]
-    times = [f.name for f in fields if f.type == "timestamp-millis"]
-    if len(keys) != 1 or not keys[0]:
-        raise ValueError(f"exactly one property must be the primaryKey (the event id), found {len(keys)}")
-    if not times:
-        raise ValueError("no property has physicalType timestamp-millis: the event time is the first of them")
-    reference = blocks.get("reference")
-    rollup = RollupSpec.model_validate(blocks.get("rollup"))
-    star = blocks.get("star")
-    contract = Contract(
-        stream=schema.name,
-        version=odcs.version or "0.0.0",
-        owner=_owner(odcs),
-        purpose=(odcs.description.purpose if odcs.description else None) or "",
-        topic=schema.physicalName or f"app-{schema.name.replace('_', '-')}",
-        fields=fields,
-        together=tuple(map(_together, schema.quality or [])),
-        event_id=keys[0],
-        event_time=times[0],
-        topic_spec=TopicSpec.model_validate(blocks.get("topic")),
-        time=TimeSpec.model_validate(blocks.get("time")),
-        dead_letters=DeadLetterSpec.model_validate(blocks.get("deadLetters")),
-        rollup=rollup,
-        star=rollup.dimensions if star is None else _STAR.validate_python(star),
-        checks=ChecksSpec.model_validate(blocks.get("checks", {})),
-        reference=None if reference is None else ReferenceSpec.model_validate(reference),
-        retention_ms=_sla_ms(odcs, "retention"),
-        freshness_ms=_sla_ms(odcs, "freshness"),
-        hourly_freshness_ms=_sla_ms(odcs, "hourlyFreshness", default=3 * _UNIT_MS["h"]),
-        daily_freshness_ms=_sla_ms(odcs, "dailyFreshness", default=30 * _UNIT_MS["h"]),
-        lake_retention_ms=_sla_or_none(odcs, "lakeRetention"),
-        facts_retention_ms=_sla_or_none(odcs, "factsRetention"),
-        minutes_retention_ms=_sla_or_none(odcs, "minutesRetention"),
-    )
-    check_contract(contract)
+    contract, mistakes = _read(path)
+    refuse(mistakes, [path])
+    assert contract is not None
     return contract
 
 
-def _owner(odcs: OpenDataContractStandard) -> str:
-    name = getattr(odcs.team, "name", None)
-    if not name:
-        raise ValueError("team.name is missing: every stream has an owner")
-    return str(name)
+def _read(path: Path) -> tuple[Contract | None, Sequence[ContractMistake]]:
+    document = read_document(path)
+    contract = _Loader(document).contract() if isinstance(document.data, dict) else None
+    return contract, document.mistakes
 
 
-_UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+class _Loader:
+    """Makes what can be made of a document, and leaves out what is mistaken, so that the rest is looked at too."""
 
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._add = document.add
+        self._blocks: dict[str, tuple[Place, Any]] = {}
 
-def _sla_or_none(odcs: OpenDataContractStandard, name: str) -> int | None:
-    return _sla_ms(odcs, name, default=0) or None
-
-
-def _sla_ms(odcs: OpenDataContractStandard, name: str, default: int | None = None) -> int:
-    for sla in odcs.slaProperties or []:
-        if sla.property == name:
-            if sla.unit not in _UNIT_MS:
-                raise ValueError(f"slaProperties.{name}: unit {sla.unit!r}, must be one of {', '.join(_UNIT_MS)}")
-            return int(float(sla.value or 0) * _UNIT_MS[sla.unit])
-    if default is None:
-        raise ValueError(f"slaProperties has no {name}")
-    return default
-
-
-def _custom(properties: list[CustomProperty] | None, name: str) -> Any:
-    return next((c.value for c in properties or [] if c.property == name), None)
-
-
-def _field(p: SchemaProperty) -> FieldSpec:
-    if p.physicalType not in FIELD_TYPES:
-        raise ValueError(f"property {p.name}: physicalType {p.physicalType!r}, must be one of {', '.join(FIELD_TYPES)}")
-    options = dict(p.logicalTypeOptions or {})
-    spec = FieldSpec(
-        name=p.name or "",
-        type=p.physicalType,  # pyright: ignore[reportArgumentType]
-        required=bool(p.required),
-        description=p.description or "",
-        classification=p.classification or "internal",
-        default=_custom(p.customProperties, "default"),
-        min_length=options.pop("minLength", None),
-        max_length=options.pop("maxLength", None),
-        pattern=options.pop("pattern", None),
-        minimum=_bound(options.pop("minimum", None)),
-        maximum=_bound(options.pop("maximum", None)),
-        allowed=tuple(_argument(p, "validValues") or ()),
-        finite=bool(_argument(p, "finite")),
-    )
-    if options:
-        raise ValueError(f"property {p.name}: logicalTypeOptions {', '.join(options)} can't be checked here")
-    return spec
-
-
-def _together(rule: DataQuality) -> Together:
-    """A quality entry of the record itself: ODCS leaves its meaning to the engine that it names."""
-    fields = rule.implementation.get("together") if isinstance(rule.implementation, dict) else None
-    if rule.type != "custom" or rule.engine != "streamgauge" or not rule.name or not isinstance(fields, list):
-        raise ValueError(
-            f"schema[0].quality {rule.name!r} can't be checked here: it must have a name, type custom, engine"
-            " streamgauge and implementation {together: [fields]}"
+    def contract(self) -> Contract | None:
+        odcs = self._odcs()
+        if odcs is None:
+            return None
+        if odcs.apiVersion is None or not odcs.apiVersion.startswith("v3."):
+            self._add(("apiVersion",), f"{_shown(odcs.apiVersion)} must be v3.x")
+        self._find_blocks(odcs)
+        schemas = odcs.schema_ or []
+        if len(schemas) != 1:
+            self._add(("schema",), f"has {len(schemas)} objects; it must have exactly one, the stream's record")
+            return None
+        schema = schemas[0]
+        stream = schema.name or ""
+        if not stream.isidentifier() or not stream.isascii() or stream.lower() != stream:
+            self._add((*_RECORD, "name"), f"{_shown(schema.name)} must be a lower-case name: letters, digits and _")
+        properties = list(enumerate(schema.properties or []))
+        fields = [self._field(p, (*_RECORD, "properties", i)) for i, p in properties]
+        keys = [p.name for _, p in properties if p.primaryKey]
+        times = [f.name for f in fields if f.type == "timestamp-millis"]
+        if len(keys) != 1 or not keys[0]:
+            self._add((*_RECORD, "properties"), f"has {len(keys)} with primaryKey; the event id must be exactly one")
+        if not times:
+            self._add(
+                (*_RECORD, "properties"), "has no physicalType timestamp-millis: the event time is the first of them"
+            )
+        if not getattr(odcs.team, "name", None):
+            self._add(("team", "name"), "is missing: every stream has an owner; name the team")
+        rollup, sources = self._rollup()
+        star = rollup.dimensions
+        if "star" in self._blocks:
+            at, value = self._blocks["star"]
+            made = self._sources(value, at, Source, "star")
+            sources += made
+            star = tuple(s.source for s in made)
+        topic = self._block("topic", TopicSpec)
+        time = self._block("time", TimeSpec)
+        dead_letters = self._block("deadLetters", DeadLetterSpec)
+        reference = self._block("reference", ReferenceSpec) if "reference" in self._blocks else None
+        checks = self._block("checks", ChecksSpec) if "checks" in self._blocks else ChecksSpec()
+        together = self._together(schema.quality or [])
+        periods = self._periods()
+        if len(keys) != 1 or not keys[0] or not times:
+            return None
+        contract = Contract(
+            stream=stream,
+            version=odcs.version or "0.0.0",
+            owner=str(getattr(odcs.team, "name", "")),
+            purpose=(odcs.description.purpose if odcs.description else None) or "",
+            topic=schema.physicalName or f"app-{stream.replace('_', '-')}",
+            fields=tuple(fields),
+            together=tuple(together),
+            event_id=keys[0],
+            event_time=times[0],
+            topic_spec=topic or TopicSpec(partitions=1, partitionKey=keys[0]),
+            time=time or TimeSpec(**_ANY_TIME),
+            dead_letters=dead_letters or DeadLetterSpec(limit=1, perSeconds=1),
+            rollup=rollup,
+            star=star,
+            checks=checks or ChecksSpec(),
+            reference=reference,
+            retention_ms=periods["retention"],
+            freshness_ms=periods["freshness"],
+            hourly_freshness_ms=periods.get("hourlyFreshness", 3 * _UNIT_MS["h"]),
+            daily_freshness_ms=periods.get("dailyFreshness", 30 * _UNIT_MS["h"]),
+            lake_retention_ms=periods.get("lakeRetention"),
+            facts_retention_ms=periods.get("factsRetention"),
+            minutes_retention_ms=periods.get("minutesRetention"),
         )
-    return Together(rule.name, tuple(map(str, cast(list[Any], fields))))
+        check_contract(contract, Places(sources, {n: at for n, (at, _) in self._blocks.items()}), self._document)
+        return contract
+
+    def _odcs(self) -> OpenDataContractStandard | None:
+        """A value that the standard has no room for is told and taken out, until the rest can be read."""
+        data = deepcopy(self._document.data)
+        for _ in range(100):
+            try:
+                return OpenDataContractStandard.model_validate(data)
+            except ValidationError as e:
+                for error in e.errors():
+                    place = _place_of(data, error)
+                    self._add(place, _explained(error))
+                    _take_out(data, place)
+        return None
+
+    def _find_blocks(self, odcs: OpenDataContractStandard) -> None:
+        for i, custom in enumerate(odcs.customProperties or []):
+            at, name = ("customProperties", i), custom.property
+            if name not in _BLOCKS:
+                self._add(at, f"{_shown(name)} is not known; known are {', '.join(_BLOCKS)}")
+            elif name in self._blocks:
+                self._add(at, f"{name} stands twice; leave one of them")
+            else:
+                self._blocks[name] = ((*at, "value"), custom.value)
+        for name in ("topic", "time", "deadLetters", "rollup"):
+            if name not in self._blocks:
+                self._add(("customProperties",), f"has no {name}")
+
+    def _block(self, name: str, kind: type[T]) -> T | None:
+        at, value = self._blocks.get(name, (("customProperties",), None))
+        return self._valid(value, at, kind)
+
+    def _valid(self, value: Any, at: Place, kind: type[T]) -> T | None:
+        try:
+            return TypeAdapter(kind).validate_python(value)
+        except ValidationError as e:
+            for error in e.errors():
+                self._add((*at, *_place_of(value, error)), _explained(error))
+            return None
+
+    def _rollup(self) -> tuple[RollupSpec, list[Placed]]:
+        at, value = self._blocks.get("rollup", (("customProperties",), {}))
+        if not isinstance(value, dict):
+            self._add(at, "must hold keys and values")
+            return RollupSpec(dimensions=()), []
+        block = cast(dict[str, Any], value)
+        kinds: dict[str, type[Source]] = {"dimensions": Source, "distinct": Source, "measures": Measure, "top": Top}
+        for key in block:
+            if key not in kinds:
+                self._add((*at, key), f"is not known; known are {', '.join(kinds)}")
+        if "dimensions" not in block:
+            self._add((*at, "dimensions"), "is missing")
+        placed = {k: self._sources(block.get(k, []), (*at, k), kind, k) for k, kind in kinds.items()}
+        made: Any = {k: tuple(s.source for s in found) for k, found in placed.items()}
+        return RollupSpec(**made), [s for found in placed.values() for s in found]
+
+    def _sources(self, value: Any, at: Place, kind: type[Source], what: str) -> list[Placed]:
+        if not isinstance(value, list):
+            self._add(at, "must be a list")
+            return []
+        entries = cast(list[Any], value)
+        made = [(i, self._valid(entry, (*at, i), kind)) for i, entry in enumerate(entries)]
+        return [Placed(what, (*at, i), source) for i, source in made if source is not None]
+
+    def _field(self, p: SchemaProperty, at: Place) -> FieldSpec:
+        if not p.name:
+            self._add((*at, "name"), "is missing")
+        if p.physicalType not in FIELD_TYPES:
+            kinds = ", ".join(FIELD_TYPES)
+            self._add((*at, "physicalType"), f"{_shown(p.physicalType)} is not known; known are {kinds}")
+        options: dict[str, Any] = dict(p.logicalTypeOptions or {})
+        inside = (*at, "logicalTypeOptions")
+        lengths = {key: self._length(options.pop(key, None), (*inside, key)) for key in ("minLength", "maxLength")}
+        bounds = {key: self._bound(p, options.pop(key, None), (*inside, key)) for key in ("minimum", "maximum")}
+        pattern = options.pop("pattern", None)
+        if pattern is not None and not isinstance(pattern, str):
+            self._add((*inside, "pattern"), f"{_shown(pattern)} must be text")
+            pattern = None
+        for key in options:
+            self._add((*inside, key), "can't be checked here; leave it out")
+        allowed = self._argument(p, "validValues", at)
+        if allowed is not None and not isinstance(allowed, list):
+            self._add((*at, "quality"), "validValues must be a list")
+            allowed = None
+        defaults = [c.value for c in p.customProperties or [] if c.property == "default"]
+        for i, custom in enumerate(p.customProperties or []):
+            if custom.property != "default":
+                self._add((*at, "customProperties", i), f"{_shown(custom.property)} is not known; known is default")
+        return FieldSpec(
+            name=p.name or "",
+            type=cast(Any, p.physicalType if p.physicalType in FIELD_TYPES else "string"),
+            required=bool(p.required),
+            description=p.description or "",
+            classification=p.classification or "internal",
+            default=defaults[0] if defaults else None,
+            min_length=lengths["minLength"],
+            max_length=lengths["maxLength"],
+            pattern=pattern,
+            minimum=bounds["minimum"],
+            maximum=bounds["maximum"],
+            allowed=tuple(cast(list[Any], allowed or ())),
+            finite=bool(self._argument(p, "finite", at)),
+        )
+
+    def _length(self, value: Any, at: Place) -> int | None:
+        if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_LENGTH):
+            return value
+        self._add(at, f"{_shown(value)} must be a whole number from 0 to {_MAX_LENGTH}")
+        return None
+
+    def _bound(self, p: SchemaProperty, value: Any, at: Place) -> float | None:
+        """In epoch milliseconds where it is a time."""
+        if value is None:
+            return None
+        if p.physicalType == "timestamp-millis":
+            try:
+                time = datetime.fromisoformat(str(value)) if isinstance(value, str | date) else None
+                if time is not None:
+                    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000
+            except (ValueError, OverflowError):
+                pass
+            self._add(at, f"{_shown(value)} must be a time of ISO 8601, such as 2000-01-01T00:00:00Z")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return value
+        else:
+            self._add(at, f"{_shown(value)} must be a number")
+        return None
+
+    def _argument(self, p: SchemaProperty, name: str, at: Place) -> Any:
+        found = None
+        for i, rule in enumerate(p.quality or []):
+            arguments = rule.arguments or {}
+            if rule.metric != "invalidValues" or not set(arguments) <= {"validValues", "finite"}:
+                self._add(
+                    (*at, "quality", i), "can't be checked here; known is invalidValues with validValues or finite"
+                )
+            found = arguments.get(name, found)
+        return found
+
+    def _together(self, rules: list[DataQuality]) -> list[Together]:
+        """Quality entries of the record itself: ODCS leaves their meaning to the engine that they name."""
+        made: list[Together] = []
+        for i, rule in enumerate(rules):
+            fields = rule.implementation.get("together") if isinstance(rule.implementation, dict) else None
+            if rule.type != "custom" or rule.engine != "streamgauge" or not rule.name or not isinstance(fields, list):
+                self._add(
+                    (*_RECORD, "quality", i),
+                    "can't be checked here: it must have a name, type custom, engine streamgauge and implementation"
+                    " {together: [fields]}",
+                )
+            else:
+                made.append(Together(rule.name, tuple(map(str, cast(list[Any], fields)))))
+        return made
+
+    def _periods(self) -> dict[str, int]:
+        made: dict[str, int] = {}
+        found = self._document.data.get("slaProperties")
+        entries = cast(list[Any], found) if isinstance(found, list) else []
+        for i, entry in enumerate(entries):
+            name, value, unit = (inside(entry, key) for key in ("property", "value", "unit"))
+            at = ("slaProperties", i)
+            if name not in _PERIODS:
+                self._add((*at, "property"), f"{_shown(name)} is not known; known are {', '.join(_PERIODS)}")
+            elif not isinstance(unit, str) or unit not in _UNIT_MS:
+                self._add((*at, "unit"), f"{_shown(unit)} must be one of {', '.join(_UNIT_MS)}")
+            elif isinstance(value, bool) or not isinstance(value, int | float):
+                self._add((*at, "value"), f"{_shown(value)} must be a number")
+            elif not 1 <= value * _UNIT_MS[unit] <= _MAX_PERIOD_MS:
+                self._add((*at, "value"), f"{_shown(value)} must be more than 0, and no more than 100 years")
+            elif name in made:
+                self._add((*at, "property"), "stands twice; leave one of them")
+            else:
+                made[str(name)] = int(value * _UNIT_MS[unit])
+        for name in ("freshness", "retention"):
+            if name not in made:
+                made[name] = 1
+                if not any(inside(entry, "property") == name for entry in entries):
+                    self._add(("slaProperties",), f"has no {name}")
+        return made
 
 
-def _argument(p: SchemaProperty, name: str) -> Any:
-    for rule in p.quality or []:
-        if rule.metric == "invalidValues" and name in (rule.arguments or {}):
-            return (rule.arguments or {})[name]
-    return None
+_ANY_TIME = {
+    "allowedLatenessSeconds": 0,
+    "futureToleranceSeconds": 0,
+    "duplicateHorizonSeconds": 60,
+    "idleAfterSeconds": 1,
+}
 
 
-def _bound(value: Any) -> float | None:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=UTC)).timestamp() * 1000
-    return value
+def _shown(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return "nothing" if value is None else str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+def _place_of(data: Any, error: ErrorDetails) -> Place:
+    """Without the names of alternatives, which pydantic puts between the keys."""
+    place: list[str | int] = []
+    for n, part in enumerate(error["loc"]):
+        last = n == len(error["loc"]) - 1
+        there = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
+        if there or (last and error["type"] == "missing"):
+            place.append(part)
+            data = inside(data, part)
+    return tuple(place)
+
+
+def _take_out(data: Any, place: Place) -> None:
+    for part in place[:-1]:
+        data = inside(data, part)
+    if place and isinstance(data, list):
+        data[cast(int, place[-1])] = {}
+    elif place and isinstance(data, dict):
+        cast(dict[Any, Any], data).pop(place[-1], None)
+
+
+def _explained(error: ErrorDetails) -> str:
+    """In the contract's words; pydantic's speak of Python."""
+    kind, context = error["type"], error.get("ctx", {})
+    value = error["input"]
+    shown = "" if isinstance(value, dict | list) else f"{_shown(value)} "
+    match kind:
+        case "missing":
+            return "is missing"
+        case "extra_forbidden":
+            return "is not known; leave it out, or correct its spelling"
+        case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
+            word = {"g": "least", "l": "most"}[kind[0]]
+            limit = next(iter(context.values()))
+            return f"{shown}must be {'more than' if kind == 'greater_than' else f'at {word}'} {limit}"
+        case "literal_error":
+            return f"{shown}must be one of {str(context['expected']).replace(chr(39), '')}"
+        case "string_pattern_mismatch":
+            return f"{shown}must be a name of lower-case letters, digits and _ that begins with a letter"
+        case "string_too_long":
+            return f"{shown}must have at most {context['max_length']} characters"
+        case "finite_number":
+            return f"{shown}must be a finite number"
+        case _:
+            pass
+    words = {"string": "text", "int": "a whole number", "float": "a number", "bool": "true or false"}
+    words |= {"list": "a list", "tuple": "a list", "dict": "keys and values", "model": "keys and values"}
+    return f"{shown}must be {words.get(kind.partition('_')[0], 'of another kind')}"

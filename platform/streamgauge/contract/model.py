@@ -2,12 +2,17 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 FieldType = Literal["string", "int", "long", "double", "boolean", "timestamp-millis", "map<string,string>"]
 FIELD_TYPES: tuple[str, ...] = FieldType.__args__  # pyright: ignore[reportAttributeAccessIssue]
+
+CLASSIFICATIONS = ("public", "internal", "personal")
+
+MAX_UNRULED_TEXT = 200
+"""Characters of a value that no rule bounds, from a map or a reference: Postgres takes no long text in a key."""
 
 KEY_PREFIX = "streamgauge:"
 """Of every key in Redis, so that a login can be confined to them."""
@@ -16,27 +21,34 @@ NO_VALUE = "none"
 """A dimension's value where the event has none: a key column can't be null."""
 
 
+Whole = Annotated[int, Strict()]
+Number = Annotated[float, Strict()]
+"""Neither text nor true and false, which YAML and pydantic would let pass."""
+
+MAX_SECONDS = 366 * 86_400
+
+
 class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TopicSpec(_Block):
-    partitions: int = Field(ge=1, le=1024)
+    partitions: Whole = Field(ge=1, le=1024)
     partitionKey: str
     compatibility: Literal["BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"] = "BACKWARD_TRANSITIVE"
     countsTopic: str | None = None
 
 
 class TimeSpec(_Block):
-    allowedLatenessSeconds: int = Field(ge=0)
-    futureToleranceSeconds: int = Field(ge=0)
-    duplicateHorizonSeconds: int = Field(ge=60)
-    idleAfterSeconds: int = Field(ge=1)
+    allowedLatenessSeconds: Whole = Field(ge=0, le=MAX_SECONDS)
+    futureToleranceSeconds: Whole = Field(ge=0, le=MAX_SECONDS)
+    duplicateHorizonSeconds: Whole = Field(ge=60, le=MAX_SECONDS)
+    idleAfterSeconds: Whole = Field(ge=1, le=MAX_SECONDS)
 
 
 class DeadLetterSpec(_Block):
-    limit: int = Field(ge=1)
-    perSeconds: int = Field(ge=1)
+    limit: Whole = Field(ge=1, le=1_000_000_000)
+    perSeconds: Whole = Field(ge=1, le=MAX_SECONDS)
 
 
 class ReferenceSpec(_Block):
@@ -68,7 +80,7 @@ class Measure(Source):
 
 
 class Top(Source):
-    exactKeys: int = Field(ge=10, le=1_000_000)
+    exactKeys: Whole = Field(ge=10, le=1_000_000)
 
 
 class RollupSpec(_Block):
@@ -89,29 +101,29 @@ class CheckSpec(_Block):
 
 
 class CompletenessSpec(CheckSpec):
-    minimum: float = Field(default=1.0, ge=0, le=1)
+    minimum: Number = Field(default=1.0, ge=0, le=1)
     """Of the lake's records, how many must be in facts, duplicates or quarantine."""
 
 
 class QuarantineSpec(CheckSpec):
     severity: Severity = "warning"
-    maximumShare: float = Field(default=0.01, ge=0, le=1)
+    maximumShare: Number = Field(default=0.01, ge=0, le=1)
 
 
 class VolumeSpec(CheckSpec):
     """An hour against the same hour of the days before: so many robust deviations from their median."""
 
     severity: Severity = "warning"
-    days: int = Field(default=14, ge=1, le=366)
-    minimumDays: int = Field(default=5, ge=3)
-    deviations: float = Field(default=5.0, gt=0)
+    days: Whole = Field(default=14, ge=1, le=366)
+    minimumDays: Whole = Field(default=5, ge=3)
+    deviations: Number = Field(default=5.0, gt=0)
 
 
 class SkewSpec(CheckSpec):
     """Ingest time minus event time; without a limit it is measured and not judged."""
 
     severity: Severity = "warning"
-    p99Seconds: float | None = None
+    p99Seconds: Number | None = Field(default=None, gt=0)
 
 
 class ChecksSpec(_Block):
@@ -128,9 +140,6 @@ class ChecksSpec(_Block):
 
 CALENDAR = ("date", "hour")
 """The dimensions that every star has."""
-
-FACT_COLUMNS = ("partition", "offset", "ingest_time", "event_hour", "rule", "record", "date_key", "hour_key")
-"""What facts and quarantine have beside the contract's own columns."""
 
 
 @dataclass(frozen=True)

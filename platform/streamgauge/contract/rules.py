@@ -29,7 +29,7 @@ def violations(contract: Contract) -> list[Rule]:
 
     The frame has the contract's fields: a timestamp as Datetime, a map as a list of structs of key and value.
     """
-    of_fields = [rule for f in contract.fields for rule in _rules(f)]
+    of_fields = [rule for f in contract.fields for rule in field_rules(f)]
     return of_fields + [_rule(together_name(t), _apart(t)) for t in contract.together]
 
 
@@ -54,7 +54,8 @@ def _apart(rule: Together) -> pl.Expr:
     return pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls)
 
 
-def _rules(f: FieldSpec) -> Iterator[Rule]:
+def field_rules(f: FieldSpec) -> Iterator[Rule]:
+    """Those of one field."""
     value = pl.col(f.name)
     if f.required:
         yield _rule(f"{f.name}: missing", value.is_null())

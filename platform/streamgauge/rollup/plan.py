@@ -6,13 +6,12 @@ from typing import Any
 
 import polars as pl
 
-from streamgauge.contract.model import NO_VALUE, Contract, Source
+from streamgauge.contract.model import MAX_UNRULED_TEXT, NO_VALUE, Contract, Source
 from streamgauge.rollup.enrich import REFERENCE
 
 MINUTE_MS = 60_000
 MINUTE, PARTITION = "minute", "partition"
 COUNTED, LATE, DUPLICATE = "__counted", "__late", "__duplicate"
-_MAX_MAP_VALUE = 200
 VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
 
 
@@ -116,8 +115,7 @@ def is_map_value(source: str) -> bool:
 
 
 def _bounded(value: pl.Expr, source: str) -> pl.Expr:
-    # no rule bounds a map's values, and Postgres takes no long text in a key
-    return value.str.head(_MAX_MAP_VALUE) if is_map_value(source) else value
+    return value.str.head(MAX_UNRULED_TEXT) if is_map_value(source) else value
 
 
 def text_of(source: Source) -> pl.Expr:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 from psycopg import sql
 
-from streamgauge.contract.model import Contract, ReferenceSpec
+from streamgauge.contract.model import MAX_UNRULED_TEXT, Contract, ReferenceSpec
 from streamgauge.errors import UserError
 from streamgauge.rollup.enrich import Reference
 from streamgauge.stores.postgres import Connection
@@ -105,6 +105,11 @@ def _rows(file: Path, columns: list[str]) -> Iterator[list[str]]:
                 if not all(values):
                     raise UserError(
                         f"{file.name}, line {reader.line_num}: a value is empty", "give every column a value"
+                    )
+                if any(len(v) > MAX_UNRULED_TEXT for v in values[1:]):
+                    raise UserError(
+                        f"{file.name}, line {reader.line_num}: a value is longer than {MAX_UNRULED_TEXT} characters",
+                        "shorten it: it may become part of a key",
                     )
                 yield values
     except (OSError, UnicodeDecodeError, csv.Error) as e:

@@ -29,6 +29,9 @@ def window_views(contract: Contract) -> list[View]:
     return views
 
 
+ADDED = ("window_start", "status", "unchecked", "final", "hop", "hour", "checked")
+"""The names that a view has, or goes through, beside those of the tables of minutes."""
+
 _ALL_FINAL = "CASE WHEN bool_and(final) THEN 'final' ELSE 'provisional' END"
 
 

@@ -1,0 +1,203 @@
+"""Every mistake that a contract can have is refused when it is loaded, where it stands and in the contract's words."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from serving.rollups.measures import measures_of
+from streamgauge.contract.check import Placed, derived, reserved
+from streamgauge.contract.load import load_contract, load_contracts
+from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
+from streamgauge.rollup import windows as shown
+from streamgauge.settings import CHECKOUT
+from streamgauge.stores.ddl import Table
+from streamgauge.stores.tables import batch, speed
+
+CONTRACTS = CHECKOUT / "platform" / "contracts"
+TEXT = (CONTRACTS / "user_events.yaml").read_text()
+
+DIMENSION = "{ name: event_type, source: event_type }\n        - { name: actor_kind"
+USER_ID = "description: The acting user.\n        logicalTypeOptions: { minLength: 1, maxLength: 128 }"
+TYPE = 'maxLength: 64, pattern: "^[A-Z][A-Za-z0-9]*$" }'
+TIME = '{ minimum: "2000-01-01T00:00:00Z" }'
+VERSION = "logicalTypeOptions: { minimum: 1 }"
+DEFAULT = "{ property: default, value: 1 }"
+MAP = "description: Facts about the record, such as the source it came from."
+FRESHNESS = "{ property: freshness, value: 60, unit: s"
+MEASURE = "{ name: commits, source: properties.size, quantiles: true }"
+DISTINCT = "        - { name: users, source: user_id }\n"
+TOP = "{ name: users, source: user_id, exactKeys: 3000 }"
+STAR = "{ name: user, source: user_id }"
+
+
+def named(name: str) -> tuple[str, str]:
+    return DIMENSION, DIMENSION.replace("name: event_type", f"name: {name}", 1)
+
+
+def valid_values(values: str) -> str:
+    library = "{ type: library, metric: invalidValues, mustBe: 0, arguments: { validValues: %s } }"
+    return f"\n        quality: [{library % values}]"
+
+
+EDITS = {
+    **{f"dimension {name}": (*named(name), "is a column that every rollup has") for name in sorted(
+        {"status", "count", "late", "minute", "partition", "upto", "window_start", "duplicates", "unchecked", "hour"}
+    )},
+    "dimension as a measure's sum": (*named("commits_sum"), "commits_sum, which stands twice"),
+    "dimension as a measure's number": (*named("commits_n"), "commits_n, which stands twice"),
+    "dimension as a sketch": (*named("users_hll"), "users_hll, which stands twice"),
+    "dimension as quantiles": (*named("commits_kll"), "commits_kll, which stands twice"),
+    "dimension as a mean": (*named("commits_mean"), "commits_mean, which stands twice"),
+    "dimension as a top-N": (*named("top_users"), "top_users, which stands twice"),
+    "measure count": (MEASURE, MEASURE.replace("commits", "count"), "give the measure another name"),
+    "distinct status": (DISTINCT, DISTINCT.replace("users", "status"), "give the distinct count another name"),
+    "two measures": (MEASURE, f"{MEASURE}\n        - {MEASURE}", "stands twice: measures has commits too"),
+    "top twice": (TOP, f"{TOP}\n        - {TOP}", "top has users too"),
+    "measure by its suffix": (
+        MEASURE, f"{MEASURE}\n        - {{ name: commits_n, source: properties.size }}", "commits_n"
+    ),
+    "star of a fact's column": (STAR, "{ name: offset, source: user_id }", "a column that all facts have"),
+    "field of a fact's column": ("- name: metadata", "- name: ingest_time", "a column that all facts have"),
+    "reference's own column": ("[kind, organisation]", "[kind, organisation, updated_at]", "every reference has"),
+    "long name": (*named("a" * 64), "at most 40 characters"),
+    "capital name": (*named("Type"), "must be a name of lower-case letters"),
+    "long stream": ("  - name: user_events", f"  - name: {'a' * 50}", "too long for Postgres"),
+    "regex": (TYPE, 'pattern: "[" }', "no regular expression"),
+    "regex of Python alone": (TYPE, 'maxLength: 64, pattern: "^(?=A)A" }', "no regular expression"),
+    "length of a time": (TIME, '{ minimum: "2000-01-01T00:00:00Z", maxLength: 3 }', "is for a string"),
+    "length of a number": (VERSION, "logicalTypeOptions: { minLength: 1 }", "is for a string"),
+    "length of a map": (MAP, f"{MAP}\n        logicalTypeOptions: {{ maxLength: 3 }}", "is for a string"),
+    "negative length": (USER_ID, USER_ID.replace("minLength: 1", "minLength: -1"), "whole number from 0 to"),
+    "length as text": (USER_ID, USER_ID.replace("minLength: 1", "minLength: one"), '"one" must be a whole number'),
+    "minimum above maximum": (VERSION, "logicalTypeOptions: { minimum: 2, maximum: 1 }", "above maximum"),
+    "lengths crossed": (USER_ID, USER_ID.replace("minLength: 1,", "minLength: 129,"), "above maxLength"),
+    "bound of a string": (USER_ID, USER_ID.replace("minLength", "minimum"), "is for a number or a time"),
+    "bound as text": (VERSION, "logicalTypeOptions: { minimum: one }", '"one" must be a number'),
+    "bound that is no number": (VERSION, "logicalTypeOptions: { minimum: .nan }", "must be a number"),
+    "bound beyond an int": (VERSION, "logicalTypeOptions: { maximum: 3000000000 }", "outside what a int can be"),
+    "bound that is no time": (TIME, "{ minimum: soon }", "must be a time of ISO 8601"),
+    "bound of a time as a number": (TIME, "{ minimum: 5 }", "must be a time of ISO 8601"),
+    "default of another type": (DEFAULT, "{ property: default, value: one }", 'the default "one" is no int'),
+    "default that breaks a rule": (DEFAULT, "{ property: default, value: 0 }", "a rule: schema_version: below 1"),
+    "default too large": (DEFAULT, "{ property: default, value: 3000000000 }", "is no int"),
+    "valid values of another type": (VERSION, VERSION + valid_values("[one]"), 'has "one", which is no int'),
+    "valid values that break a rule": (USER_ID, USER_ID + valid_values('["", a]'), 'has "", which breaks a rule'),
+    "no list of values": (USER_ID, USER_ID + valid_values("a"), "validValues must be a list"),
+    "event time without a minimum": (TIME, "{}", "minimum: is missing"),
+    "event time before time": (TIME, '{ minimum: "0001-01-01T00:00:00+10:00" }', "outside the years 1 to 9999"),
+    "dimension without a length": (TYPE, 'pattern: "^[A-Z]" }', '"event_type" has no maxLength'),
+    "event id without a length": ("{ minLength: 1, maxLength: 64 }\n", "{ minLength: 1 }\n", "the event id must not"),
+    "top source without a length": (USER_ID, USER_ID.replace(", maxLength: 128", ""), "what distinct is made of"),
+    "key too long": (TYPE, 'maxLength: 500, pattern: "^[A-Z]" }', "a key has room for 2600"),
+    "freshness of nothing": (FRESHNESS, FRESHNESS.replace("60", "0"), "must be more than 0"),
+    "negative freshness": (FRESHNESS, FRESHNESS.replace("60", "-1"), "must be more than 0"),
+    "no number": (FRESHNESS, FRESHNESS.replace("60", ".nan"), "must be more than 0"),
+    "endless": (FRESHNESS, FRESHNESS.replace("60", ".inf"), "must be more than 0"),
+    "unit": (FRESHNESS, FRESHNESS.replace("unit: s", "unit: min"), '"min" must be one of s, m, h, d'),
+    "classification": ("classification: personal", "classification: secret", '"secret" is not known; known are public'),
+    "key twice": ("      partitions: 6\n", "      partitions: 6\n      partitions: 7\n", "stands twice"),
+    "key twice in a line": (TIME, '{ minimum: "2000-01-01", minimum: "2001-01-01" }', "stands twice"),
+    "no whole number": ("partitions: 6", "partitions: many", '"many" must be a whole number'),
+    "true for a number": ("partitions: 6", "partitions: true", "true must be a whole number"),
+    "endless horizon": ("duplicateHorizonSeconds: 3600", f"duplicateHorizonSeconds: {10**30}", "must be at most"),
+    "retention misspelt": ("property: lakeRetention", "property: lakeRetenton", '"lakeRetenton" is not known'),
+    "retention without a name": ("property: lakeRetention", "property: [a]", "must be text"),
+    "unit of a kind": (FRESHNESS, FRESHNESS.replace("unit: s", "unit: {}"), "must be"),
+    "too few": ("partitions: 6", "partitions: 0", "0 must be at least 1"),
+    "level": ("compatibility: BACKWARD_TRANSITIVE", "compatibility: NONE", '"NONE" must be one of BACKWARD'),
+    "missing setting": ("      partitionKey: event_id\n", "", "topic.partitionKey: is missing"),
+    "top of too few": ("exactKeys: 3000 }", "exactKeys: 3 }", "3 must be at least 10"),
+    "endless check": ("p99Seconds: 7200", "p99Seconds: .inf", "finite number"),
+    "counts topic": ("countsTopic: app-user-event-counts", "countsTopic: a b", "can't name a topic"),
+    "topic of its own": ("countsTopic: app-user-event-counts", "countsTopic: app-user-events", "another of its topics"),
+    "required as text": ("required: true\n        primaryKey", "required: maybe\n        primaryKey", "true or false"),
+    "a date that is none": ('minimum: "2000-01-01T00:00:00Z"', "minimum: 2000-13-45", "can't be read"),
+}  # fmt: skip
+
+
+def refusal(text: str, folder: Path) -> str:
+    file = folder / "user_events.yaml"
+    file.write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_contract(file)
+    assert caught.value.hint == f"correct {file}"
+    return caught.value.what
+
+
+@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
+def test_a_mistake_is_refused_where_it_stands(edit: tuple[str, str, str], tmp_path: Path) -> None:
+    old, new, said = edit
+    assert old in TEXT
+    text = TEXT.replace(old, new, 1)
+    what = refusal(text, tmp_path)
+    assert said in what
+    for line in what.splitlines():
+        place = re.match(r"user_events\.yaml:(\d+) [a-zA-Z0-9_.\[\]]+: ", line)
+        assert place, line
+        assert 1 <= int(place[1]) <= text.count("\n") + 1
+    assert not re.search("https?://|pydantic|Input should|Traceback|validation error", what)
+
+
+def test_the_line_and_the_path_of_a_mistake(tmp_path: Path) -> None:
+    line = TEXT[: TEXT.index("name: actor_kind")].count("\n") + 1
+    assert refusal(TEXT.replace("name: actor_kind", "name: status"), tmp_path) == (
+        f'user_events.yaml:{line} customProperties.rollup.dimensions[1].name: "status" is a column that every rollup'
+        " has; give the dimension another name"
+    )
+
+
+def test_all_mistakes_are_told_at_once_and_no_one_twice(tmp_path: Path) -> None:
+    edits = ("dimension status", "unit", "classification", "regex of Python alone", "too few", "required as text")
+    text = TEXT
+    for old, new, _ in map(EDITS.__getitem__, edits):
+        text = text.replace(old, new, 1)
+    told = refusal(text, tmp_path).splitlines()
+    assert len(told) == len(edits)
+    for _, _, said in map(EDITS.__getitem__, edits):
+        assert sum(said in line for line in told) == 1
+
+
+def test_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    for file in CONTRACTS.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text().replace("unit: s", "unit: x"))
+    with pytest.raises(UserError) as caught:
+        load_contracts(tmp_path)
+    assert [line.partition(":")[0] for line in caught.value.what.splitlines()] == [
+        "metric_events.yaml",
+        "system_events.yaml",
+        "user_events.yaml",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "a", "a: [", "a: &a [*a]", "? [a]\n: b", "schema: [1]", "\x00", "apiVersion: v3"]
+)
+def test_what_is_no_contract_at_all(text: str, tmp_path: Path) -> None:
+    assert "user_events.yaml:1 " in refusal(text, tmp_path)
+
+
+ALL = load_contracts(CONTRACTS)
+
+
+@pytest.mark.parametrize("contract", ALL, ids=lambda c: c.stream)
+def test_every_column_of_a_rollup_is_reserved_or_derived(contract: Contract) -> None:
+    """So that a new one can't be met by a name of a contract."""
+    rollup = contract.rollup
+    lists = {"dimensions": rollup.dimensions, "distinct": rollup.distinct, "measures": rollup.measures}
+    known = reserved(contract) | {
+        name for what, sources in lists.items() for s in sources for name in derived(contract, Placed(what, (), s))
+    }
+    tables: list[Table] = [*speed.stream_tables(contract), *batch.stream_tables(contract)[:-1]]
+    assert {c.name for t in tables for c in t.columns} <= known
+    assert set(measures_of(contract)) <= known
+    assert set(shown._STATUS) <= known  # pyright: ignore[reportPrivateUsage]
+    assert {f"{m.name}_{q}" for m in rollup.measures if m.quantiles for q in shown.QUANTILES} <= known
+    assert {shown.rank_error(m.name) for m in rollup.measures if m.quantiles} <= known
+    assert {shown.distinct_error(d.name) for d in rollup.distinct} <= known
+
+
+def test_a_new_column_of_the_tables_is_reserved_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "COUNTERS", (*speed.COUNTERS, "skipped"))
+    assert "every rollup has" in refusal(TEXT.replace("name: actor_kind", "name: skipped"), tmp_path)
