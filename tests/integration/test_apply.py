@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 import typer
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME as LOG_APPEND_TIME
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from psycopg import sql
 from typer.testing import CliRunner
 
@@ -23,7 +26,7 @@ from streamgauge.records.avro import avro_schema
 from streamgauge.records.registry import Incompatible, Registry
 from streamgauge.stores.kafka import admin_client, consumer_config, producer_config
 from streamgauge.stores.postgres import connect
-from tests.integration.own_stream import OwnStream, add_field, block, prop
+from tests.integration.own_stream import Document, OwnStream, add_field, block, prop
 
 pytestmark = pytest.mark.usefixtures("stack")
 
@@ -311,3 +314,69 @@ def test_a_registry_that_is_away_stops_it_before_anything_is_made(stream: OwnStr
     with pytest.raises(UserError, match="registry"):
         apply(settings, (stream.contract,))
     assert state(stream).topics == {}
+
+
+Edit = Callable[[Document], None]
+
+
+def _named(part: str, name: str) -> Edit:
+    def edit(document: Document) -> None:
+        block(document, "rollup")[part][0]["name"] = name
+
+    return edit
+
+
+def _more(part: str, **source: Any) -> Edit:
+    return lambda document: block(document, "rollup")[part].append(source)
+
+
+def _partitions(number: int) -> Edit:
+    return lambda document: block(document, "topic").update(partitions=number)
+
+
+def _type(field: str, kind: str) -> Edit:
+    return lambda document: prop(document, field).update(physicalType=kind, logicalTypeOptions={}, customProperties=[])
+
+
+EDITS: dict[str, Edit] = {
+    "dimension status": _named("dimensions", "status"),
+    "dimension hour": _named("dimensions", "hour"),
+    "dimension commits_sum": _named("dimensions", "commits_sum"),
+    "measure late": _named("measures", "late"),
+    "renamed dimension": _named("dimensions", "kind_of_event"),
+    "new dimension": _more("dimensions", name="version", source="schema_version"),
+    "renamed measure": _named("measures", "pushed"),
+    "new measure": _more("measures", name="versions", source="schema_version", quantiles=True),
+    "new distinct count": _more("distinct", name="kinds", source="event_type"),
+    "new top-N": _more("top", name="kinds", source="event_type", exactKeys=100),
+    "more partitions": _partitions(8),
+    "fewer partitions": _partitions(3),
+    "changed type": _type("schema_version", "string"),
+    "wider type": _type("schema_version", "long"),
+    "field with a default": lambda document: add_field(document, "colour", default="grey"),
+    "field without a default": lambda document: add_field(document, "colour", default=None),
+    "reference column": lambda document: block(document, "reference")["columns"].append("country"),
+    "reference column of a fact": lambda document: block(document, "reference")["columns"].append("offset"),
+}
+
+
+@settings(max_examples=12, deadline=None, database=None)
+@given(chosen=st.lists(st.sampled_from(sorted(EDITS)), min_size=1, max_size=2, unique=True))
+@example(chosen=["dimension status"])
+@example(chosen=["dimension hour"])
+@example(chosen=["new measure", "reference column"])
+@example(chosen=["more partitions", "field with a default"])
+def test_what_plan_approves_apply_can_do(tmp_path_factory: pytest.TempPathFactory, chosen: list[str]) -> None:
+    stream = OwnStream(tmp_path_factory.mktemp("contract"))
+    apply_own(stream)
+    document = stream.document()
+    for name in chosen:
+        EDITS[name](document)
+    try:
+        edited = stream.write(document)
+        planned = plan(stream.settings(), (edited,))
+        planned.check()
+    except UserError:
+        return
+    assert apply(stream.settings(), (edited,)).changes == planned.changes
+    assert plan(stream.settings(), (edited,)).changes == ()
