@@ -13,30 +13,36 @@ from assets.rebuild import job as rebuild
 from assets.reload import reload_definitions
 from assets.resources import BatchResource
 from lineage.sensor import make_openlineage_sensor
-from sensors import late_data, observer
+from sensors import contract_changes, late_data, observer
 from sensors.alerting import sensor as alerts
-from streamgauge.contract.load import load_contracts
+from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.settings import contracts_dir
 from streamgauge.state.starts import where_data_begins
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    contracts = load_contracts(contracts_dir())
     batch = BatchResource()
     connect = partial(batch.connect, autocommit=True)
+    in_use = ContractsInUse(contracts_dir(), connect)
+    in_use.refresh()
+    contracts = tuple(in_use.values())
+    always = dg.Definitions.merge(
+        contract_changes.definitions(in_use, reload_definitions),
+        dg.Definitions(resources={"batch": batch}, executor=dg.in_process_executor),
+    )
+    if not contracts:
+        # before the first `apply`: what it brings is loaded then
+        return always
     starts = where_data_begins("batch", contracts, datetime.now(UTC))
     partitioned, whole = (lake, facts, rollups, reconciliation, quality), (external, dims, rebuild, housekeeping)
     hourly = [job(c) for c in contracts for job in (jobs.lake_job, jobs.event_hours_job, jobs.reconcile_job)]
     return dg.Definitions.merge(
+        always,
         *(with_links(part.definitions(contracts, partitions_of(starts))) for part in partitioned),
         *(with_links(part.definitions(contracts)) for part in whole),
         late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
         observer.definitions(contracts, connect),
         alerts.definitions(contracts, connect, lambda: batch.settings),
-        dg.Definitions(
-            resources={"batch": batch},
-            executor=dg.in_process_executor,
-            sensors=[make_openlineage_sensor(), automation_sensor()],
-        ),
+        dg.Definitions(sensors=[make_openlineage_sensor(), automation_sensor()]),
     )

@@ -5,7 +5,7 @@ from functools import cached_property
 
 import dagster as dg
 
-from streamgauge.contract.load import load_contracts
+from streamgauge.contract.folder import load_valid_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
@@ -22,7 +22,7 @@ class BatchResource(dg.ConfigurableResource["BatchResource"]):
 
     @cached_property
     def contracts(self) -> Sequence[Contract]:
-        return load_contracts(self.settings.contracts_dir)
+        return load_valid_contracts(self.settings.contracts_dir)
 
     def connect(self, *, autocommit: bool = False) -> Connection:
         return connect(self.settings, autocommit=autocommit, application="streamgauge-batch")

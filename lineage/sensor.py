@@ -20,7 +20,7 @@ from lineage.emit import emit, stores
 from lineage.history import Reported, changes
 from lineage.runs import run_events
 from lineage.speed import Observed, read_counts, speed_events
-from streamgauge.contract.load import load_contracts
+from streamgauge.contract.folder import load_valid_contracts
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 
@@ -53,7 +53,7 @@ def make_openlineage_sensor() -> SensorDefinition:
     )
     def openlineage(context: SensorEvaluationContext) -> SkipReason:
         settings = Settings.for_role("batch")
-        contracts = load_contracts(settings.contracts_dir)
+        contracts = load_valid_contracts(settings.contracts_dir)
         known, where = by_key(contracts), stores(settings)
         cursor = _Cursor.parse(context.cursor)
         runs, reported = changes(context.instance, cursor.runs)

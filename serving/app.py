@@ -1,10 +1,11 @@
 """The application: its routes, its errors, and the page."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
+import psycopg
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -13,10 +14,11 @@ from starlette.responses import Response
 from serving import page
 from serving.envelope import Envelope
 from serving.parameters import known_parameters
-from serving.problems import HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Problem
+from serving.problems import AWAY, HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Problem
 from serving.routes import routers
 from serving.schemas import ProblemDetails
 from serving.services import Services
+from streamgauge.contract.model import Contract
 
 
 def create_app(services: Services) -> FastAPI:
@@ -46,10 +48,17 @@ def create_app(services: Services) -> FastAPI:
     page.mount(app)
     app.add_middleware(Envelope)
     app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(psycopg.errors.UndefinedTable, _unapplied)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    _document(app, list(services.contracts))
+    _document(app, services.contracts)
     return app
+
+
+def _unapplied(request: Request, error: Exception) -> Response:
+    del error
+    problem = Problem(AWAY, "Postgres has not all tables yet: run `streamgauge apply`.", headers={"Retry-After": "10"})
+    return problem.response(request.url.path)
 
 
 def _problem(request: Request, problem: Exception) -> Response:
@@ -76,11 +85,16 @@ def _http(request: Request, error: Exception) -> Response:
     return problem.response(path)
 
 
-def _document(app: FastAPI, names: list[str]) -> None:
+def _document(app: FastAPI, contracts: Mapping[str, Contract]) -> None:
     """Every error has one shape, a key is sent in one way, and the streams are these."""
     made = app.openapi
+    described_for: list[str] = []
 
     def openapi() -> dict[str, Any]:
+        names = sorted(contracts)
+        if names != described_for:
+            app.openapi_schema = None
+            described_for[:] = names
         if app.openapi_schema is None:
             document = made()
             shapes = document["components"]["schemas"]

@@ -34,7 +34,7 @@ def api(
     export_metrics("streamgauge-api")
     export_traces("streamgauge-api")
     services = make_services(settings, config)
-    export_state(settings, services.contracts.values())
+    export_state(settings, services.contracts)
     running = server(create_app(services), services, config)
     running.run()
     if not running.started:

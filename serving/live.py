@@ -9,7 +9,7 @@ import itertools
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -60,7 +60,7 @@ class Channel:
     """One stream's clients and its recent events."""
 
     def __init__(self, contract: Contract, read: Callable[[], Numbers]) -> None:
-        self._contract = contract
+        self.contract = contract
         self._read = read
         self._boot = secrets.token_hex(4)
         self._sequences = itertools.count(1)
@@ -112,13 +112,13 @@ class Channel:
             for event in missed:
                 client.offer(event.written[window])
         self._clients.add(client)
-        metrics.LIVE_CLIENTS.add(1, {"stream": self._contract.stream})
+        metrics.LIVE_CLIENTS.add(1, {"stream": self.contract.stream})
         return client
 
     def leave(self, client: Client) -> None:
         if client in self._clients:
             self._clients.discard(client)
-            metrics.LIVE_CLIENTS.add(-1, {"stream": self._contract.stream})
+            metrics.LIVE_CLIENTS.add(-1, {"stream": self.contract.stream})
 
     def close(self) -> None:
         for client in tuple(self._clients):
@@ -130,7 +130,7 @@ class Channel:
 
     @property
     def _path(self) -> str:
-        return f"/v1/streams/{self._contract.stream}/live"
+        return f"/v1/streams/{self.contract.stream}/live"
 
     async def _begin(self) -> None:
         async with self._reading:
@@ -171,8 +171,8 @@ class Channel:
         for client in tuple(self._clients):
             if not client.offer(written[client.window]):
                 self.leave(client)
-                metrics.LIVE_DROPPED.add(1, {"stream": self._contract.stream})
-                log.info("a live client of %s is dropped: it doesn't read", self._contract.stream)
+                metrics.LIVE_DROPPED.add(1, {"stream": self.contract.stream})
+                log.info("a live client of %s is dropped: it doesn't read", self.contract.stream)
 
 
 _WINDOWS = ("1m", "5m", "1h")
@@ -201,8 +201,17 @@ def write(event: str, data: Any, event_id: str | None = None) -> bytes:
 class Hub:
     """All streams' channels, and the one ticker."""
 
-    def __init__(self, channels: dict[str, Channel], most: int, now: Callable[[], datetime]) -> None:
-        self._channels = channels
+    def __init__(
+        self,
+        contracts: Mapping[str, Contract],
+        make: Callable[[Contract], Channel],
+        most: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        """`contracts` may change: a stream's clients are sent away when its contract does, and come back."""
+        self._contracts = contracts
+        self._make = make
+        self._channels: dict[str, Channel] = {}
         self._most = most
         self._now = now
         self._places = 0
@@ -228,15 +237,24 @@ class Hub:
     def give_place_back(self) -> None:
         self._places -= 1
 
-    def channel(self, stream: str) -> Channel:
-        return self._channels[stream]
+    def channel(self, contract: Contract) -> Channel:
+        known = self._channels.get(contract.stream)
+        if known is None or known.contract != contract:
+            if known is not None:
+                known.close()
+            known = self._channels[contract.stream] = self._make(contract)
+        return known
 
     async def _run(self) -> None:
         beat = 0.0
         while True:
             await asyncio.sleep(TICK_SECONDS)
             beat += TICK_SECONDS
-            for channel in self._channels.values():
+            for channel in tuple(self._channels.values()):
+                if self._contracts.get(channel.contract.stream) != channel.contract:
+                    channel.close()
+                    self._channels.pop(channel.contract.stream)
+                    continue
                 if not channel.watched:
                     continue
                 try:

@@ -1,6 +1,5 @@
 """The API's services, which all routes share: made once, opened when the server starts, closed when it stops."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,9 +15,10 @@ from serving.numbers import Reader
 from serving.personal import Pseudonyms
 from serving.tops import Tops
 from serving.watch import Watch
-from streamgauge.contract.load import load_contracts
+from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
 
 
@@ -26,7 +26,7 @@ from streamgauge.stores.redis import redis_client
 class Services:
     settings: Settings
     config: ApiConfig
-    contracts: Mapping[str, Contract]
+    contracts: ContractsInUse
     database: Database
     redis: Redis
     access: Access
@@ -48,7 +48,10 @@ class Services:
 
 
 def make_services(settings: Settings, config: ApiConfig) -> Services:
-    contracts = {c.stream: c for c in load_contracts(settings.contracts_dir)}
+    contracts = ContractsInUse(
+        settings.contracts_dir, lambda: connect(settings, autocommit=True, application="streamgauge api contracts")
+    )
+    contracts.refresh()
     database = Database(settings, config)
     redis = redis_client(settings)
     # Postgres has the same answers: nobody waits for a Redis to come back.
@@ -56,7 +59,10 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
     watch = Watch(settings, contracts, database, redis)
     tops = Tops(redis, database)
     pseudonyms = Pseudonyms(database)
-    channels = {c.stream: Channel(c, Reader(c, database, watch, tops, pseudonyms).read) for c in contracts.values()}
+
+    def channel(contract: Contract) -> Channel:
+        return Channel(contract, Reader(contract, database, watch, tops, pseudonyms).read)
+
     return Services(
         settings=settings,
         config=config,
@@ -67,7 +73,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         watch=watch,
         tops=tops,
         pseudonyms=pseudonyms,
-        hub=Hub(channels, config.live_clients, _now),
+        hub=Hub(contracts, channel, config.live_clients, _now),
     )
 
 

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,11 +12,13 @@ from typing import Any
 
 import httpx
 import psycopg
+from confluent_kafka import KafkaException
 from redis import Redis
 
 from serving.database import Database
 from serving.problems import Problem
 from serving.stream_state import LogEnds
+from streamgauge.contract.in_use import SECONDS, ContractsInUse
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.records.registry import RegistryError, registry
@@ -47,7 +49,7 @@ class PartState:
 
 
 class Watch:
-    def __init__(self, settings: Settings, contracts: Mapping[str, Contract], database: Database, redis: Redis) -> None:
+    def __init__(self, settings: Settings, contracts: ContractsInUse, database: Database, redis: Redis) -> None:
         self._settings = settings
         self._contracts = contracts
         self._database = database
@@ -62,15 +64,19 @@ class Watch:
         self._consumed: dict[str, deque[tuple[float, int]]] = {}
         self._stop = threading.Event()
         self._thread = supervised("watch", self._run, self._stop)
+        # Apart from the probes, which may wait for a server while a new stream is asked for.
+        self._following = supervised("contracts", self._follow_contracts, self._stop)
         # Each probe may wait for its server; none shall hold up the others.
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="probe")
 
     def start(self) -> None:
         self._thread.start()
+        self._following.start()
 
     def stop(self) -> None:
         self._stop.set()
         self._thread.join(timeout=2)
+        self._following.join(timeout=2)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     @property
@@ -103,10 +109,16 @@ class Watch:
                 log.exception("looking at the parts failed")
             self._stop.wait(max(0.5, _SECONDS - (time.monotonic() - since)))
 
+    def _follow_contracts(self) -> None:
+        while not self._stop.wait(SECONDS):
+            self._contracts.refresh()
+
     def _look(self) -> None:
         pending = {name: self._pool.submit(probe) for name, probe in self._probes().items()}
         for name, future in pending.items():
             self.note(name, *future.result(timeout=60))
+        # of a stream that is served no more
+        self._parts = {name: part for name, part in self._parts.items() if name in pending}
 
     def note(self, name: str, up: bool, detail: str) -> None:
         """What a probe has found. A part that was up is down when it fails twice: one lost answer is no outage."""
@@ -144,6 +156,8 @@ class Watch:
                 rows = connection.execute(
                     "SELECT topic, sum(next_offset)::bigint FROM stream_offsets GROUP BY topic"
                 ).fetchall()
+        except psycopg.errors.UndefinedTable:
+            return True, "answers; nothing is applied yet: run `streamgauge apply`"
         except Problem as e:
             return False, e.detail
         self._note_rates(dict(rows))
@@ -170,7 +184,10 @@ class Watch:
     def _log_ends(self) -> tuple[bool, str]:
         """What is wrong with one topic says nothing of the others, and nothing of Kafka while it answers for one."""
         failed: dict[str, str] = {}
-        for contract in self._contracts.values():
+        contracts = tuple(self._contracts.values())
+        if not contracts:
+            return self._any_broker()
+        for contract in contracts:
             try:
                 with self._database.snapshot() as connection:
                     ends = log_positions(connection, self._kafka, contract)
@@ -182,7 +199,14 @@ class Watch:
         if not failed:
             return True, "answers"
         detail = "; ".join(f"{topic}: {what}" for topic, what in failed.items())
-        return len(failed) < len(self._contracts), detail
+        return len(failed) < len(contracts), detail
+
+    def _any_broker(self) -> tuple[bool, str]:
+        try:
+            self._kafka.list_topics(timeout=_PROBE_SECONDS)
+        except KafkaException as e:
+            return False, str(e)
+        return True, "answers"
 
     def _worker(self, contract: Contract) -> tuple[bool, str]:
         """Whoever publishes for the stream holds a lock in Postgres as long as he lives."""

@@ -129,7 +129,19 @@ ARRIVALS = Condition(
         ),
     ),
 )
-CONDITIONS = (FRESHNESS, PROMETHEUS, RUNS, CHECKS, UNEXPLAINED, ARRIVALS)
+CONTRACTS = Condition(
+    "contracts",
+    (
+        AlertKind(
+            "StreamgaugeContractFaulty",
+            "critical",
+            "a file in the contracts folder has a mistake and is set aside",
+            "the file is put right",
+            "contract-faulty",
+        ),
+    ),
+)
+CONDITIONS = (FRESHNESS, PROMETHEUS, RUNS, CHECKS, UNEXPLAINED, ARRIVALS, CONTRACTS)
 
 EVALUATION = AlertKind(
     NOT_EVALUATED,

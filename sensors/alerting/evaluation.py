@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -13,6 +14,7 @@ from redis import Redis
 from sensors import arrivals, freshness, run_failures
 from sensors.alerting import conditions
 from sensors.alerting.conditions import Condition
+from sensors.alerting.contract_files import faulty_contracts
 from sensors.alerting.incidents import Acceptance, Alert, Incident
 from sensors.alerting.stale import owners, stale_alert
 from sensors.alerting.subjects import subjects
@@ -52,6 +54,7 @@ class Sources:
     redis: Callable[[], Redis]
     logs: Callable[[], Mapping[str, Log] | None]
     watchdog_fires: Callable[[], bool]
+    contracts_dir: Path
 
 
 @dataclass(frozen=True)
@@ -129,12 +132,14 @@ def evaluate(
         conditions.ARRIVALS,
         lambda: arrivals.alerts(contracts, arrivals.read_arrived(sources.connection, contracts, now), now),
     )
+    faulty = failures.attempt(conditions.CONTRACTS, lambda: faulty_contracts(sources.contracts_dir, now))
     reported = {i.alert.cause for i in before.incidents}
     # A failed run or check of an asset that waits for something upstream follows from that.
     standing = [a for a in failed if a.cause in reported or a.asset not in fresh.waiting]
     standing += unexplained or []
     standing += [stale_alert(s, now) for s in fresh.stale]
     standing += arrived or []
+    standing += faulty or []
     standing += failures.alerts(now)
     standing = [replace(a, runbook=f"{runbooks}/{a.runbook}.md") for a in standing]
     causes = {a.cause for a in standing}

@@ -51,6 +51,7 @@ def definitions(
                 redis,
                 lambda: read_logs(connection, (make() for make in clients), contracts),
                 lambda: deliver.watchdog_fires(at),
+                at.contracts_dir,
             )
             standing, memory = evaluate(sources, contracts, before, runbooks_url(), now)
             incidents, messages = update(standing, before.incidents, now, lambda: uuid4().hex)

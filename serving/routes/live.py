@@ -27,7 +27,7 @@ async def live(
 ) -> LiveResponse:
     hub = services.hub
     hub.take_place()
-    channel = hub.channel(contract.stream)
+    channel = hub.channel(contract)
     try:
         client = await channel.join(window, last_event_id)
     except BaseException:

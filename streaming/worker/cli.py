@@ -2,15 +2,18 @@
 
 import faulthandler
 import gc
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.folder import load_valid_contracts, read_folder
+from streamgauge.contract.in_use import ContractsInUse
+from streamgauge.contract.load import find_contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
-from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.stores.postgres import connect, connect_or_explain
 from streamgauge.telemetry.logs import configure_logs, own_stderr
 from streamgauge.telemetry.metrics import serve_metrics
 from streamgauge.telemetry.tracing import export_traces
@@ -25,8 +28,11 @@ def worker(
 ) -> None:
     """Run a stream worker in the foreground, until SIGTERM or Ctrl-C."""
     settings = Settings.for_role("worker")
-    contracts = load_contracts(settings.contracts_dir)
-    chosen = [find_contract(contracts, s) for s in stream] if stream else contracts
+    found = read_folder(settings.contracts_dir)
+    if not found.faults:
+        contracts = load_valid_contracts(settings.contracts_dir)
+        for name in stream or ():
+            find_contract(contracts, name)
     # a batch is many thousands of objects that form no cycles: don't look for some every few hundred of them
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
@@ -36,7 +42,8 @@ def worker(
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-worker", settings.metrics_port, settings.metrics_host)
     export_traces("streamgauge-worker")
-    run_worker(settings, chosen)
+    connect_to_applied = partial(connect, settings, autocommit=True, application="streamgauge worker contracts")
+    run_worker(settings, ContractsInUse(settings.contracts_dir, connect_to_applied, stream or ()))
 
 
 def resume(
@@ -45,7 +52,7 @@ def resume(
 ) -> None:
     """Let the worker go on with partitions that the dead-letter limit paused."""
     settings = Settings.for_role("admin")
-    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    contract = find_contract(load_valid_contracts(settings.contracts_dir), stream)
     with connect_or_explain(settings, application="streamgauge resume") as connection:
         rows = connection.execute(
             "delete from stream_pauses where topic = %s and (partition = %s or %s::int is null) returning partition",

@@ -7,9 +7,12 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
+from streamgauge.contract.in_use import SECONDS, ContractsInUse
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
@@ -29,8 +32,15 @@ _STOP_SECONDS = 4.0
 """Who waits longer than this for a server is left behind; what it holds is still in the log."""
 
 
-def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
-    """Returns after SIGTERM or SIGINT, when what was read has been committed."""
+@dataclass(frozen=True)
+class _Running:
+    contract: Contract
+    stop: threading.Event
+    thread: threading.Thread
+
+
+def run_worker(settings: Settings, contracts: ContractsInUse) -> None:
+    """Returns after SIGTERM or SIGINT, when what was read has been committed. Streams come and go with `contracts`."""
     stop = threading.Event()
     watch_other_threads()
 
@@ -40,18 +50,45 @@ def run_worker(settings: Settings, contracts: Sequence[Contract]) -> None:
 
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, handler)
-    threads = [supervised(c.stream, lambda contract=c: _run_stream(settings, contract, stop), stop) for c in contracts]
-    for thread in threads:
-        thread.start()
-    log.info("worker for %s", ", ".join(c.stream for c in contracts))
+    running: dict[str, _Running] = {}
+
+    def follow_contracts() -> None:
+        while not stop.is_set():
+            contracts.refresh()
+            _follow(settings, dict(contracts), running)
+            stop.wait(SECONDS)
+
+    following = supervised("contracts", follow_contracts, stop)
+    following.start()
     # the kernel may hand a signal to any thread, and only a main thread that wakes up runs its handler
     while not stop.wait(_SIGNAL_SECONDS):
         pass
     log.info("stopping")
     until = time.monotonic() + _STOP_SECONDS
-    for thread in threads:
-        thread.join(max(0.0, until - time.monotonic()))
+    following.join(_STOP_SECONDS)
+    for stream in running.values():
+        stream.stop.set()
+    for stream in running.values():
+        stream.thread.join(max(0.0, until - time.monotonic()))
     log.info("stopped")
+
+
+def _follow(settings: Settings, wanted: Mapping[str, Contract], running: dict[str, _Running]) -> None:
+    """Ends what has another contract now or none, and starts what is missing."""
+    ended = [name for name, stream in running.items() if wanted.get(name) != stream.contract]
+    for name in ended:
+        running[name].stop.set()
+    for name in ended:
+        # one that hangs is left behind: what it still sends meets the next one's fence
+        running.pop(name).thread.join(_STOP_SECONDS)
+    started = [name for name in wanted if name not in running]
+    for name in started:
+        stop = threading.Event()
+        thread = supervised(name, partial(_run_stream, settings, wanted[name], stop), stop)
+        running[name] = _Running(wanted[name], stop, thread)
+        thread.start()
+    if started or ended:
+        log.info("worker for %s", ", ".join(sorted(running)) or "no stream yet")
 
 
 def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -> None:

@@ -17,7 +17,7 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from streamgauge.apply.actual import Actual, read_actual
-from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig
+from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig, TakeUpContract
 from streamgauge.apply.desired import desired
 from streamgauge.apply.execute import apply, plan
 from streamgauge.cli import contracts as commands
@@ -121,18 +121,20 @@ def test_a_field_with_a_default_is_a_new_version_and_the_old_one_stays(stream: O
     add_field(document, "colour", default="grey")
     new = stream.write(document)
 
-    (change,) = apply(stream.settings(), (new,)).changes
+    change, taken_up = apply(stream.settings(), (new,)).changes
 
     assert isinstance(change, RegisterSchema)
+    assert isinstance(taken_up, TakeUpContract)
     assert latest(stream).version == before.version + 1
     registry = Registry(stream.settings().registry_url)
     assert registry.find_schema(latest(stream).id) == avro_schema(new)
     assert registry.find_schema(before.id) == avro_schema(old)
-    # A producer that still has the old contract finds its schema, and what it planned is no step back.
+    # A producer that still has the old contract finds its schema, and what it planned changes no server.
     held = registry.lookup(old.subject, avro_schema(old))
     assert held is not None
     assert held.id == before.id
-    assert plan(stream.settings(), (old,)).changes == ()
+    (change,) = plan(stream.settings(), (old,)).changes
+    assert isinstance(change, TakeUpContract)
 
 
 @pytest.mark.parametrize("fault", ["type", "default"])

@@ -16,6 +16,7 @@ from streamgauge.apply.changes import (
     RegisterSchema,
     SetCompatibility,
     SetTopicConfig,
+    TakeUpContract,
 )
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import make_plan
@@ -60,6 +61,7 @@ def applied(wanted: Desired) -> Actual:
             functions={f.name: f.fingerprint for f in wanted.database.functions},
             grants=frozenset(wanted.database.grants),
         ),
+        contracts=wanted.contracts,
     )
 
 
@@ -203,3 +205,9 @@ def test_each_role_may_do_what_it_needs_and_no_more() -> None:
     writes = [g for g in WANTED.database.grants if g.privilege != "SELECT"]
     assert READER not in {g.role for g in writes}
     assert not {g.relation for g in writes if g.role == WORKER} & {t.name for c in CONTRACTS for t in stream_tables(c)}
+
+
+def test_a_contract_that_says_something_else_is_taken_up_and_no_other() -> None:
+    actual = applied(WANTED)
+    changed = replace(actual, contracts={**actual.contracts, "user_events": "another"})
+    assert make_plan(WANTED, changed).changes == (TakeUpContract("user_events", WANTED.contracts["user_events"]),)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from serving.watch import Watch
-from streamgauge.settings import Settings
+from streamgauge.contract.in_use import ContractsInUse
+from streamgauge.settings import CONTRACTS, Settings
 
 SETTINGS = Settings.model_construct(
     kafka_bootstrap_servers="127.0.0.1:1",
@@ -17,7 +18,7 @@ SETTINGS = Settings.model_construct(
 @pytest.fixture
 def watch() -> Watch:
     nothing: Any = None
-    return Watch(SETTINGS, {}, nothing, nothing)
+    return Watch(SETTINGS, ContractsInUse(CONTRACTS, nothing), nothing, nothing)
 
 
 def test_one_lost_answer_is_no_outage(watch: Watch) -> None:

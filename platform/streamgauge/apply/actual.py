@@ -21,6 +21,7 @@ from confluent_kafka.admin import (
 
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
 from streamgauge.records.registry import Registry
+from streamgauge.state.applied import read_applied
 from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
@@ -82,6 +83,8 @@ class Actual:
     database: ActualDatabase
     former_assets: frozenset[tuple[str, str]] = frozenset()
     """By stream, assets that check results or alerts still know by a former name."""
+    contracts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The fingerprint of each stream's contract that was applied last."""
 
 
 def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connection: Connection) -> Actual:
@@ -91,6 +94,7 @@ def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connec
         acls=read_acls(admin),
         database=read_database(connection, desired.database),
         former_assets=read_former_assets(connection, desired),
+        contracts=read_applied(connection),
     )
 
 

@@ -95,6 +95,14 @@ class RenameAsset:
     asset: Renamed
 
 
+@dataclass(frozen=True)
+class TakeUpContract:
+    """Worker, API and Dagster work by it from then on."""
+
+    stream: str
+    fingerprint: str
+
+
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
 KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka
 PostgresChange: TypeAlias = (
@@ -107,6 +115,7 @@ PostgresChange: TypeAlias = (
     | MakeFunction
     | AllowRelation
     | RenameAsset
+    | TakeUpContract
 )
 Change: TypeAlias = RegistryChange | KafkaChange | PostgresChange
 
@@ -151,6 +160,8 @@ def describe(change: Change) -> Described:
             return Described("create", f"function {function.name}", f"for {', '.join(function.callers)}")
         case AllowRelation(relation, role, privileges):
             return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
+        case TakeUpContract(stream):
+            return Described("change", f"contract {stream}", "for worker, API and Dagster to work by")
         case RenameAsset((_, former, name)):
             return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
 

@@ -1,9 +1,10 @@
 """What the contracts ask for. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.keys import Renamed, renamed
 from streamgauge.records.avro import avro_schema, counts_schema
@@ -53,6 +54,8 @@ class Desired:
     acls: tuple[Acl, ...]
     database: Database
     renamed: frozenset[Renamed] = frozenset()
+    contracts: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The fingerprint of each stream's contract."""
 
 
 def desired(contracts: Iterable[Contract]) -> Desired:
@@ -63,6 +66,7 @@ def desired(contracts: Iterable[Contract]) -> Desired:
         acls=tuple(a for c in contracts for a in _acls(c)),
         database=database(contracts),
         renamed=renamed(contracts),
+        contracts={c.stream: fingerprint(c) for c in contracts},
     )
 
 

@@ -42,6 +42,7 @@ from streamgauge.apply.changes import (
     RenameAsset,
     SetCompatibility,
     SetTopicConfig,
+    TakeUpContract,
 )
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
@@ -213,6 +214,12 @@ def statements(change: PostgresChange) -> list[str]:
                 f"UPDATE {_at('alert_memory')} SET subject = {after} WHERE subject = {before}",
                 f"UPDATE {_at('alert_memory')} SET memory = ({memory})::jsonb WHERE memory::text LIKE"
                 f" '%' || {key} || '%'",
+            ]
+        case TakeUpContract(stream, fingerprint):
+            values = f"{literal(stream)}, {literal(fingerprint)}"
+            return [
+                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint) VALUES ({values})"
+                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint, applied_at = now()"
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]

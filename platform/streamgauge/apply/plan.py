@@ -24,6 +24,7 @@ from streamgauge.apply.changes import (
     RenameAsset,
     SetCompatibility,
     SetTopicConfig,
+    TakeUpContract,
 )
 from streamgauge.apply.desired import Desired, Topic
 from streamgauge.errors import UserError
@@ -73,6 +74,7 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
             desired.database if actual.database.timescaledb else desired.database.without_chunks(), actual.database
         ),
         *(RenameAsset(r) for r in sorted(desired.renamed) if (r.stream, r.former) in actual.former_assets),
+        *(TakeUpContract(s, f) for s, f in desired.contracts.items() if actual.contracts.get(s) != f),
     )
     for step in found:
         match step:

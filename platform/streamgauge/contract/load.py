@@ -65,13 +65,18 @@ def load_contracts(folder: Path) -> tuple[Contract, ...]:
     wrong = [f for f, (_, mistakes) in zip(files, read, strict=True) if mistakes]
     refuse([m for _, mistakes in read for m in mistakes], wrong)
     contracts = tuple(contract for contract, _ in read if contract is not None)
+    check_together(contracts)
+    return contracts
+
+
+def check_together(contracts: Sequence[Contract]) -> None:
+    """Raises UserError where contracts contradict each other."""
     for what in ("stream", "topic"):
         names = [getattr(c, what) for c in contracts]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
-            raise UserError(f"contracts in {folder}: {what} {', '.join(twice)} stands twice", "give each one file")
+            raise UserError(f"contracts: {what} {', '.join(twice)} stands twice", "give each stream one file")
     check_shared_dimensions(contracts)
-    return contracts
 
 
 def find_contract(contracts: Iterable[Contract], stream: str) -> Contract:

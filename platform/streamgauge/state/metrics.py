@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psycopg
 from opentelemetry.metrics import Observation
@@ -49,18 +49,17 @@ _PROMISES = ("ingestion", "freshness")
 _TOPICS = "select topic, count(distinct topic_id) from stream_topics where topic = any(%s) group by topic"
 
 
-def export_state(settings: Settings, contracts: Iterable[Contract]) -> None:
-    """Makes this process's metrics show the state in Postgres too."""
-    topics = {c.topic: c.stream for c in contracts}
-    state = _State(lambda: connect(settings, autocommit=True, application="streamgauge-metrics"), topics)
+def export_state(settings: Settings, contracts: Mapping[str, Contract]) -> None:
+    """Makes this process's metrics show the state in Postgres too. `contracts` may change."""
+    state = _State(lambda: connect(settings, autocommit=True, application="streamgauge-metrics"), contracts)
     for name in _GAUGES:
         metrics.observe(name, lambda name=name: state.now().get(name, ()))
 
 
 class _State:
-    def __init__(self, connect: Callable[[], Connection], topics: Mapping[str, str]) -> None:
+    def __init__(self, connect: Callable[[], Connection], contracts: Mapping[str, Contract]) -> None:
         self._connect = connect
-        self._topics = topics
+        self._contracts = contracts
         self._lock = threading.Lock()
         self._found: Found = {}
         self._read_at = -_KEEP_SECONDS
@@ -70,14 +69,17 @@ class _State:
             if time.monotonic() - self._read_at >= _KEEP_SECONDS:
                 try:
                     with self._connect() as connection:
-                        self._found = read_state(connection, self._topics)
+                        self._found = read_state(connection, {c.topic: c.stream for c in self._contracts.values()})
+                except psycopg.errors.UndefinedTable:
+                    # nothing was ever applied: there is no state, and nothing is wrong
+                    self._found = {metrics.STATE_READABLE: [Observation(1)]}
                 except psycopg.Error as e:
                     log.warning("metrics: Postgres: %s", str(e).strip())
                     self._found = {
                         metrics.STATE_READABLE: [Observation(0)],
                         # The worker can't commit either, and Prometheus reports that Postgres is away.
                         metrics.STREAM_OUTAGE: [
-                            Observation(1, {"stream": s, "slo": "freshness"}) for s in self._topics.values()
+                            Observation(1, {"stream": s, "slo": "freshness"}) for s in self._contracts
                         ],
                     }
                 self._read_at = time.monotonic()

@@ -115,6 +115,12 @@ _TALLY = tuple(
 )
 
 STATE_TABLES = (
+    # What `apply` has made so, which is what processes work by: streamgauge.contract.in_use.
+    Table(
+        "applied_contracts",
+        (Column("stream", "text"), Column("fingerprint", "text"), Column("applied_at", TIME, default="now()")),
+        ("stream",),
+    ),
     Table(
         "stream_offsets",
         (

@@ -1,0 +1,57 @@
+"""A folder of contracts as long-running processes read it: a file with a mistake is set aside, and the others go on."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamgauge.contract.load import check_together, load_contract
+from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A file that is set aside, with what is wrong in it."""
+
+    file: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Folder:
+    contracts: tuple[Contract, ...]
+    faults: tuple[Fault, ...]
+    files: Mapping[str, str]
+    """The name of each stream's file."""
+
+
+def read_folder(folder: Path) -> Folder:
+    """In the order of the files' names. Of two files that contradict each other the second is set aside."""
+    contracts: list[Contract] = []
+    faults: list[Fault] = []
+    files: dict[str, str] = {}
+    for file in sorted(folder.glob("*.yaml")):
+        try:
+            contract = load_contract(file)
+            check_together([*contracts, contract])
+        except (UserError, OSError) as e:
+            faults.append(Fault(file.name, str(e)))
+        else:
+            contracts.append(contract)
+            files[contract.stream] = file.name
+    return Folder(tuple(contracts), tuple(faults), files)
+
+
+def load_valid_contracts(folder: Path) -> tuple[Contract, ...]:
+    """The contracts without a mistake; what is set aside is logged. Raises UserError where none is left."""
+    found = read_folder(folder)
+    for fault in found.faults:
+        log.error("the contract %s is set aside, its stream stands: %s", fault.file, fault.message)
+    if not found.contracts:
+        what = f"no contract in {folder}" + ("" if not found.faults else " is without a mistake")
+        wrong = "; ".join(f.message for f in found.faults)
+        raise UserError(what, wrong or "put one YAML file a stream there, or set STREAMGAUGE_CONTRACTS_DIR")
+    return found.contracts

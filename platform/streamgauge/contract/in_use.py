@@ -1,0 +1,84 @@
+"""By which contracts a process works that goes on for days.
+
+It takes up what was applied since it began. What is in a file and was not applied has no tables yet, or others.
+"""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psycopg
+
+from streamgauge.contract.fingerprint import fingerprint
+from streamgauge.contract.folder import Folder, read_folder
+from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
+from streamgauge.state.applied import read_applied
+from streamgauge.stores.postgres import Connection
+
+log = logging.getLogger(__name__)
+
+SECONDS = 5.0
+"""Between two looks. It is most of what an operator waits for after `apply`."""
+
+
+def contracts_to_use(
+    found: Folder, applied: Mapping[str, str] | None, running: Mapping[str, Contract], files: Mapping[str, str]
+) -> dict[str, Contract]:
+    """By stream. `applied` is None where Postgres does not answer; `files` says where each running contract came from.
+
+    A contract that changed is taken when it was applied. One whose file has a mistake now goes on as it was.
+    """
+    if applied is None:
+        return dict(running) or {c.stream: c for c in found.contracts}
+    usable: dict[str, Contract] = {}
+    for contract in found.contracts:
+        before = running.get(contract.stream)
+        if before is not None and before != contract and applied.get(contract.stream) != fingerprint(contract):
+            usable[contract.stream] = before
+        elif contract.stream in applied:
+            usable[contract.stream] = contract
+    faulty = {f.file for f in found.faults}
+    return usable | {s: c for s, c in running.items() if s not in usable and files.get(s) in faulty}
+
+
+class ContractsInUse(Mapping[str, Contract]):
+    """By stream, and replaced as a whole: who goes through them sees one state."""
+
+    def __init__(self, folder: Path, connect: Callable[[], Connection], only: Sequence[str] = ()) -> None:
+        """`connect` gives connections that commit each statement by themselves; `only` these streams, or all."""
+        self._folder = folder
+        self._connect = connect
+        self._only = frozenset(only)
+        self._current: dict[str, Contract] = {}
+        self._files: dict[str, str] = {}
+        self._noted: set[str] = set()
+
+    def __getitem__(self, stream: str) -> Contract:
+        return self._current[stream]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._current)
+
+    def __len__(self) -> int:
+        return len(self._current)
+
+    def refresh(self) -> None:
+        found = read_folder(self._folder)
+        applied = self._applied()
+        current = contracts_to_use(found, applied, self._current, self._files)
+        self._files |= found.files
+        notes = [f"the contract {f.file} is set aside: {f.message}" for f in found.faults]
+        waiting = [c.stream for c in found.contracts if applied is not None and c.stream not in applied]
+        notes += [f"{stream} is not applied yet: run `streamgauge apply`" for stream in waiting]
+        for note in (n for n in notes if n not in self._noted):
+            log.warning("%s", note)
+        self._noted = set(notes)
+        self._current = {s: c for s, c in current.items() if not self._only or s in self._only}
+
+    def _applied(self) -> dict[str, str] | None:
+        try:
+            with self._connect() as connection:
+                return read_applied(connection)
+        except (psycopg.Error, UserError):
+            return None
