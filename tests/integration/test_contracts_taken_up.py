@@ -14,7 +14,7 @@ from streamgauge.stack.control import Stack
 from streamgauge.stores.postgres import connect
 from streaming.producer.producer import EventProducer
 from tests.integration.dagster_processes import DagsterProcesses
-from tests.integration.own_stream import OwnStream
+from tests.integration.own_stream import OwnStream, block
 from tests.integration.running import events, stored
 from tests.integration.serving_client import Served, served
 from tests.integration.workers import Workers, wait_for
@@ -74,6 +74,10 @@ def test_worker_and_api_take_up_what_is_applied_and_go_on_beside_a_mistake(stack
         _within(TAKEN_UP_SECONDS, lambda: _counted(first) == 100, "the worker counts the first stream")
 
         second = OwnStream(folder)
+        document = second.document()
+        # the streams share their dimensions, so they must share what describes them
+        block(document, "reference")["name"] = first.name
+        second.write(document)
         _apply(second)
         _send(second, 50, 0)
         _within(TAKEN_UP_SECONDS, lambda: _served(api) == {first.name, second.name}, "the API has the second stream")

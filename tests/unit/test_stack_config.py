@@ -102,6 +102,7 @@ def test_two_first_starts_at_once_make_one_set(place: Layout) -> None:
 
 
 def test_reset_says_which_instance_and_whether_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(f"{PREFIX}BASE_PORT", raising=False)
     monkeypatch.setenv(f"{PREFIX}INSTANCE", "demo")
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path / "demo"))
     nothing = CliRunner().invoke(build(), ["stack", "reset", "--yes"])
