@@ -124,12 +124,13 @@ def test_a_failed_hour_is_asked_for_again_after_longer_and_longer_waits(ticks: T
     for _ in range(4):
         ticks.run(LAKE, hour)
         failed = datetime.now(UTC)
-        asked = [m for m in range(80) if ticks.tick(failed + timedelta(minutes=m, seconds=5))[LAKE] == [hour]]
+        # beside an hour that ends within these minutes
+        asked = [m for m in range(80) if hour in ticks.tick(failed + timedelta(minutes=m, seconds=5))[LAKE]]
         waits.append(asked[0])
     assert waits == [1, 2, 4, 8]
     ticks.failing = False
     ticks.run(LAKE, hour)
-    assert ticks.tick(datetime.now(UTC) + timedelta(hours=1))[LAKE] != [hour]
+    assert hour not in ticks.tick(datetime.now(UTC) + timedelta(hours=1))[LAKE]
 
 
 def test_a_day_that_cannot_succeed_waits_up_to_an_hour_and_the_others_do_not(ticks: Ticks) -> None:
