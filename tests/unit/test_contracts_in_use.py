@@ -105,3 +105,17 @@ def test_a_folder_without_any_usable_contract_says_why(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="without a mistake") as caught:
         load_valid_contracts(tmp_path)
     assert "broken.yaml" in caught.value.hint
+
+
+def test_a_folder_that_did_not_change_is_not_read_again_and_any_change_is_seen(folder: Path) -> None:
+    """Every process looks every few seconds, and reading all contracts takes a core for a moment."""
+    first = read_folder(folder)
+    assert read_folder(folder) is first
+    file = folder / "user_events.yaml"
+    text = file.read_text()
+    file.write_text(text.replace("kind: DataContract", "kind: DataContracT"))
+    assert read_folder(folder) is not first
+    file.unlink()
+    assert len(read_folder(folder).contracts) == len(STREAMS) - 1
+    file.write_text(text)
+    assert read_folder(folder) == first

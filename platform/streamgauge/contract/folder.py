@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from streamgauge.contract.load import check_together, load_contract
@@ -29,11 +30,28 @@ class Folder:
 
 
 def read_folder(folder: Path) -> Folder:
-    """In the order of the files' names. Of two files that contradict each other the second is set aside."""
+    """In the order of the files' names. Of two files that contradict each other the second is set aside.
+
+    Processes look every few seconds: what did not change since is not read again.
+    """
+    return _read(tuple((file, _state(file)) for file in sorted(folder.glob("*.yaml"))))
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """Another one after each write, replacement or change of rights; none where the file has just gone."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_ctime_ns
+
+
+@lru_cache(maxsize=2)
+def _read(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> Folder:
     contracts: list[Contract] = []
     faults: list[Fault] = []
-    files: dict[str, str] = {}
-    for file in sorted(folder.glob("*.yaml")):
+    names: dict[str, str] = {}
+    for file, _ in files:
         try:
             contract = load_contract(file)
             check_together([*contracts, contract])
@@ -41,8 +59,8 @@ def read_folder(folder: Path) -> Folder:
             faults.append(Fault(file.name, str(e)))
         else:
             contracts.append(contract)
-            files[contract.stream] = file.name
-    return Folder(tuple(contracts), tuple(faults), files)
+            names[contract.stream] = file.name
+    return Folder(tuple(contracts), tuple(faults), names)
 
 
 def load_valid_contracts(folder: Path) -> tuple[Contract, ...]:
