@@ -12,6 +12,8 @@ class Assignment:
     """`revoked` says that what is still under way for these partitions is no longer wanted."""
 
     pipeline: Pipeline
+    topic_id: str
+    """Kafka's id of the topic whose offsets these are."""
     reference_version: Any = None
     """Of the reference table that the pipeline enriches by."""
     paused: set[int] = field(default_factory=set[int])

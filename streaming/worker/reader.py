@@ -38,7 +38,7 @@ class TopicRecreated(Exception):
 class Reader:
     """Two clients of Kafka: one is the member of the group, the other fetches what the group has given it.
 
-    All methods must be called from one thread.
+    All methods but `verify_topic` must be called from one thread.
     """
 
     def __init__(self, settings: Settings, contract: Contract, take_over: TakeOver) -> None:
@@ -47,7 +47,6 @@ class Reader:
         config = consumer_config(settings, contract.group)
         self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
         self._admin = admin_client(settings)
-        self._topic_id = ""
         self._first: dict[int, int] = {}
         self._member = Consumer(
             {
@@ -109,15 +108,16 @@ class Reader:
         offsets = [TopicPartition(self._contract.topic, p, at - self._first.get(p, 0)) for p, at in positions.items()]
         self._member.commit(offsets=offsets, asynchronous=True)
 
-    def check_topic(self) -> None:
-        """Raises TopicRecreated. A broker that doesn't answer now is asked again the next time."""
-        if self.assignment is None:
-            return
-        try:
-            found = topic_id(self._admin, self._contract.topic, _ANSWER_SECONDS)
-        except KafkaException:
-            return
-        if found is not None and found != self._topic_id:
+    def verify_topic(self, assignment: Assignment) -> None:
+        """Raises TopicRecreated where the topic is not the one that was assigned, KafkaException where the broker
+        doesn't answer. May be called from any thread.
+
+        Kafka fetches by name and offset: a topic that is deleted, created again and longer than the old position
+        reads on without an error. An id never comes back, so what was read before its topic's id is found is of
+        that topic.
+        """
+        found = topic_id(self._admin, self._contract.topic, _ANSWER_SECONDS)
+        if found is not None and found != assignment.topic_id:
             raise TopicRecreated(f"{self._contract.topic} was deleted and created again: its id is {found} now")
 
     def ends(self) -> dict[int, int]:
@@ -151,7 +151,7 @@ class Reader:
         if found is None:
             raise UserError(f"Kafka has no topic {self._contract.topic}", "run streamgauge apply")
         takeover = self._take_over(found, {p: self._ends(p) for p in self._wanted})
-        self._topic_id, self._first, self.assignment = found, takeover.first_positions, takeover.assignment
+        self._first, self.assignment = takeover.first_positions, takeover.assignment
         self._position = dict(takeover.read_from)
         self._heard = dict.fromkeys(takeover.read_from, time.monotonic())
         self._fetcher.start_from(takeover.first_positions)

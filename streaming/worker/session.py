@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
+from confluent_kafka import KafkaException
 from opentelemetry.trace import Span, use_span
 
 from streamgauge.contract.model import Contract
@@ -100,14 +102,16 @@ class Session:
                 if self._isolation.active:
                     self._one_by_one(reader, reader.assignment, records)
                 else:
-                    self._hand_over(reader, self._begin(reader.assignment, records))
+                    self._hand_over(reader, self._begin(reader, reader.assignment, records))
             del records
             if reader.assignment is None:
                 continue
             reader.pause(reader.assignment.paused)
             if time.monotonic() - maintained > _MAINTENANCE_SECONDS:
                 maintained = time.monotonic()
-                reader.check_topic()
+                # a topic that nothing can be read from gives no batch that would be verified
+                with suppress(KafkaException):
+                    reader.verify_topic(reader.assignment)
                 reader.commit_group_offsets(dict(reader.assignment.committed))
                 reader.assignment.ends = reader.ends()
 
@@ -117,7 +121,7 @@ class Session:
         for part, is_new in self._isolation.parts(records, committed):
             if is_new:
                 self._isolation.begin(part)
-            batch = self._begin(assignment, part)
+            batch = self._begin(reader, assignment, part)
             self._hand_over(reader, batch)
             while not batch.ticket.done.is_set():
                 if self._lifetime.over or self._stop.is_set() or assignment.revoked.is_set():
@@ -126,17 +130,18 @@ class Session:
             if is_new:
                 self._isolation.part_done()
 
-    def _begin(self, assignment: Assignment, records: Records) -> Batch:
+    def _begin(self, reader: Reader, assignment: Assignment, records: Records) -> Batch:
         span = self._span(records)
-        return Batch(assignment, self._checkers.submit(self._check, assignment, records, span), Ticket(span))
+        return Batch(assignment, self._checkers.submit(self._check, reader, assignment, records, span), Ticket(span))
 
-    def _check(self, assignment: Assignment, records: Records, span: Span) -> Checked | None:
+    def _check(self, reader: Reader, assignment: Assignment, records: Records, span: Span) -> Checked | None:
         if assignment.revoked.is_set():
             return None
         with use_span(span):
             rows = self._isolation.rows(records)
             check = partial(assignment.pipeline.check, without_values(records, rows) if rows else records)
             checked = self._lifetime.retry(RegistryUnavailable, "the schema registry", check)
+            self._lifetime.retry(KafkaException, "Kafka", partial(reader.verify_topic, assignment))
             return as_set_aside(checked, rows) if rows else checked
 
     def _hand_over(self, reader: Reader, batch: Batch) -> None:

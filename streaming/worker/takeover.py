@@ -25,7 +25,7 @@ def take_over(
 ) -> Takeover:
     """Claims the partitions of `ends`, which has the offsets at the ends of their logs."""
     pipeline = Pipeline(contract, registry.find_schema)
-    assignment = Assignment(pipeline)
+    assignment = Assignment(pipeline, topic_id)
     read_from: dict[int, int] = {}
     first_positions: dict[int, int] = {}
     refresh_reference(connection, contract, assignment)
