@@ -12,13 +12,13 @@ import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 
 from streamgauge.contract.model import Contract
+from streamgauge.producer.encode import encode_longs
+from streamgauge.producer.producer import EventProducer
+from streamgauge.producer.sender import NotDelivered
 from streamgauge.settings import Settings
 from streamgauge.stores.kafka import producer_config
 from streaming.load.generate import Generator, Shape
 from streaming.load.load import Plan
-from streaming.producer.encode import encode_longs
-from streaming.producer.producer import EventProducer
-from streaming.producer.sender import NotDelivered
 
 _POOL = 8192
 """Records that are encoded once: fewer would repeat values so soon that every sketch stayed exact."""

@@ -8,9 +8,9 @@ import polars as pl
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.producer.frame import breaches, frame_schema
 from streamgauge.types import Bools, Int64s
 from streaming.load.values import Values, breakers
-from streaming.producer.frame import breaches, frame_schema
 
 GOOD, DUPLICATE, CHANGED, LATE, BAD = "good", "duplicate", "changed", "late", "bad"
 CONTRACT, FUTURE, NULL_KEY = "contract", "future", "null_key"

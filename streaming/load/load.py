@@ -10,11 +10,11 @@ import numpy as np
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.producer.producer import EventProducer
+from streamgauge.producer.sender import Deliveries
 from streamgauge.settings import Settings
 from streaming.ledger import Ledger
 from streaming.load.generate import Batch, Generator, Shape
-from streaming.producer.producer import EventProducer
-from streaming.producer.sender import Deliveries
 
 BATCH = 4096
 """Records that are generated at once: the memory they take, and how long the first of them waits for the last."""

@@ -9,8 +9,8 @@ import polars as pl
 
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.model import Contract, FieldSpec, Measure
+from streamgauge.producer.frame import maps
 from streamgauge.types import Int64s
-from streaming.producer.frame import maps
 
 _WORDS = 24
 """Values of a text field that names nobody: with many more a dimension would have more rows than a real one."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streaming.producer.frame import breaches, frame_of
+from streamgauge.producer.frame import breaches, frame_of
 from streaming.replay.mapping import DataMapping, MappingFault
 
 

@@ -16,11 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from streamgauge.contract.load import load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.producer.producer import EventProducer
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.text import plural
 from streamgauge.types import Int64s
 from streaming.forecast import Forecast, forecast, late_before
-from streaming.producer.producer import EventProducer
 from streaming.replay.dataset import BadLine, read_dataset, shift, with_fresh_ids
 from streaming.replay.mapping import DataMapping, find_mapping, load_mapping
 

@@ -7,11 +7,11 @@ from typing import Any
 from psycopg import sql
 
 from streamgauge.contract.model import Contract
+from streamgauge.producer.producer import find_schema_id
 from streamgauge.records.avro import avro_schema
 from streamgauge.rollup import sketches
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
-from streaming.producer.producer import find_schema_id
 from tests.integration.log import read_log
 from tests.oracle import Expected, LogRecord, Minute, Reference, play
 

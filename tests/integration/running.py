@@ -15,6 +15,8 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartit
 
 from streamgauge.apply.execute import apply
 from streamgauge.contract.model import Contract
+from streamgauge.producer.frame import frame_of
+from streamgauge.producer.producer import EventProducer, find_schema_id
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.rollup.tops import from_postgres, from_redis
 from streamgauge.settings import PREFIX, Settings
@@ -22,8 +24,6 @@ from streamgauge.state.accounts import log_offsets
 from streamgauge.stores.kafka import admin_client, consumer_config, producer_config
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
-from streaming.producer.frame import frame_of
-from streaming.producer.producer import EventProducer, find_schema_id
 from tests.integration.own_stream import Document, OwnStream
 from tests.integration.workers import Workers, wait_until_read
 

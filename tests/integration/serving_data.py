@@ -12,12 +12,12 @@ from psycopg import sql
 
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.producer.frame import frame_of
+from streamgauge.producer.producer import find_schema_id
 from streamgauge.records.avro import avro_schema
 from streamgauge.rollup import sketches
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
-from streaming.producer.frame import frame_of
-from streaming.producer.producer import find_schema_id
 from tests.integration.expectation import expected_of
 from tests.integration.log import read_log
 from tests.integration.running import Running

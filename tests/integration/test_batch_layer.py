@@ -19,13 +19,13 @@ from streamgauge.apply.execute import apply
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
+from streamgauge.producer.producer import EventProducer
 from streamgauge.rollup.sketches import load_hll, load_kll
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stores.fact_tables import facts_table
 from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION
 from streamgauge.stores.postgres import connect
-from streaming.producer.producer import EventProducer
 from tests.integration.browser import chromium
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.own_stream import OwnStream

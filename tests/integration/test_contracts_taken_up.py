@@ -9,10 +9,10 @@ import pytest
 
 from streamgauge.apply.execute import apply
 from streamgauge.contract.load import load_contract
+from streamgauge.producer.producer import EventProducer
 from streamgauge.settings import Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stores.postgres import connect
-from streaming.producer.producer import EventProducer
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.own_stream import OwnStream, block
 from tests.integration.running import events, stored

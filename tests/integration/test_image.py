@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from streamgauge.contract.load import load_contract
+from streamgauge.producer.producer import EventProducer
 from streamgauge.settings import CHECKOUT, CONTRACTS, PREFIX, Role, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stack.credentials import credentials
 from streamgauge.stack.layout import layout
-from streaming.producer.producer import EventProducer
 from tests.integration.free_port import free_port
 from tests.integration.image import Container, built_image
 from tests.integration.running import events, stored

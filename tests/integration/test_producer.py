@@ -23,6 +23,9 @@ from typer.testing import CliRunner
 from streamgauge.apply.execute import apply
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.producer.frame import Broken, frame_of
+from streamgauge.producer.producer import EventProducer
+from streamgauge.producer.sender import NotDelivered
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
@@ -31,9 +34,6 @@ from streaming.cli.replay import replay as replay_command
 from streaming.ledger import Ledger, read_ledger
 from streaming.load.generate import Shape
 from streaming.load.load import Plan, load
-from streaming.producer.frame import Broken, frame_of
-from streaming.producer.producer import EventProducer
-from streaming.producer.sender import NotDelivered
 from streaming.replay.replay import replay_files
 from tests.integration import running as own_running
 from tests.integration.log import read_log

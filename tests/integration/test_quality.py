@@ -23,12 +23,12 @@ from streamgauge.cli.dead_letters import app
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key, hour_start
+from streamgauge.producer.producer import find_schema_id
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import Settings
 from streamgauge.stores.fact_tables import facts_table
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.reports import Reports
-from streaming.producer.producer import find_schema_id
 from tests.integration.running import Running, encoded, events, one, rows_of, started
 
 SECRET = "mary.sue@example.org"

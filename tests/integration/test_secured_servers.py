@@ -15,12 +15,12 @@ from assets.housekeeping.chunks import drop_chunks
 from assets.housekeeping.policy import hypertables
 from streamgauge.apply.execute import apply, plan
 from streamgauge.contract.model import Contract
+from streamgauge.producer.producer import EventProducer
 from streamgauge.records.log_spans import LogSpans
 from streamgauge.settings import Settings
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
-from streaming.producer.producer import EventProducer
 from tests.integration.own_stream import OwnStream
 from tests.integration.running import events
 from tests.integration.secured_servers import LOGINS, SecuredServers, clean_environment, make_roles, secured_servers

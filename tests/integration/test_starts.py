@@ -9,11 +9,11 @@ import pytest
 from streamgauge.apply.execute import apply
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.producer.producer import EventProducer
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.state.starts import LOOK_BACK, Starts, first_day, where_data_begins
 from streamgauge.stores.postgres import connect
-from streaming.producer.producer import EventProducer
 from tests.integration.own_stream import OwnStream
 from tests.integration.running import events
 

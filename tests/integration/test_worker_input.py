@@ -12,6 +12,7 @@ from confluent_kafka import TopicPartition
 
 from sensors import arrivals
 from streamgauge.contract.model import Contract
+from streamgauge.producer.producer import EventProducer
 from streamgauge.records.avro import avro_schema, frame
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
@@ -19,7 +20,6 @@ from streamgauge.state.accounts import Account
 from streamgauge.state.arrivals import read_arrivals
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import connect
-from streaming.producer.producer import EventProducer
 from tests.integration.expectation import assert_as_expected, expected_of
 from tests.integration.own_stream import block
 from tests.integration.running import (

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from streamgauge.contract.load import load_contracts
 from streamgauge.contract.model import Contract, FieldSpec
+from streamgauge.producer.encode import Encoder
+from streamgauge.producer.frame import frame_of
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT
-from streaming.producer.encode import Encoder
-from streaming.producer.frame import frame_of
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.just("x" * 5000)

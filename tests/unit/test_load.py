@@ -12,13 +12,13 @@ import pytest
 from streamgauge.contract.load import load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.producer.encode import Encoder
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT
 from streaming.ledger import Ledger, read_ledger
 from streaming.load.fill import records
 from streaming.load.generate import BAD_KINDS, BYTE_FAULTS, Batch, Generator, Shape
 from streaming.load.load import BATCH, Plan
-from streaming.producer.encode import Encoder
 from tests.oracle import LogRecord, from_ledger, play
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 
 from streamgauge.contract.load import load_contracts
+from streamgauge.producer.encode import Encoder
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import CHECKOUT
-from streaming.producer.encode import Encoder
 from streaming.replay.dataset import read_dataset, shift
 from streaming.replay.mapping import find_mapping
 from streaming.replay.replay import MAPPINGS

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.contract.rules import violations
+from streamgauge.producer.frame import breaches, frame_of, frame_schema
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.decode import Decoder
 from streamgauge.records.payloads import Payloads
 from streamgauge.settings import CHECKOUT
 from streaming.load.values import breakers
-from streaming.producer.frame import breaches, frame_of, frame_schema
 from tests.oracle import keeps
 
 CONTRACTS = {c.stream: c for c in load_contracts(CHECKOUT / "platform" / "contracts")}

@@ -20,7 +20,7 @@ from opentelemetry.trace import use_span
 from streamgauge.telemetry.logs import configure_logs
 from streamgauge.settings import Settings
 from streamgauge.telemetry.tracing import batch_span, export_traces
-from streaming.producer.trace import publishing, tracer
+from streamgauge.producer.trace import publishing, tracer
 
 configure_logs(Settings.model_construct(log_format="json", log_level="INFO"))
 export_traces("streamgauge-test")

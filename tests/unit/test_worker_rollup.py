@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract, Measure, RollupSpec, Source, Top
+from streamgauge.producer.encode import Encoder
 from streamgauge.records.avro import avro_schema
 from streamgauge.records.decode import Decoder
 from streamgauge.records.payloads import Payloads
@@ -31,7 +32,6 @@ from streamgauge.rollup.plan import (
     picked,
 )
 from streamgauge.settings import CHECKOUT
-from streaming.producer.encode import Encoder
 from streaming.worker import rollup as worker
 from streaming.worker.groups import group_events, merge
 from streaming.worker.lookup import Lookup

@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import ProxyTracerProvider, SpanKind, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from streamgauge.producer.sender import Headers
 from streamgauge.telemetry.tracing import CORRELATION_ID, PRODUCER
-from streaming.producer.sender import Headers
 
 _propagator = TraceContextTextMapPropagator()
 

@@ -9,13 +9,13 @@ import polars as pl
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.producer.encode import Encoder
+from streamgauge.producer.frame import Broken, breaches
+from streamgauge.producer.sender import Deliveries, OnDelivered, Sender
+from streamgauge.producer.trace import publishing, tracer
 from streamgauge.records.avro import avro_schema
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
-from streaming.producer.encode import Encoder
-from streaming.producer.frame import Broken, breaches
-from streaming.producer.sender import Deliveries, OnDelivered, Sender
-from streaming.producer.trace import publishing, tracer
 
 
 class EventProducer:
