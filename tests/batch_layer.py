@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import polars as pl
@@ -140,5 +141,6 @@ def _ms(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
+@cache
 def _hour_key(ms: int) -> str:
     return pl.Series([ms]).cast(pl.Datetime("ms", "UTC")).dt.strftime("%Y-%m-%d-%H").item()

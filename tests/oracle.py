@@ -250,7 +250,7 @@ def decode(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str
         return "unknown_schema"
     stream = BytesIO(value[5:])
     try:
-        written = read_record(stream, parse(_without_logical_types(schema)))
+        written = read_record(stream, _parsed(schema))
     except Exception:
         return "undecodable"
     if stream.read(1):
@@ -265,6 +265,16 @@ def decode(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str
         if f.type == "int" and event[f.name] is not None and not -(2**31) <= event[f.name] < 2**31:
             return "undecodable"
     return event
+
+
+_known: dict[int, tuple[Any, Any]] = {}
+"""By identity: a schema, which is kept so that no other takes its place, and what it was parsed to."""
+
+
+def _parsed(schema: dict[str, Any]) -> Any:
+    if id(schema) not in _known:
+        _known[id(schema)] = schema, parse(_without_logical_types(schema))
+    return _known[id(schema)][1]
 
 
 def _without_logical_types(node: Any) -> Any:

@@ -12,10 +12,9 @@ class Lookup:
         self.key = reference.spec.key
         self._index = TextIndex(table["key"])
         # an unknown key is found behind the table's end
-        self._columns = {
-            name: code_texts(pl.concat([table[name].fill_null(unknown), pl.Series([unknown])]))
-            for name in reference.spec.columns
-        }
+        behind = pl.DataFrame({name: [unknown] for name in reference.spec.columns})
+        columns = pl.concat([table.select(pl.col(reference.spec.columns).fill_null(unknown)), behind])
+        self._columns = {column.name: code_texts(column) for column in columns}
 
     def find(self, keys: Coded) -> dict[str, Coded]:
         """Each reference column for each row of `keys`."""
