@@ -3,6 +3,8 @@
 Dagster may move or change it in any release: `tests/unit/test_dagster_names.py` says what did.
 """
 
+from collections.abc import Callable
+
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as CheckedMaterialization,
 )
@@ -16,8 +18,14 @@ from dagster._core.storage.event_log.schema import (
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.runs.schema import BulkActionsTable, KeyValueStoreTable, RunsTable
 from dagster._core.storage.schedules.schema import AssetDaemonAssetEvaluationsTable
+from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRequestContext
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._serdes import ConfigurableClassData
+from dagster_webserver import app
+from starlette.applications import Starlette
+
+create_web_app: Callable[..., Starlette] = app.create_app_from_workspace_process_context  # pyright: ignore
 
 __all__ = [
     "AssetCheckExecutionsTable",
@@ -33,4 +41,8 @@ __all__ = [
     "RunsTable",
     "SqlEventLogStorage",
     "SqlEventLogStorageTable",
+    "WorkspaceFileTarget",
+    "WorkspaceProcessContext",
+    "WorkspaceRequestContext",
+    "create_web_app",
 ]

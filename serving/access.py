@@ -1,6 +1,5 @@
 """Who is asking, what they may see, and how often."""
 
-import ipaddress
 import threading
 import time
 from dataclasses import dataclass
@@ -8,11 +7,12 @@ from dataclasses import dataclass
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from serving import keys
 from serving.config import ApiConfig
 from serving.database import Database
-from serving.keys import OPERATIONS, PERSONAL, READ_ALL
 from serving.problems import AWAY, FORBIDDEN, NO_KEY, TOO_OFTEN, Problem
+from streamgauge.state import api_keys as keys
+from streamgauge.state.api_keys import OPERATIONS, PERSONAL, READ_ALL
+from streamgauge.web.origin import address, from_this_machine
 
 _TRUSTED_SECONDS = 10.0
 """A revoked key may go on for as long."""
@@ -52,8 +52,9 @@ def _lacks(scope: str) -> Problem:
 
 
 class Access:
-    def __init__(self, config: ApiConfig, database: Database) -> None:
-        self._anonymous = config.anonymous == "loopback"
+    def __init__(self, config: ApiConfig, database: Database, *, anonymous: bool) -> None:
+        """`anonymous`: whether a caller on this machine may read without a key."""
+        self._anonymous = anonymous
         self._database = database
         self._known: dict[str, tuple[float, Caller]] = {}
         self._budget = Budget(config.requests_per_second, config.burst)
@@ -61,16 +62,16 @@ class Access:
     async def caller(self, connection: HTTPConnection) -> Caller:
         key = _key(connection)
         if key is None:
-            if not (self._anonymous and _from_this_machine(connection)):
+            if not (self._anonymous and from_this_machine(connection)):
                 raise Problem(
                     NO_KEY, "The request has no API key.", headers={"WWW-Authenticate": 'Bearer realm="streamgauge"'}
                 )
-            self._budget.spend(f"address {_address(connection)}")
+            self._budget.spend(f"address {address(connection)}")
             return LOCAL
         known = self._known.get(key)
         if known is None or time.monotonic() - known[0] > _TRUSTED_SECONDS:
             # by address: whoever tries keys out must not get a fresh budget with each
-            self._budget.spend(f"address {_address(connection)}")
+            self._budget.spend(f"address {address(connection)}")
             caller = await run_in_threadpool(self._look_up, key, known)
         else:
             caller = known[1]
@@ -135,36 +136,3 @@ class Budget:
 def _key(connection: HTTPConnection) -> str | None:
     scheme, _, key = connection.headers.get("authorization", "").partition(" ")
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
-
-
-def _address(connection: HTTPConnection) -> str:
-    return connection.client.host if connection.client else "-"
-
-
-_PROXY = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-
-
-def _from_this_machine(connection: HTTPConnection) -> bool:
-    """From loopback, asked under a loopback name, and not handed on by a proxy.
-
-    The name matters: a web page elsewhere can have its own name resolved to 127.0.0.1, and the reader's browser
-    would then ask us on its behalf.
-    """
-    if any(h in connection.headers for h in _PROXY):
-        return False
-    return _is_loopback(_address(connection)) and _is_loopback(_host_name(connection.headers.get("host", "")))
-
-
-def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def _is_loopback(name: str) -> bool:
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

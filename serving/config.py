@@ -1,7 +1,5 @@
 """What an operator may set of the API, by `STREAMGAUGE_API_…`."""
 
-from typing import Literal
-
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -13,8 +11,6 @@ class ApiConfig(BaseSettings):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=1, le=65535)
-    anonymous: Literal["loopback", "off"] = "loopback"
-    """Whether a caller on this machine may read without a key."""
     requests_per_second: float = Field(default=100.0, gt=0)
     """Of one caller, on average."""
     burst: int = Field(default=200, ge=1)

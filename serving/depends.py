@@ -6,10 +6,10 @@ from fastapi import Depends, Request
 from fastapi import Path as InPath
 
 from serving.access import Caller
-from serving.keys import ADMIN, OPERATIONS
 from serving.problems import NOT_FOUND, Problem
 from serving.services import Services
 from streamgauge.contract.model import Contract
+from streamgauge.state.api_keys import ADMIN, OPERATIONS
 
 
 async def _services(request: Request) -> Services:

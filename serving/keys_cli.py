@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from serving import keys
-from serving.keys import StoredKey
 from streamgauge.cli.output import Json, console, print_json, table
 from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
+from streamgauge.state import api_keys as keys
+from streamgauge.state.api_keys import StoredKey
 from streamgauge.stores.postgres import connect_or_explain
 from streamgauge.text import moment
 
@@ -24,7 +24,7 @@ def create(
     name: Annotated[str, typer.Argument(help="Who or what uses it.")],
     scope: Annotated[
         list[str],
-        typer.Option(help="read:STREAM, read:*, operations, personal or admin; may be repeated."),
+        typer.Option(help="read:STREAM, read:*, operations, dagster, personal or admin; may be repeated."),
     ],
     days: Annotated[int | None, typer.Option(help="How long it is valid; by default for ever.", min=1)] = None,
     as_json: Json = False,

@@ -69,7 +69,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         contracts=contracts,
         database=database,
         redis=redis,
-        access=Access(config, database),
+        access=Access(config, database, anonymous=settings.api_anonymous == "loopback"),
         watch=watch,
         tops=tops,
         pseudonyms=pseudonyms,

@@ -125,7 +125,12 @@ class Settings(BaseSettings):
     lake_url: str | None = None
     dagster_url: str | None = None
     """Where people find Dagster's pages, for links."""
+    dagster_key: SecretStr | None = None
+    """An API key for commands that ask Dagster, where it asks for one."""
     api_url: str | None = None
+    api_anonymous: Literal["loopback", "off"] = "off"
+    """Whether who asks from this machine needs no API key. A proxy on this machine asks for everybody, and need not say
+    so: only the local stack, before which there is none, turns this on."""
     prometheus_url: str | None = None
     alertmanager_url: str | None = None
     alert_webhook_url: SecretStr | None = None

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving import keys
 from serving.depends import ServicesDep, administrator, problems
 from serving.formats import json_bytes, momentary_answer
-from serving.keys import StoredKey
 from serving.problems import INVALID, NOT_FOUND, Problem
 from serving.schemas import ApiKey, ApiKeys, NewApiKey
 from streamgauge.errors import UserError
+from streamgauge.state import api_keys as keys
+from streamgauge.state.api_keys import StoredKey
 
 router = APIRouter(prefix="/v1/api-keys", tags=["administration"], dependencies=[Depends(administrator)])
 
@@ -22,7 +22,7 @@ class KeyWanted(BaseModel):
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$", description="Who or what uses it.")
     scopes: list[str] = Field(
-        min_length=1, max_length=100, description="read:STREAM, read:*, operations, personal, admin."
+        min_length=1, max_length=100, description="read:STREAM, read:*, operations, dagster, personal, admin."
     )
     days: int | None = Field(default=None, ge=1, le=3650, description="How long it is valid; by default for ever.")
 

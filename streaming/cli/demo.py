@@ -87,7 +87,7 @@ def demo() -> None:
         out.print(_ranking("user_events by event_type", _by_dimension(connection, user_events, "event_type")))
         out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
-        dagster = Dagster(reader.dagster_url)
+        dagster = Dagster(reader.dagster_url, reader.dagster_key)
         until = began + (_WATCHED_AGAIN_SECONDS if again else _WATCHED_SECONDS)
         load_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), until, steps)
         hours = until_final(connection, contracts, until, steps)

@@ -5,9 +5,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import httpx
 from starlette.testclient import TestClient
@@ -21,10 +23,12 @@ LOOPBACK = "127.0.0.1"
 
 
 @contextmanager
-def in_process(contracts: Path, client: str = LOOPBACK, **config: object) -> Generator[TestClient]:
+def in_process(
+    contracts: Path, client: str = LOOPBACK, settings: Mapping[str, object] | None = None, **config: object
+) -> Generator[TestClient]:
     """`client`: the address that asks."""
-    settings = Settings.for_role("api").model_copy(update={"contracts_dir": contracts})
-    services = make_services(settings, ApiConfig(**{"requests_per_second": 10_000, "burst": 10_000, **config}))  # pyright: ignore
+    changed = Settings.for_role("api").model_copy(update={"contracts_dir": contracts, **(settings or {})})
+    services = make_services(changed, ApiConfig(**{"requests_per_second": 10_000, "burst": 10_000, **config}))  # pyright: ignore
     app = create_app(services)
     with TestClient(app, base_url=f"http://{LOOPBACK}", client=(client, 50000), raise_server_exceptions=False) as made:
         yield made
@@ -72,3 +76,27 @@ def _answers(client: httpx.Client) -> bool:
         return client.get("/v1/health/ready").status_code == 200
     except httpx.TransportError:
         return False
+
+
+@contextmanager
+def proxied(url: str) -> Generator[str]:
+    """A proxy on this machine as nginx's `proxy_pass` is by default: it asks under the name that it has for the server,
+    and says of nobody that it asks for him."""
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            kept = {k: v for k, v in self.headers.items() if k.lower() not in ("host", "connection")}
+            answer = httpx.get(f"{url}{self.path}", headers=kept, timeout=20)
+            self.send_response(answer.status_code)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            del format, args
+
+    with ThreadingHTTPServer((LOOPBACK, 0), Proxy) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://{LOOPBACK}:{server.server_port}"
+        finally:
+            server.shutdown()

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -17,23 +18,27 @@ from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 from starlette.testclient import TestClient
 
-from serving import keys
-from serving.keys import ADMIN, OPERATIONS, PERSONAL
 from serving.problems import KINDS
 from streamgauge.apply.execute import apply
 from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS, Settings
+from streamgauge.state import api_keys as keys
+from streamgauge.state.api_keys import ADMIN, OPERATIONS, PERSONAL
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
 from streamgauge.telemetry.logs import configure_logs
-from tests.integration.serving_client import in_process, served
+from tests.integration.serving_client import in_process, proxied, served
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def client(stack: Any) -> Generator[TestClient]:
+def applied(stack: Any) -> None:
     apply(Settings.for_role("admin"), load_contracts(CONTRACTS))
+
+
+@pytest.fixture(scope="module")
+def client(applied: None) -> Generator[TestClient]:
     with in_process(CONTRACTS) as made:
         yield made
 
@@ -233,7 +238,7 @@ def test_an_unforeseen_mistake_is_a_problem_too(client: TestClient, monkeypatch:
         ("127.0.0.1", {"Authorization": f"Bearer sg_{'0' * 12}_{'A' * 43}"}),
     ],
 )
-def test_without_a_key_only_from_this_machine(stack: Any, address: str, headers: dict[str, str]) -> None:
+def test_without_a_key_only_from_this_machine(applied: None, address: str, headers: dict[str, str]) -> None:
     with in_process(CONTRACTS, client=address) as client:
         for path in ("/v1/streams", ROLLUPS, "/v1/operations", "/v1/streams/user_events/live"):
             answer = client.get(path, headers=headers)
@@ -242,10 +247,20 @@ def test_without_a_key_only_from_this_machine(stack: Any, address: str, headers:
         assert client.get("/v1/health/live", headers=headers).status_code == 200
 
 
-def test_anonymous_reading_can_be_turned_off(stack: Any) -> None:
-    with in_process(CONTRACTS, anonymous="off") as client:
+def test_anonymous_reading_can_be_turned_off(applied: None) -> None:
+    with in_process(CONTRACTS, settings={"api_anonymous": "off"}) as client:
         assert_problem(client, client.get("/v1/streams"), 401, "key-required")
         assert client.get("/v1/streams", headers=key("read:*")).status_code == 200
+
+
+def test_behind_a_proxy_nobody_reads_without_a_key(client: TestClient, tmp_path: Path) -> None:
+    with served(CONTRACTS, tmp_path, anonymous="off") as api, proxied(api.url) as proxy:
+        from_elsewhere = {"Host": "numbers.example"}
+        for path in ("/v1/streams", ROLLUPS, "/v1/operations", "/v1/streams/user_events/live", "/v1/alerts"):
+            assert httpx.get(f"{proxy}{path}", headers=from_elsewhere, timeout=20).status_code == 401, path
+        with_key = {**from_elsewhere, **key("read:*")}
+        assert httpx.get(f"{proxy}/v1/streams", headers=with_key, timeout=20).status_code == 200
+        assert httpx.get(f"{proxy}/v1/health/ready", headers=from_elsewhere, timeout=20).status_code == 200
 
 
 def test_a_key_opens_what_its_scopes_say(client: TestClient) -> None:

@@ -84,6 +84,13 @@ def test_our_services_have_settings_that_are_complete_and_known(
     assert Settings.for_role("worker").kafka_bootstrap_servers == "kafka:9092"
 
 
+def test_nobody_is_let_in_without_a_key() -> None:
+    """Only the local stack's own files turn that on; in front of these services there may be a proxy."""
+    assert all(f"{PREFIX}API_ANONYMOUS" not in service.get("environment", {}) for service in SERVICES.values())
+    assert Settings.model_fields["api_anonymous"].default == "off"
+    assert SERVICES["dagster"]["command"][:3] == ["python", "-m", "assets.dagster_web"]
+
+
 def test_each_waits_until_what_it_needs_is_ready() -> None:
     assert all("healthcheck" in SERVICES[name] for name in (*SERVERS, "worker", "api", "dagster-code", "dagster"))
     needs = {name: s.get("depends_on", {}) for name, s in SERVICES.items()}

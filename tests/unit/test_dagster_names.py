@@ -88,6 +88,26 @@ def test_the_storages_keep_their_engine_where_it_is_replaced() -> None:
     assert hasattr(PostgresEventLogStorage, "has_table")
 
 
+def test_the_web_server_asks_for_the_context_that_the_guard_decides() -> None:
+    """`Workspace` lets a request change only what its sender may: Dagster must ask it, and heed `read_only`."""
+    import inspect
+
+    from assets import dagster_internals
+
+    webserver: Any = importlib.import_module("dagster_webserver.webserver").DagsterWebserver
+    permissions: Any = importlib.import_module("dagster._core.workspace.permissions")
+    internals: Any = dagster_internals
+    asks = inspect.getsource(webserver._make_request_context)
+    assert "self._process_context.create_request_context(conn)" in asks
+    assert "source" in inspect.signature(internals.WorkspaceProcessContext.create_request_context).parameters
+    wanted = {"instance", "current_workspace", "process_context", "version", "source", "read_only"}
+    assert wanted <= inspect.signature(internals.WorkspaceRequestContext).parameters.keys()
+    assert not any(p.enabled for p in permissions.get_user_permissions(True).values())
+    assert permissions.get_user_permissions(False)["edit_sensor"].enabled
+    assert "live_data_poll_rate" in inspect.signature(internals.create_web_app).parameters
+    assert internals.WorkspaceFileTarget(paths=["x"]).paths == ["x"]
+
+
 def test_nothing_else_imports_what_dagster_does_not_export() -> None:
     private = re.compile(r"^\s*(?:from|import) dagster\._", re.MULTILINE)
     folders = ("platform", "assets", "quality", "lineage", "sensors", "serving", "streaming")

@@ -58,7 +58,7 @@ def backfill(
     for contract, of in wanted.items():
         if of.first > hours.first and not as_json:
             console().print(f"{contract.stream} begins at {hour_key(of.first)}: there is nothing before it to make.")
-    dagster = Dagster(settings.dagster_url)
+    dagster = Dagster(settings.dagster_url, settings.dagster_key)
     title = f"{layer} {', '.join(c.stream for c in wanted)}"
     backfill = dagster.launch_backfill({a: of for c, of in wanted.items() for a in assets_of(layer, [c])}, title)
     url = dagster.backfill_url(backfill)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import httpx
+from pydantic import SecretStr
 
 from streamgauge.dagster.hours import HourRange, hour_key
 from streamgauge.dagster.keys import AssetPath
@@ -72,14 +73,15 @@ locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 
 
 class Dagster:
-    def __init__(self, url: str | None) -> None:
+    def __init__(self, url: str | None, key: SecretStr | None = None) -> None:
         if url is None:
             raise UserError(
                 "it is not known where Dagster is",
                 "start the local stack with `streamgauge stack up`, or set STREAMGAUGE_DAGSTER_URL",
             )
         self.url = url.rstrip("/")
-        self._client = httpx.Client(timeout=30)
+        headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else None
+        self._client = httpx.Client(timeout=30, headers=headers)
 
     def launch_backfill(self, hours: Mapping[AssetPath, HourRange], title: str) -> str:
         """Of each asset its hours. Returns its id. Dagster cuts it into runs of as many hours as the assets allow."""
@@ -161,6 +163,11 @@ class Dagster:
     def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         try:
             answer = self._client.post(f"{self.url}/graphql", json={"query": query, "variables": variables})
+            if answer.status_code in (401, 403):
+                raise UserError(
+                    f"Dagster at {self.url} refused: {answer.text.strip()}",
+                    "set STREAMGAUGE_DAGSTER_KEY to an API key with the scopes read:*, operations and dagster",
+                )
             answer.raise_for_status()
             body: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as e:

@@ -43,6 +43,8 @@ class Credentials:
             "prometheus_url": f"http://{LOOPBACK}:{port('prometheus')}",
             "alertmanager_url": f"http://{LOOPBACK}:{port('alertmanager')}",
         }
+        if role == "api":
+            values["api_anonymous"] = "loopback"
         if role == "producer":
             values["metrics_port"] = str(port("producer-metrics"))
         if role in WITH_POSTGRES:

@@ -34,7 +34,9 @@ def code(credentials: Credentials) -> Program:
 
 def web(credentials: Credentials) -> Program:
     port = credentials.layout.port("dagster")
-    return _program(credentials, "dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-w", _WORKSPACE)
+    return _program(
+        credentials, "assets.dagster_web", "--host", LOOPBACK, "--port", str(port), "--workspace", _WORKSPACE
+    )
 
 
 def daemon(credentials: Credentials) -> Program:

@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
 
-ADMIN, PERSONAL, OPERATIONS = "admin", "personal", "operations"
-"""Manage keys; see personal values as they are; see how the platform is doing."""
+ADMIN, PERSONAL, OPERATIONS, DAGSTER = "admin", "personal", "operations", "dagster"
+"""Manage keys; see personal values as they are; see how the platform is doing; change things in Dagster."""
 READ_ALL = "read:*"
 
 _PARTS = re.compile(r"sg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -76,7 +76,7 @@ def look_up(connection: Connection, key: str) -> StoredKey | None:
 
 
 def checked_scopes(scopes: Iterable[str], streams: Iterable[str]) -> tuple[str, ...]:
-    known = (READ_ALL, *(f"read:{s}" for s in streams), OPERATIONS, PERSONAL, ADMIN)
+    known = (READ_ALL, *(f"read:{s}" for s in streams), OPERATIONS, DAGSTER, PERSONAL, ADMIN)
     given = tuple(dict.fromkeys(scopes))
     for scope in given:
         if scope not in known:
