@@ -29,6 +29,7 @@ def defs() -> dg.Definitions:
     contracts = tuple(in_use.values())
     always = dg.Definitions.merge(
         contract_changes.definitions(in_use, reload_definitions),
+        alerts.definitions(contracts, connect, lambda: batch.settings),
         dg.Definitions(resources={"batch": batch}, executor=dg.in_process_executor),
     )
     if not contracts:
@@ -43,6 +44,5 @@ def defs() -> dg.Definitions:
         *(with_links(part.definitions(contracts)) for part in whole),
         late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
         observer.definitions(contracts, connect),
-        alerts.definitions(contracts, connect, lambda: batch.settings),
         dg.Definitions(sensors=[make_openlineage_sensor(), automation_sensor()]),
     )

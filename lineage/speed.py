@@ -10,8 +10,8 @@ from lineage.datasets import Dataset, Key
 from lineage.openlineage import Step, Stores, child_run_id, step_event
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
-from streamgauge.state.accounts import read_progress
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_progress
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from streamgauge.stores.lake import (
     lake_table,
 )
 from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.stores.progress import read_progress
 from streamgauge.stores.tables.batch import ROLLUPS
 from streamgauge.text import number, plural
 
@@ -231,11 +232,9 @@ class _Walk:
         ).fetchone()
 
     def _read_by_worker(self) -> bool:
-        row = self._connection.execute(
-            "SELECT next_offset FROM stream_offsets WHERE topic = %s AND partition = %s",
-            (self._contract.topic, self._row[PARTITION]),
-        ).fetchone()
-        return row is not None and self._row[OFFSET] < row[0]
+        topic = self._contract.topic
+        progress = read_progress(self._connection, [topic])[topic]
+        return any(p.partition == self._row[PARTITION] and self._row[OFFSET] < p.next for p in progress)
 
     def _bucket(self) -> tuple[datetime, dict[str, str]]:
         c = self._contract

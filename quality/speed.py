@@ -1,12 +1,13 @@
 """How the speed layer does, from what the worker keeps in Postgres: nobody asks the worker or Kafka."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
 from streamgauge.contract.model import Contract
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import Progress, pauses_of, read_progress, watermark_of
 from streamgauge.telemetry.delays import percentile_ms
 
 LATE_SHARE = 0.05
@@ -79,21 +80,28 @@ def read_speed(connection: Connection, contracts: Iterable[Contract], now: datet
         (list(topics), now - RECENT),
     ):
         delays.setdefault(topic, {})[bound] = events
-    rows = connection.execute(
-        """select o.topic, sum(o.next_offset - o.start_offset - o.lost - o.skipped)::bigint, sum(o.late)::bigint,
-        sum(o.duplicates)::bigint, sum(o.dead_letters)::bigint,
-        coalesce(sum(greatest(o.end_offset - o.next_offset, 0)), 0)::bigint,
-        to_timestamp(min(o.watermark_ms) / 1000.0), max(o.updated_at),
-        string_agg(format('partition %%s: %%s', p.partition, p.reason), '; ' order by p.partition)
-        filter (where p.partition is not null)
-        from stream_offsets o left join stream_pauses p using (topic, partition)
-        where o.topic = any(%s) group by o.topic""",
-        (list(topics),),
-    )
     return {
-        topics[topic]: SpeedState(Totals(*totals), lag, watermark, at, paused, delays.get(topic, {}))
-        for topic, *totals, lag, watermark, at, paused in rows
+        topics[topic]: _state(progress, delays.get(topic, {}))
+        for topic, progress in read_progress(connection, topics).items()
+        if progress
     }
+
+
+def _state(progress: Sequence[Progress], delays: Mapping[int, int]) -> SpeedState:
+    totals = Totals(
+        sum(p.records for p in progress),
+        sum(p.late for p in progress),
+        sum(p.duplicates for p in progress),
+        sum(p.dead_letters for p in progress),
+    )
+    return SpeedState(
+        totals=totals,
+        lag=sum(p.lag for p in progress),
+        watermark=watermark_of(progress),
+        committed_at=max(p.committed_at for p in progress),
+        paused="; ".join(pauses_of(progress)) or None,
+        delays=delays,
+    )
 
 
 def judge_speed(contract: Contract, state: SpeedState, recent: Totals, now: datetime) -> list[Verdict]:

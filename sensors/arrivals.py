@@ -11,6 +11,7 @@ from sensors.alerting.incidents import Alert
 from streamgauge.contract.model import Contract
 from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED, Arrived, read_arrivals
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_progress
 
 WINDOW = timedelta(minutes=15)
 LATE_SHARE = 0.1
@@ -19,9 +20,6 @@ _FEWEST_LATE = 100
 _CLOCKS_AGREE = timedelta(seconds=5)
 """A watermark is never later than the broker's clock, and clocks that are kept by NTP agree within a second."""
 _PARTITIONS_NAMED = 10
-
-_WATERMARKS = """select topic, partition, next_offset, to_timestamp(watermark_ms / 1000.0) from stream_offsets
-where topic = any(%s) and watermark_ms > %s order by topic, partition"""
 
 
 @dataclass(frozen=True)
@@ -43,9 +41,14 @@ class Arrivals:
 
 def read_arrived(connection: Connection, contracts: Iterable[Contract], now: datetime) -> Arrivals:
     streams = {c.topic: c.stream for c in contracts}
-    ahead: dict[str, list[Ahead]] = {}
-    for topic, *row in connection.execute(_WATERMARKS, (list(streams), int((now + _CLOCKS_AGREE).timestamp() * 1000))):
-        ahead.setdefault(streams[topic], []).append(Ahead(*row))
+    ahead = {
+        streams[topic]: [
+            Ahead(p.partition, p.next, p.watermark)
+            for p in progress
+            if p.watermark is not None and p.watermark > now + _CLOCKS_AGREE
+        ]
+        for topic, progress in read_progress(connection, streams).items()
+    }
     arrived = read_arrivals(connection, streams, now - WINDOW)
     return Arrivals({streams[topic]: found for topic, found in arrived.items()}, ahead)
 

@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from serving import page
+from serving import documentation, page
 from serving.envelope import Envelope
 from serving.parameters import known_parameters
 from serving.problems import AWAY, HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Problem
@@ -45,6 +45,7 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for router in routers():
         app.include_router(router)
+    documentation.mount(app)
     page.mount(app)
     app.add_middleware(Envelope)
     app.add_exception_handler(Problem, _problem)

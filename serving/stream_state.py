@@ -7,8 +7,9 @@ from typing import Any
 
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
-from streamgauge.state.accounts import Progress, account, read_progress, watermark_of
+from streamgauge.state.accounts import account
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import Progress, pauses_of, read_progress, watermark_of
 
 LogEnds = Mapping[int, tuple[int, int]]
 """Each partition's first and end offset."""
@@ -82,9 +83,6 @@ class StreamState:
 
 def read_state(connection: Connection, contract: Contract) -> StreamState:
     progress = read_progress(connection, [contract.topic])[contract.topic]
-    pauses = connection.execute(
-        "SELECT partition, reason FROM stream_pauses WHERE topic = %s ORDER BY partition", (contract.topic,)
-    ).fetchall()
     # An hour owed is one that the lake has records of and that is not final; before the first of them all is final.
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
@@ -99,7 +97,7 @@ def read_state(connection: Connection, contract: Contract) -> StreamState:
         contract=contract,
         as_of=datetime.now(UTC),
         progress=tuple(progress),
-        pauses=tuple(f"partition {p}: {reason}" for p, reason in pauses),
+        pauses=pauses_of(progress),
         final_until=until,
         revised_at=revised,
         rebuilt=sum(p.rebuilt for p in progress),

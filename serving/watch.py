@@ -25,6 +25,7 @@ from streamgauge.records.registry import RegistryError, registry
 from streamgauge.settings import Settings
 from streamgauge.state.accounts import log_positions
 from streamgauge.stores.kafka import admin_client
+from streamgauge.stores.progress import read_progress
 from streamgauge.telemetry.threads import supervised
 
 log = logging.getLogger(__name__)
@@ -153,14 +154,12 @@ class Watch:
     def _postgres(self) -> tuple[bool, str]:
         try:
             with self._database.snapshot() as connection:
-                rows = connection.execute(
-                    "SELECT topic, sum(next_offset)::bigint FROM stream_offsets GROUP BY topic"
-                ).fetchall()
+                progress = read_progress(connection, (c.topic for c in self._contracts.values()))
         except psycopg.errors.UndefinedTable:
             return True, "answers; nothing is applied yet: run `streamgauge apply`"
         except Problem as e:
             return False, e.detail
-        self._note_rates(dict(rows))
+        self._note_rates({topic: sum(p.next for p in parts) for topic, parts in progress.items()})
         return True, "answers"
 
     def _note_rates(self, consumed: dict[str, int]) -> None:

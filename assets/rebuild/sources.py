@@ -12,6 +12,7 @@ from streamgauge.dagster.hours import HOUR, HourRange, hour_key
 from streamgauge.errors import UserError
 from streamgauge.rollup.plan import MINUTE_MS
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_progress
 
 
 @dataclass(frozen=True)
@@ -59,23 +60,18 @@ def read_sources(connection: Connection, contract: Contract, times: Times) -> tu
         else:
             hours.add(hour)
     lost = _gaps(connection, contract)
-    rows = connection.execute(
-        """SELECT partition, start_offset, next_offset, watermark_ms FROM stream_offsets WHERE topic = %s
-        ORDER BY partition""",
-        (contract.topic,),
-    ).fetchall()
     sources = [
         PartitionSource(
-            p,
-            start,
-            end,
-            watermark,
-            tuple(union(stored[p])),
-            tuple(union(lost[p])),
-            max(start, before.get(p, start)),
+            p.partition,
+            p.start,
+            p.next,
+            p.watermark_ms,
+            tuple(union(stored[p.partition])),
+            tuple(union(lost[p.partition])),
+            max(p.start, before.get(p.partition, p.start)),
         )
-        for p, start, end, watermark in rows
-        if watermark is not None
+        for p in read_progress(connection, [contract.topic])[contract.topic]
+        if p.watermark_ms is not None
     ]
     return sorted(map(hour_key, hours)), sources
 

@@ -47,7 +47,7 @@ class _Place(BaseSettings):
     contracts_dir: Path = CONTRACTS
     lake_url: str | None = None
     batch_start: date = date(2026, 1, 1)
-    runbooks_url: str = (CHECKOUT / "docs" / "runbooks").as_uri()
+    runbooks_url: str | None = None
     source_url: str | None = None
 
 
@@ -90,9 +90,9 @@ def source_url() -> str | None:
     return _Place().source_url
 
 
-def runbooks_url() -> str:
-    """The folder of the pages that alerts link to."""
-    return _Place().runbooks_url
+def runbooks_url(api_url: str | None) -> str:
+    """The folder of the pages that alerts link to: somewhere else, or those that the API serves."""
+    return _Place().runbooks_url or f"{(api_url or '').rstrip('/')}/docs/runbooks"
 
 
 class Settings(BaseSettings):

@@ -166,8 +166,9 @@ class _Judge:
             why = "the same events under other attributes: the reference table changed meanwhile"
         if why is not None:
             return self._all(True, why, waits)
-        speed, batch = self._row["S"], self._row["B"]
-        return self._all(False, f"the worker took in {speed} records, the batch layer {batch}")
+        speed, batch, deleted = self._row["S"], self._row["B"], self._state.missing.deleted
+        known = f"; {deleted} were deleted with their topic before the lake had them" if deleted else ""
+        return self._all(False, f"the worker took in {speed} records, the batch layer {batch}{known}")
 
     def _missing(self, excess: int) -> tuple[str | None, bool]:
         """Why one layer may lack that many records, if it may, and whether the hour should wait for them."""

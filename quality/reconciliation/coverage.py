@@ -10,12 +10,16 @@ Span = tuple[int, int]
 
 @dataclass(frozen=True)
 class WorkerPart:
-    """What the worker has taken of a partition: all from `start` to `next` but the gaps, which the log had lost."""
+    """What the worker has taken of a partition: all from `start` to `next` but the gaps, which the log had lost.
+
+    Kafka's topic begins at `first`: what is before it was in topics of this name that were deleted.
+    """
 
     start: int
     next: int
     gaps: tuple[Span, ...] = ()
     watermark: datetime | None = None
+    first: int = 0
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Missing:
     """Taken by the worker, behind the lake's end."""
     holes: int = 0
     """Taken by the worker, before the lake's end and yet not in the lake."""
+    deleted: int = 0
+    """Taken by the worker, and deleted with their topic before the lake had them."""
     unread: int = 0
     """In the lake, not yet taken by the worker."""
     lost: int = 0
@@ -34,17 +40,18 @@ class Missing:
 
 def missing(worker: Mapping[int, WorkerPart], lake: Mapping[int, Sequence[Span]]) -> Missing:
     """By partition. Markers of transactions are offsets too, so these are upper bounds of records."""
-    tail = holes = unread = lost = 0
+    tail = holes = deleted = unread = lost = 0
     for partition in worker.keys() | lake.keys():
         taken, stored = worker.get(partition, WorkerPart(0, 0)), union(lake.get(partition, ()))
         had = subtract([(taken.start, taken.next)], union(taken.gaps))
-        lake_end = stored[-1][1] if stored else taken.start
+        lake_end = max(stored[-1][1] if stored else taken.start, taken.first)
         only_worker, only_lake = subtract(had, stored), subtract(stored, had)
         tail += size(only_worker, start=lake_end)
-        holes += size(only_worker, end=lake_end)
+        holes += size(only_worker, start=taken.first, end=lake_end)
+        deleted += size(only_worker, end=taken.first)
         unread += size(only_lake, start=taken.next)
         lost += size(only_lake, end=taken.next)
-    return Missing(tail, holes, unread, lost)
+    return Missing(tail, holes, deleted, unread, lost)
 
 
 def union(spans: Iterable[Span]) -> list[Span]:

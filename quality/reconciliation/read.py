@@ -14,8 +14,9 @@ from quality.reconciliation.finality import Settled, settled
 from quality.reconciliation.layers import BATCH_COUNTERS, MINUTE, SPEED_COUNTERS, schema
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
-from streamgauge.state.accounts import read_progress, watermark_of
+from streamgauge.state.topics import claimed_first_positions
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_progress, watermark_of
 from streamgauge.stores.tables.batch import ROLLUPS
 
 _REFERENCE_DELAY = timedelta(minutes=1)
@@ -70,7 +71,7 @@ def read_snapshot(connection: Connection, contract: Contract, hours: Sequence[da
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         worker = _worker(connection, contract)
         lake = _lake(connection, contract)
-        ends = {p: max(to for _, to in spans) for p, spans in lake.items()}
+        ends = _ends(worker, {p: max(to for _, to in spans) for p, spans in lake.items()})
         now, kept_from = _bounds(connection, contract)
         return Snapshot(
             speed=_speed(connection, contract, hours),
@@ -89,7 +90,8 @@ def read_settled(connection: Connection, contract: Contract) -> Settled:
     rows = connection.execute(
         "SELECT partition, max(to_offset) FROM lake_hours WHERE stream = %s GROUP BY partition", (contract.stream,)
     ).fetchall()
-    worker, ends = _worker(connection, contract), dict(rows)
+    worker = _worker(connection, contract)
+    ends = _ends(worker, dict(rows))
     return settled(worker, ends, _reached(connection, contract, worker, ends))
 
 
@@ -131,16 +133,27 @@ def _worker(connection: Connection, contract: Contract) -> dict[int, WorkerPart]
         "SELECT partition, from_offset, to_offset FROM stream_gaps WHERE topic = %s", (contract.topic,)
     ):
         gaps[partition].append((start, end))
+    first = claimed_first_positions(connection, contract)
     return {
-        p.partition: WorkerPart(p.start, p.next, tuple(gaps[p.partition]), watermark_of([p]))
+        p.partition: WorkerPart(p.start, p.next, tuple(gaps[p.partition]), watermark_of([p]), first.get(p.partition, 0))
         for p in read_progress(connection, [contract.topic])[contract.topic]
     }
 
 
+def _ends(worker: Mapping[int, WorkerPart], lake: Mapping[int, int]) -> dict[int, int]:
+    """Where the lake ends in each partition: what was deleted with its topic is not waited for."""
+    known = {p: part.first for p, part in worker.items() if part.first}
+    return {p: max(lake.get(p, 0), known.get(p, 0)) for p in lake.keys() | known.keys()}
+
+
 def _lake(connection: Connection, contract: Contract) -> dict[int, list[Span]]:
+    """Few spans, whatever the number of hours: they are united where they are stored."""
     spans: dict[int, list[Span]] = defaultdict(list)
     for partition, start, end in connection.execute(
-        "SELECT partition, from_offset, to_offset FROM lake_hours WHERE stream = %s", (contract.stream,)
+        "SELECT partition, lower(span), upper(span) FROM ("
+        "SELECT partition, unnest(range_agg(int8range(from_offset, to_offset))) span"
+        " FROM lake_hours WHERE stream = %s GROUP BY partition) united ORDER BY 1, 2",
+        (contract.stream,),
     ):
         spans[partition].append((start, end))
     return dict(spans)

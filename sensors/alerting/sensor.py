@@ -41,6 +41,8 @@ def definitions(
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now, at = datetime.now(UTC), settings()
         with connect() as connection, store.exclusive(connection):
+            if not store.is_set_up(connection):
+                return dg.SkipReason("nothing was applied yet: run `streamgauge apply`")
             before = Before(
                 store.read_memory(connection), store.read_firing(connection), store.read_acceptances(connection)
             )
@@ -53,7 +55,7 @@ def definitions(
                 lambda: deliver.watchdog_fires(at),
                 at.contracts_dir,
             )
-            standing, memory = evaluate(sources, contracts, before, runbooks_url(), now)
+            standing, memory = evaluate(sources, contracts, before, runbooks_url(at.api_url), now)
             incidents, messages = update(standing, before.incidents, now, lambda: uuid4().hex)
             with connection.transaction():
                 store.write(connection, incidents, messages, deliver.targets(at), now, at.dagster_url)

@@ -43,6 +43,12 @@ def exclusive(connection: Connection) -> Generator[None]:
             connection.execute(f"select pg_advisory_unlock({_LOCK})")
 
 
+def is_set_up(connection: Connection) -> bool:
+    """Whether `apply` has run on this database at all."""
+    (there,) = connection.execute("select to_regclass('alerts') is not null").fetchone() or (False,)
+    return there
+
+
 def read_memory(connection: Connection) -> dict[str, Any]:
     return dict(connection.execute("select subject, memory from alert_memory").fetchall())
 

@@ -15,15 +15,12 @@ from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.state.starts import LOOK_BACK
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import pauses_of, read_progress, watermark_of
 
 _DAYS_BACK = timedelta(days=31)
 
 Log = Mapping[int, tuple[int, int]]
 """Each partition's first and end offset."""
-
-_SPEED = """select o.topic, count(o.watermark_ms), to_timestamp(min(o.watermark_ms) / 1000.0), max(o.updated_at),
-sum(o.next_offset)::bigint, string_agg(format('partition %%s: %%s', p.partition, p.reason), '; ' order by p.partition)
-from stream_offsets o left join stream_pauses p using (topic, partition) where o.topic = any(%s) group by o.topic"""
 
 _LAKE = "select hour from lake_hours where stream = %s group by hour having bool_and(closed) and hour >= %s"
 
@@ -87,8 +84,14 @@ def observe_stream(
 def read_speed(connection: Connection, contracts: Iterable[Contract]) -> dict[str, Speed]:
     streams = {c.topic: c.stream for c in contracts}
     return {
-        streams[topic]: Speed(watermark if known else None, committed_at, read, paused)
-        for topic, known, watermark, committed_at, read, paused in connection.execute(_SPEED, (list(streams),))
+        streams[topic]: Speed(
+            watermark=watermark_of(progress),
+            committed_at=max(p.committed_at for p in progress),
+            read=sum(p.next for p in progress),
+            paused="; ".join(pauses_of(progress)) or None,
+        )
+        for topic, progress in read_progress(connection, streams).items()
+        if progress
     }
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
-from psycopg.rows import dict_row
 
 from serving.depends import CallerDep, ServicesDep, operator, problems
 from serving.formats import json_answer, json_bytes, momentary_answer
@@ -15,6 +14,7 @@ from serving.problems import Problem
 from serving.schemas import Alerts, Alive, Health, Operations
 from serving.services import Services
 from streamgauge.state.firing import FiringAlert, Incidents, read_firing, read_incidents
+from streamgauge.stores.progress import Progress, read_progress
 
 router = APIRouter(tags=["operations"])
 _OBJECTIVE, _REMAINING, _BURN = (
@@ -108,27 +108,34 @@ def _parts(services: Services) -> list[dict[str, Any]]:
 def _lag(services: Services, notes: list[str]) -> list[dict[str, Any]] | None:
     streams = {c.topic: c for c in services.contracts.values()}
     try:
-        with services.database.snapshot() as connection, connection.cursor(row_factory=dict_row) as cursor:
-            rows = cursor.execute(
-                "SELECT o.topic, o.partition, o.next_offset, o.owner, p.reason AS paused_reason,"
-                " to_timestamp(o.watermark_ms / 1000.0) AS watermark, o.updated_at"
-                " FROM stream_offsets o LEFT JOIN stream_pauses p USING (topic, partition)"
-                " WHERE o.topic = ANY(%s) ORDER BY o.topic, o.partition",
-                (list(streams),),
-            ).fetchall()
+        with services.database.snapshot() as connection:
+            found = read_progress(connection, streams)
     except Problem as problem:
         notes.append(problem.detail)
         return None
     ends = {topic: services.watch.ends(contract) for topic, contract in streams.items()}
     if None in ends.values():
         notes.append("Kafka doesn't answer: where the logs end is not known.")
-    for row in rows:
-        topic = row.pop("topic")
-        end = (ends[topic] or {}).get(row["partition"], (0, None))[1]
-        row["stream"] = streams[topic].stream
-        row["end_offset"] = None if end is None else max(end, row["next_offset"])
-        row["lag"] = None if end is None else row["end_offset"] - row["next_offset"]
-    return rows
+    return [
+        _lag_of(streams[topic].stream, p, (ends[topic] or {}).get(p.partition, (0, None))[1])
+        for topic in sorted(found)
+        for p in found[topic]
+    ]
+
+
+def _lag_of(stream: str, progress: Progress, end: int | None) -> dict[str, Any]:
+    end = None if end is None else max(end, progress.next)
+    return {
+        "stream": stream,
+        "partition": progress.partition,
+        "next_offset": progress.next,
+        "end_offset": end,
+        "lag": None if end is None else end - progress.next,
+        "owner": progress.owner,
+        "paused_reason": progress.pause,
+        "watermark": progress.watermark,
+        "updated_at": progress.committed_at,
+    }
 
 
 def _budgets(services: Services, notes: list[str]) -> list[dict[str, Any]] | None:

@@ -16,6 +16,7 @@ from streamgauge.dagster.client import Dagster
 from streamgauge.dagster.hours import HourRange, hour_start
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_watermark
 from streamgauge.text import number
 
 _POLL_SECONDS = 1.0
@@ -27,7 +28,7 @@ select count(*), count(*) filter (where f.hour is not null), count(*) filter (wh
   count(*) filter (where least(h.built, h.rolled, h.reconciled) < h.touched),
   coalesce(sum(h.facts), 0)::bigint, coalesce(sum(h.duplicates), 0)::bigint, coalesce(sum(h.quarantined), 0)::bigint
 from event_hours h
-cross join (select to_timestamp(min(watermark_ms) / 1000.0) as reached from stream_offsets where topic = %(topic)s) w
+cross join (select %(watermark)s::timestamptz as reached) w
 left join final_hours f on f.stream = h.stream and f.hour = h.hour
 where h.stream = %(stream)s"""
 
@@ -53,7 +54,9 @@ class Hours:
 
 def read_hours(connection: Connection, contract: Contract) -> Hours:
     closed = timedelta(hours=1, milliseconds=contract.lateness_ms)
-    found = connection.execute(_HOURS, {"stream": contract.stream, "topic": contract.topic, "late": closed}).fetchone()
+    watermark = read_watermark(connection, contract.topic)
+    of = {"stream": contract.stream, "watermark": watermark, "late": closed}
+    found = connection.execute(_HOURS, of).fetchone()
     differing = connection.execute(_UNEXPLAINED, (contract.stream,)).fetchone()
     assert found is not None
     assert differing is not None

@@ -13,7 +13,7 @@ import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
-from serving import page
+from serving import documentation, page
 
 Json = dict[str, Any]
 
@@ -335,6 +335,7 @@ def make_app(answers: Answers) -> FastAPI:
     def operations() -> Json:
         return answers.operations()
 
+    documentation.mount(app)
     page.mount(app)
     return app
 

@@ -119,6 +119,8 @@ def _send_by(text: str, own: OwnStream, n: int, start: int) -> None:
 
 def test_dagster_loads_what_is_applied_and_alerts_of_a_mistake(stack: Stack, tmp_path: Path) -> None:
     first = OwnStream(tmp_path)
+    applicable = first.file.read_text()
+    first.file.write_text("schema: [")
     url = f"http://127.0.0.1:{stack.layout.port('dagster')}/graphql"
 
     def streams() -> set[str]:
@@ -127,6 +129,9 @@ def test_dagster_loads_what_is_applied_and_alerts_of_a_mistake(stack: Stack, tmp
 
     with DagsterProcesses(stack, tmp_path):
         assert f"{first.name}_facts" not in streams()
+        wait_for(lambda: _alerts(first.file) == [False], "a mistake in the only contract is an alert", 90)
+        first.file.write_text(applicable)
+        wait_for(lambda: _alerts(first.file) == [True], "it is resolved", 90)
         _apply(first)
         wait_for(lambda: f"{first.name}_facts" in streams(), "Dagster has the stream", 2 * TAKEN_UP_SECONDS)
         spoilt = tmp_path / "spoilt.yaml"

@@ -105,6 +105,7 @@ def test_the_api_serves_the_page_with_its_library(applied: None, image: Containe
         for path in ("/static/uplot/uPlot.esm.js", "/static/uplot/uPlot.min.css"):
             assert path in page
             assert client.get(path).raise_for_status().content
+        assert "stopped committing" in client.get("/docs/runbooks/worker-stopped.md").raise_for_status().text
         assert client.get("/v1/streams").raise_for_status()
 
 

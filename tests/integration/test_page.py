@@ -224,6 +224,24 @@ def test_a_key_is_asked_for_once(browser: Browser, api: str, answers: Answers) -
         expect(page.locator("#reading")).not_to_have_text(NONE)
 
 
+def test_an_alert_says_what_it_is_about_and_leads_to_what_to_do(browser: Browser, api: str, answers: Answers) -> None:
+    since = answers.operations()["as_of"]
+    alert = {"name": "StreamgaugeWorkerStopped", "stream": None, "severity": "critical", "since": since}
+    texts = {"summary": "The worker has stopped.", "description": "12 records wait in Kafka."}
+    answers.alerts.append({**alert, **texts, "runbook_url": f"{api}docs/runbooks/worker-stopped.md", "state": "active"})
+    with opened(browser, f"{api}#/operations") as page:
+        expect(page.locator("#alerts li")).to_contain_text("12 records wait in Kafka.")
+        page.get_by_role("link", name="What to do about StreamgaugeWorkerStopped").click()
+        expect(page.locator("h1")).to_have_text("The worker has stopped committing")
+        assert serious(page) == []
+        page.get_by_role("link", name="worker-restarts").click()
+        expect(page).to_have_url(f"{api}docs/runbooks/worker-restarts.md")
+        page.get_by_role("link", name="Documentation").click()
+        page.get_by_role("link", name="Dead letters", exact=True).click()
+        expect(page.locator("main table").first).to_be_visible()
+        assert serious(page) == []
+
+
 def test_operations(browser: Browser, api: str, answers: Answers) -> None:
     since = answers.operations()["as_of"]
     alert = {"name": "Stale", "stream": "user_events", "severity": "critical", "summary": "Too old.", "since": since}

@@ -7,6 +7,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 
 from assets.lake.load import load_hour
+from quality.reconciliation.coverage import Missing
+from quality.reconciliation.read import read_snapshot
 from streamgauge.dagster.hours import hour_start
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings, batch_start
@@ -130,6 +132,22 @@ def test_the_lake_keeps_what_it_has_and_takes_the_new(running: Running, admin: A
         rows = lake_table(Settings.for_role("batch").lake, running.contract).read()
         assert rows["event_id"].n_unique() == len(rows) == 120
         assert rows.select(PARTITION, OFFSET).n_unique() == 120
+
+
+def test_what_the_lake_had_not_taken_is_known_to_be_gone(running: Running, admin: AdminClient) -> None:
+    running.apply()
+    started(running)
+    running.send(events(running.contract, 80))
+    wait_until_counted(running, admin, 80)
+    hour = hour_start(datetime.now(UTC))
+    recreate(running, admin)
+    running.send(events(running.contract, 40, start=1000))
+    wait_until_counted(running, admin, 120)
+    take(running, hour)
+    with connect(Settings.for_role("batch"), autocommit=True) as connection:
+        found = read_snapshot(connection, running.contract, [hour])
+    assert found.missing == Missing(deleted=80)
+    assert found.settled.lake == found.settled.worker
 
 
 def take(running: Running, hour: datetime) -> None:

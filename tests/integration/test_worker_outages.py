@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from itertools import count
 from typing import Any
 
 import psutil
@@ -119,23 +120,30 @@ def test_sigterm_under_load(running: Running) -> None:
     running.apply()
     contract = running.contract
     failures: list[BaseException] = []
+    stopped = threading.Event()
 
     def send() -> None:
         try:
-            load(Settings.for_role("producer"), contract, Plan(60_000, 6000, now_ms(), seed=1), SHAPE)
+            for seed in count():
+                load(Settings.for_role("producer"), contract, Plan(6_000, 6000, now_ms(), seed=seed), SHAPE)
+                if stopped.is_set():
+                    break
         except BaseException as e:
             failures.append(e)
 
     sending = threading.Thread(target=send)
     sending.start()
-    for _ in range(2):
-        before = sum(n for (n,) in rows_of("stream_offsets", "next_offset", contract))
-        process = running.workers.start()
-        wait_for(
-            lambda before=before: sum(n for (n,) in rows_of("stream_offsets", "next_offset", contract)) > before,
-            "it counts",
-        )
-        assert running.workers.stop(process) < 5
+    try:
+        for _ in range(2):
+            before = sum(n for (n,) in rows_of("stream_offsets", "next_offset", contract))
+            process = running.workers.start()
+            wait_for(
+                lambda before=before: sum(n for (n,) in rows_of("stream_offsets", "next_offset", contract)) > before,
+                "it counts",
+            )
+            assert running.workers.stop(process) < 5
+    finally:
+        stopped.set()
     sending.join(60)
     assert not sending.is_alive() and not failures
     assert "session ended" not in running.workers.log()

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from streamgauge.state.accounts import Progress, account
+from streamgauge.state.accounts import account
+from streamgauge.stores.progress import Progress
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 WATERMARK_MS = int(NOW.timestamp() * 1000)

@@ -112,6 +112,7 @@ def test_what_the_dockerfile_copies_is_in_its_context() -> None:
     sources = [CHECKOUT / source for line in lines for source in line.split()]
     assert len(sources) > 10
     for source in sources:
-        files = [p for p in source.rglob("*.py") if "node_modules" not in p.parts] if source.is_dir() else [source]
+        inside = [p for p in source.rglob("*") if p.suffix in (".py", ".md") and "node_modules" not in p.parts]
+        files = inside if source.is_dir() else [source]
         assert files or source.name == "contracts"
         assert not [p for p in files if ignored.match_file(p.relative_to(CHECKOUT))], source

@@ -253,6 +253,14 @@ def test_a_hole_in_the_lake_is_explained_and_waited_for() -> None:
     assert [r.waits_for for r in results if r.waits_for] == ["1 of 1 records that the lake lacks"]
 
 
+def test_records_deleted_with_their_topic_are_not_waited_for_and_need_a_person() -> None:
+    made = make([(1, 0), (2, 0)], in_lake=1)
+    results = made.results(HourState(missing=Missing(deleted=1), settled=True))
+    (difference,) = (d for r in results if not r.passed for d in r.differences)
+    assert "1 were deleted with their topic" in difference.explanation
+    assert not difference.waits
+
+
 def test_records_lost_by_the_worker_are_explained() -> None:
     made = make([(1, 0), (2, 0)])
     made.layers = replace(made.layers, speed=made.layers.speed[:1])
@@ -287,6 +295,13 @@ def test_offsets_that_one_layer_lacks() -> None:
     assert missing(worker, {0: [(10, 40), (50, 60)], 1: [(0, 5)]}) == Missing(tail=40)
     assert missing(worker, {0: [(20, 40), (50, 100)], 1: [(0, 7)]}) == Missing(holes=10, unread=2)
     assert missing(worker, {}) == Missing(tail=85)
+
+
+def test_offsets_deleted_with_their_topic_are_neither_a_hole_nor_still_to_come() -> None:
+    worker = {0: WorkerPart(0, 100, first=60)}
+    assert missing(worker, {}) == Missing(deleted=60, tail=40)
+    assert missing(worker, {0: [(0, 30)]}) == Missing(deleted=30, tail=40)
+    assert missing(worker, {0: [(0, 30), (70, 100)]}) == Missing(deleted=30, holes=10)
 
 
 def test_an_hour_is_settled_when_worker_and_lake_are_past_it() -> None:

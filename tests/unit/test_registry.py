@@ -66,11 +66,14 @@ def test_what_is_wrong_with_one_schema_is_said_of_it(answer: httpx.Response) -> 
         registry(lambda _: answer).find_schema(7)
 
 
+NO_SUCH_SCHEMA = httpx.Response(404, json={"error_code": 40403, "message": "Schema not found"})
+
+
 def test_a_registry_that_fails_for_one_id_only_is_not_away() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.path.endswith("/ids/7"):
             return httpx.Response(500, json={"message": "null pointer"})
-        return httpx.Response(200, json={"compatibilityLevel": "BACKWARD", "schema": json.dumps(SCHEMA)})
+        return NO_SUCH_SCHEMA
 
     client = registry(answer, attempts=1)
     for _ in range(2):
@@ -78,7 +81,23 @@ def test_a_registry_that_fails_for_one_id_only_is_not_away() -> None:
             client.find_schema(7)
     with pytest.raises(UnusableSchema, match="null pointer"):
         client.find_schema(7)
-    assert client.find_schema(8) == SCHEMA
+
+
+def test_an_outage_is_never_a_schemas_fault_however_often_it_is_met() -> None:
+    """Its store is away for four tries and comes back within the last of them."""
+    asked = 0
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        return httpx.Response(500, json={"message": "no connection to the store"}) if asked < 8 else NO_SUCH_SCHEMA
+
+    client = registry(answer, attempts=1)
+    for _ in range(4):
+        with pytest.raises(RegistryUnavailable):
+            client.find_schema(7)
+    assert asked == 8
+    assert client.find_schema(7) is None
 
 
 @pytest.mark.parametrize("status", [401, 403, 407])
@@ -98,7 +117,7 @@ def test_away_is_not_the_same_as_unknown() -> None:
 
     with pytest.raises(RegistryUnavailable, match="connection refused"):
         registry(refuse).find_schema(7)
-    assert len(asked) == 3
+    assert len(asked) == 3 + 1  # the last, whether it answers for another id
     assert not issubclass(RegistryUnavailable, SchemaNotFound)
 
 

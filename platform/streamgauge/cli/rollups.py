@@ -12,9 +12,10 @@ from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, errors_of, latest_minute, read_windows, watermark
+from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, errors_of, latest_minute, read_windows
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.stores.progress import read_watermark
 from streamgauge.stores.tables.speed import COUNTERS
 from streamgauge.text import moment, number
 
@@ -39,7 +40,7 @@ def rollups(
     length = Window.parse(window, hop)
     groups = tuple(group_by or ())
     with connect_or_explain(settings, application="streamgauge rollups") as connection:
-        known = watermark(connection, contract)
+        known = read_watermark(connection, contract.topic)
         start, stop = _span(connection, contract, length, begin, end)
         found = read_windows(connection, contract, length, start, stop, groups)
     errors = errors_of(contract, found)

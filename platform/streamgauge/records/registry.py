@@ -20,6 +20,8 @@ from streamgauge.settings import PREFIX, Settings
 
 _TRIES_FOR_AN_ID = 3
 """How often a registry is asked that fails for one id only: without an end, one broken schema would stop a stream."""
+_NOBODYS_ID = 2**31 - 1
+"""Ids are given in order from 1: that the registry has no such schema, only its store can know."""
 _MEDIA_TYPE = "application/vnd.schemaregistry.v1+json"
 
 
@@ -102,8 +104,9 @@ class Registry:
         except SchemaNotFound:
             return None
         except RegistryUnavailable as e:
-            self._failed[schema_id] += 1
-            if self._failed[schema_id] < _TRIES_FOR_AN_ID or not self._answers():
+            # only what fails while others are answered is the schema's own fault
+            self._failed[schema_id] = self._failed[schema_id] + 1 if self._answers() else 0
+            if self._failed[schema_id] < _TRIES_FOR_AN_ID:
                 raise
             raise UnusableSchema(f"of this one the registry says only: {e.what}") from e
         except RegistryError as e:
@@ -113,7 +116,9 @@ class Registry:
 
     def _answers(self) -> bool:
         try:
-            self.check()
+            self._call_once("GET", f"schemas/ids/{_NOBODYS_ID}", None)
+        except SchemaNotFound:
+            return True
         except RegistryError:
             return False
         return True

@@ -13,6 +13,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.rollup import windows as rollups
 from streamgauge.rollup.sketches import Ranked
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_watermark
 
 Source: TypeAlias = Literal["redis", "postgres"]
 
@@ -80,7 +81,7 @@ def from_postgres(connection: Connection, contract: Contract, window: str, limit
         return []
     end = newest.astimezone(UTC) + rollups.MINUTE
     start = end - rollups.Window.parse(window).size
-    watermark = rollups.watermark(connection, contract)
+    watermark = read_watermark(connection, contract.topic)
     answers: list[TopAnswer] = []
     for top in contract.rollup.top:
         merged = rollups.read_top(connection, contract, top.name, start, end, limit)

@@ -6,7 +6,7 @@ windows follow one another (*tumble*). They start at multiples of their hop sinc
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -18,6 +18,7 @@ from streamgauge.rollup import sketches
 from streamgauge.rollup.finality import PROVISIONAL as PROVISIONAL
 from streamgauge.rollup.finality import Finality, read_finality
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import read_watermark
 from streamgauge.stores.tables.batch import ROLLUPS
 from streamgauge.stores.tables.speed import COUNTERS
 
@@ -246,16 +247,6 @@ def latest_minute(connection: Connection, contract: Contract) -> datetime | None
     return row[0] if row else None
 
 
-def watermark(connection: Connection, contract: Contract) -> datetime | None:
-    """The event time up to which the stream is believed complete: its slowest partition's."""
-    row = connection.execute(
-        "SELECT min(watermark_ms) FROM stream_offsets WHERE topic = %s", (contract.topic,)
-    ).fetchone()
-    if row is None or row[0] is None:
-        return None
-    return datetime.fromtimestamp(row[0] / 1000, UTC)
-
-
 def read_windows(
     connection: Connection,
     contract: Contract,
@@ -265,7 +256,7 @@ def read_windows(
     group_by: Sequence[str] = (),
 ) -> pl.DataFrame:
     """The windows that start from `start` up to, not including, `end`, each whole, with how far it can be relied on."""
-    known = watermark(connection, contract)
+    known = read_watermark(connection, contract.topic)
     complete_before = None if known is None else known - timedelta(milliseconds=contract.lateness_ms)
     finality = read_finality(connection, contract, start, end + window.size, known)
     minutes = read_minutes(connection, contract, start, end + window.size, finality.final)

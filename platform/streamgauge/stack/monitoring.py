@@ -22,9 +22,10 @@ def prepare_prometheus(credentials: Credentials) -> None:
     rules = private_folder(folder / "rules", server_user())
     for old in rules.glob("*.yaml"):
         old.unlink()
+    runbooks = runbooks_url(credentials.values("reader")["api_url"])
     for source in sorted((_TEMPLATES / "rules").glob("*.yaml")):
         # not as a template: rules have placeholders of their own
-        text = source.read_text().replace("${RUNBOOKS}", runbooks_url())
+        text = source.read_text().replace("${RUNBOOKS}", runbooks)
         write_private(rules / source.name, text, server_user())
     _render("prometheus.yaml", folder, credentials.layout, RULES=str(rules))
 

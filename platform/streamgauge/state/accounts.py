@@ -15,46 +15,9 @@ from streamgauge.contract.model import Contract
 from streamgauge.state.topics import expected_first_positions
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.progress import Progress, pauses_of, read_progress, watermark_of
 
 _TIMEOUT = 10.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """A partition as Postgres has it."""
-
-    partition: int
-    start: int
-    next: int
-    counted: int
-    late: int
-    duplicates: int
-    dead_letters: int
-    lost: int
-    skipped: int
-    watermark_ms: int | None
-    rebuilt: int = 0
-    """How often its minutes were made again from the lake, which moves no position."""
-
-
-def read_progress(connection: Connection, topics: Iterable[str]) -> dict[str, list[Progress]]:
-    """By topic, its partitions in order: what everybody who sums or shows them reads. A topic that no worker ever
-    claimed has none.
-    """
-    found: dict[str, list[Progress]] = {topic: [] for topic in topics}
-    for topic, *row in connection.execute(
-        "SELECT topic, partition, start_offset, next_offset, counted, late, duplicates, dead_letters, lost, skipped,"
-        " watermark_ms, rebuilt FROM stream_offsets WHERE topic = ANY(%s) ORDER BY topic, partition",
-        (list(found),),
-    ):
-        found[topic].append(Progress(*row))
-    return found
-
-
-def watermark_of(progress: Iterable[Progress]) -> datetime | None:
-    """The event time up to which a stream is believed complete: its slowest partition's; None before any event."""
-    known = [p.watermark_ms for p in progress if p.watermark_ms is not None]
-    return datetime.fromtimestamp(min(known) / 1000, UTC) if known else None
 
 
 @dataclass(frozen=True)
@@ -91,7 +54,6 @@ def account(
     progress: Iterable[Progress],
     log: dict[int, tuple[int, int]],
     now: datetime,
-    pauses: tuple[str, ...] = (),
 ) -> Account:
     """`log` is each partition's first and end offset. A partition that no worker has claimed is all lag."""
     known = {p.partition: p for p in progress}
@@ -114,7 +76,7 @@ def account(
         lag=lag,
         watermark=watermark,
         freshness_seconds=None if watermark is None else (now - watermark).total_seconds(),
-        pauses=pauses,
+        pauses=pauses_of(known.values()),
     )
 
 
@@ -122,15 +84,9 @@ def read_accounts(connection: Connection, admin: AdminClient, contracts: Iterabl
     found: list[Account] = []
     for contract in contracts:
         progress = read_progress(connection, [contract.topic])[contract.topic]
-        pauses = connection.execute(
-            "SELECT partition, reason FROM stream_pauses WHERE topic = %s ORDER BY partition",
-            (contract.topic,),
-        ).fetchall()
         # After Postgres: the log only grows, so a lag is never negative.
         log = log_positions(connection, admin, contract)
-        now = datetime.now(UTC)
-        stopped = tuple(f"partition {p}: {reason}" for p, reason in pauses)
-        found.append(account(contract.stream, progress, log, now, stopped))
+        found.append(account(contract.stream, progress, log, datetime.now(UTC)))
     return found
 
 

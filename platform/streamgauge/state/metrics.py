@@ -11,6 +11,7 @@ from opentelemetry.metrics import Observation
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
+from streamgauge.stores.progress import pauses_of, read_progress, watermark_of
 from streamgauge.telemetry import metrics
 
 log = logging.getLogger(__name__)
@@ -19,11 +20,6 @@ _KEEP_SECONDS = 5.0
 """One scrape asks for every gauge in turn; Postgres is asked once."""
 
 Found = Mapping[str, Sequence[Observation]]
-
-_STREAMS = """select o.topic, sum(o.next_offset - o.start_offset - o.skipped)::bigint, sum(o.counted)::bigint,
-sum(o.late)::bigint, sum(o.duplicates)::bigint, sum(o.dead_letters)::bigint, sum(o.lost)::bigint,
-coalesce(sum(greatest(o.end_offset - o.next_offset, 0)), 0)::bigint, min(o.watermark_ms)::float8, count(p.topic)
-from stream_offsets o left join stream_pauses p using (topic, partition) where o.topic = any(%s) group by o.topic"""
 
 _VERDICTS = ("counted", "late", "duplicates", "dead_letters", "lost")
 
@@ -91,16 +87,19 @@ def read_state(connection: Connection, topics: Mapping[str, str]) -> Found:
     found: dict[str, list[Observation]] = {name: [] for name in _GAUGES}
     found[metrics.STATE_READABLE].append(Observation(1))
     streams = list(topics.values())
-    for topic, consumed, *rest in connection.execute(_STREAMS, (list(topics),)):
-        *tallies, lag, watermark, paused = rest
+    for topic, progress in read_progress(connection, topics).items():
+        if not progress:
+            continue
         of = {"stream": topics[topic]}
-        found[metrics.STREAM_CONSUMED].append(Observation(consumed, of))
-        for verdict, n in zip(_VERDICTS, tallies, strict=True):
+        found[metrics.STREAM_CONSUMED].append(Observation(sum(p.records + p.lost for p in progress), of))
+        for verdict in _VERDICTS:
+            n = sum(getattr(p, verdict) for p in progress)
             found[metrics.STREAM_RECORDS].append(Observation(n, {**of, "verdict": verdict}))
-        found[metrics.STREAM_LAG].append(Observation(lag, of))
-        found[metrics.STREAM_PAUSED].append(Observation(paused, of))
+        found[metrics.STREAM_LAG].append(Observation(sum(p.lag for p in progress), of))
+        found[metrics.STREAM_PAUSED].append(Observation(len(pauses_of(progress)), of))
+        watermark = watermark_of(progress)
         if watermark is not None:
-            found[metrics.STREAM_WATERMARK].append(Observation(watermark / 1000, of))
+            found[metrics.STREAM_WATERMARK].append(Observation(watermark.timestamp(), of))
     for topic, n in connection.execute(_TOPICS, (list(topics),)):
         found[metrics.STREAM_TOPICS].append(Observation(n, {"stream": topics[topic]}))
     outages = set(connection.execute(_OUTAGES, (streams,)).fetchall())

@@ -41,6 +41,11 @@ def first_positions(connection: Connection, admin: AdminClient, contract: Contra
     return {partition: first for partition, (_, first) in claimed.items()}
 
 
+def claimed_first_positions(connection: Connection, contract: Contract) -> FirstPositions:
+    """As the workers last claimed them, whatever topic Kafka has now."""
+    return {partition: first for partition, (_, first) in _claimed(connection, contract).items()}
+
+
 def expected_first_positions(connection: Connection, admin: AdminClient, contract: Contract) -> FirstPositions:
     """As `first_positions`, and what a claim would give where none was made yet: for those who only look."""
     current, claimed = _current_topic(admin, contract), _claimed(connection, contract)
