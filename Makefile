@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 BIN := .venv/bin
+# Tests start hundreds of processes: none of them should compile the code anew.
+unexport PYTHONDONTWRITEBYTECODE
 .PHONY: install demo test check sanitize bench down reset lock
 
 install:
@@ -10,15 +12,13 @@ install:
 demo: install
 	@$(BIN)/streamgauge demo
 
-# Two files at a time, each with servers of its own; what kills workers under load, alone. ARGS=tests/unit runs a part.
-ALONE := tests/integration/test_exactly_once.py tests/integration/test_worker_outages.py
+# ARGS=tests/unit runs a part.
 test: install
 	@platform/stack/install_test_tools.sh
 ifdef ARGS
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 else
-	@$(BIN)/pytest $(ALONE)
-	@$(BIN)/pytest -n 2 --dist loadfile $(ALONE:%=--ignore=%)
+	@tests/run.sh
 endif
 
 check: install

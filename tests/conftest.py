@@ -1,7 +1,36 @@
 """What all tests share."""
 
+import pytest
 from hypothesis import settings
 
 # A machine that is busy with other tests is no defect: examples may take as long as they take.
 settings.register_profile("streamgauge", deadline=None)
 settings.load_profile("streamgauge")
+
+LONGEST = (
+    "test_image.py",
+    "test_batch_layer.py",
+    "test_alerts.py",
+    "test_stack.py",
+    "test_secured_servers.py",
+    "test_page.py",
+    "test_contracts_taken_up.py",
+    "test_serving_outages.py",
+    "test_event_hours.py",
+    "test_serving_contract.py",
+    "test_facts.py",
+    "test_rebuild.py",
+    "test_worker_output.py",
+    "test_worker_input.py",
+    "test_producer.py",
+    "test_page_stack.py",
+    "test_real_data.py",
+    "test_pipeline.py",
+    "test_observability.py",
+)
+"""The files that take longest are begun first: one begun last would run alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.name, len(place)))
