@@ -31,9 +31,16 @@ def starts(contract: Contract, now: datetime = NOW) -> Starts:
     return where_data_begins("batch", [contract], now)[contract.stream]
 
 
-def test_a_stream_without_data_begins_now(contract: Contract) -> None:
-    later = NOW + 5 * HOUR
-    assert starts(contract, later) == Starts(hour_start(later), hour_start(later))
+def test_a_stream_without_data_begins_when_it_was_applied_and_stays_there(contract: Contract) -> None:
+    with connect(Settings.for_role("batch"), autocommit=True) as connection:
+        applied = connection.execute(
+            "select first_applied_at from applied_contracts where stream = %s", (contract.stream,)
+        ).fetchone()
+    assert applied is not None
+    for later in (NOW, NOW + 5 * HOUR):
+        assert starts(contract, later) == Starts(hour_start(applied[0]), hour_start(applied[0]))
+    insert(contract, "event_hours (stream, hour)", "(%s, %s)", [NOW + 3 * HOUR])
+    assert starts(contract, NOW + 5 * HOUR).event == hour_start(applied[0])
 
 
 def test_the_lake_begins_with_the_logs_first_record_and_stays_there(contract: Contract) -> None:

@@ -219,7 +219,7 @@ def statements(change: PostgresChange) -> list[str]:
             values = f"{literal(stream)}, {literal(fingerprint)}"
             return [
                 f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint) VALUES ({values})"
-                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint, applied_at = now()"
+                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint"
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]

@@ -30,12 +30,13 @@ _ANSWER_SECONDS = 10.0
 """Definitions that don't load because Kafka hangs would keep all of Dagster from working."""
 
 _FIRST = """select s.stream, (select min(hour) from lake_hours l where l.stream = s.stream),
-(select min(hour) from event_hours e where e.stream = s.stream and e.hour >= %s)
+(select min(hour) from event_hours e where e.stream = s.stream and e.hour >= %s),
+(select first_applied_at from applied_contracts a where a.stream = s.stream)
 from unnest(%s::text[]) as s (stream)"""
 
 
-Held = tuple[datetime | None, datetime | None]
-"""The first hours of ingest and of event time that Postgres knows of."""
+Held = tuple[datetime | None, datetime | None, datetime | None]
+"""The first hours of ingest and of event time that Postgres knows of, and when the contract was first applied."""
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,26 @@ def where_data_begins(role: Role, contracts: Sequence[Contract], now: datetime) 
         log.warning("where the data begins is not known: %s", str(e).strip())
         return {c.stream: Starts(first_day(), first_day()) for c in contracts}
     logged = _logged(settings, contracts)
-    return {c.stream: _starts(held.get(c.stream, (None, None)), logged, c, now) for c in contracts}
+    return {c.stream: _starts(held[c.stream], logged, c, now) for c in contracts}
 
 
 def _starts(held: Held, logged: Mapping[str, datetime] | None, contract: Contract, now: datetime) -> Starts:
-    """A stream without data begins now. Where Kafka doesn't answer, as far back as the lake is made up by itself."""
-    lake, event = held
-    log_start = now - LOOK_BACK if logged is None else logged.get(contract.topic, now)
-    ingest = min(hour_start(log_start), lake or now)
-    return Starts(max(hour_start(ingest), first_day()), hour_start(event or now))
+    """A stream begins when it was first applied, or with data that is older. Where Kafka doesn't answer, as far back as
+    the lake is made up by itself.
+
+    A beginning never moves on: each run loads the definitions anew, and fails where they lack the hour that was asked
+    for when they were loaded before.
+    """
+    lake, event, applied = held
+    begun = applied or now
+    log_start = now - LOOK_BACK if logged is None else logged.get(contract.topic, begun)
+    ingest = min(log_start, lake or begun, begun)
+    return Starts(max(hour_start(ingest), first_day()), hour_start(min(event or begun, begun)))
 
 
 def _held(connection: Connection, contracts: Iterable[Contract]) -> dict[str, Held]:
     rows = connection.execute(_FIRST, (first_day(), [c.stream for c in contracts])).fetchall()
-    return {stream: (lake, event) for stream, lake, event in rows}
+    return {stream: (lake, event, applied) for stream, lake, event, applied in rows}
 
 
 def _logged(settings: Settings, contracts: Iterable[Contract]) -> dict[str, datetime] | None:

@@ -118,7 +118,7 @@ STATE_TABLES = (
     # What `apply` has made so, which is what processes work by: streamgauge.contract.in_use.
     Table(
         "applied_contracts",
-        (Column("stream", "text"), Column("fingerprint", "text"), Column("applied_at", TIME, default="now()")),
+        (Column("stream", "text"), Column("fingerprint", "text"), Column("first_applied_at", TIME, default="now()")),
         ("stream",),
     ),
     Table(
