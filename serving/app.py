@@ -1,5 +1,6 @@
 """The application: its routes, its errors, and the page."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -13,6 +14,7 @@ from starlette.responses import Response
 
 from serving import documentation, page
 from serving.envelope import Envelope
+from serving.loop_lag import watch_loop
 from serving.parameters import known_parameters
 from serving.problems import AWAY, HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Problem
 from serving.routes import routers
@@ -25,9 +27,11 @@ def create_app(services: Services) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         services.open()
+        watching = asyncio.create_task(watch_loop(), name="loop lag")
         try:
             yield
         finally:
+            watching.cancel()
             services.close()
 
     app = FastAPI(

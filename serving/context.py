@@ -1,23 +1,37 @@
 """Which request is being answered: its ids go into every answer and every log line."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 from streamgauge.telemetry.logs import bound
 
+BACKGROUND = "background"
+"""In place of a route, of work that no request waits for."""
 
-@dataclass(frozen=True)
+
+@dataclass
 class Context:
     request_id: str = "-"
     trace_id: str = "-"
+    scope: Mapping[str, Any] | None = None
+    problem: str | None = None
+    """The kind of the problem that it is answered with, if it is."""
+
+    @property
+    def route(self) -> str:
+        """The pattern of the path: a path itself may hold anything."""
+        if self.scope is None:
+            return BACKGROUND
+        return getattr(self.scope.get("route"), "path", None) or "other"
 
 
-_NONE = Context()
 _current: ContextVar[Context] = ContextVar("request")
 
 
 def current() -> Context:
-    return _current.get(_NONE)
+    return _current.get(Context())
 
 
 def enter(context: Context) -> None:

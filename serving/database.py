@@ -12,9 +12,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
 
 from serving.config import ApiConfig
+from serving.context import current
 from serving.problems import AWAY, BUSY, TOO_SLOW, Problem
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import SCHEMA, Connection
+from streamgauge.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ class Database:
         """All that is read here agrees: one repeatable-read transaction. Failures come out as problems."""
         if time.monotonic() < self._away_until:
             raise _away()
+        since = time.perf_counter()
         try:
             with self._pool.connection() as connection:
                 yield connection
@@ -82,6 +85,9 @@ class Database:
             raise self._note_away(e) from e
         except psycopg.OperationalError as e:
             raise self._note_away(e) from e
+        finally:
+            store = {"db.system.name": "postgresql", "http.route": current().route}
+            metrics.STORE_DURATION.record(time.perf_counter() - since, store)
         if self._failing.is_set():
             self._failing.clear()
             log.info("Postgres answers again")

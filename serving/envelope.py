@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("streamgauge.api")
 _propagator = TraceContextTextMapPropagator()
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""A caller may send any word as one, and each would be a series of its own."""
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 SECURITY = {
@@ -53,9 +55,10 @@ class Envelope:
             known = span.get_span_context()
             # without a tracer there is a trace id only if the caller sent one
             trace_id = trace.format_trace_id(known.trace_id) if known.is_valid else secrets.token_hex(16)
-            here = Context(request_id, trace_id)
+            answered = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            here = Context(request_id, trace_id, answered)
             enter(here)
-            await _Exchange(self._app, scope, here, span).run(receive, send)
+            await _Exchange(self._app, str(scope["method"]), answered, here, span).run(receive, send)
 
 
 class _HeadersSent(Exception):
@@ -65,10 +68,10 @@ class _HeadersSent(Exception):
 class _Exchange:
     """One request and its answer."""
 
-    def __init__(self, app: ASGIApp, scope: Scope, here: Context, span: trace.Span) -> None:
+    def __init__(self, app: ASGIApp, method: str, scope: Scope, here: Context, span: trace.Span) -> None:
         self._app = app
-        self._method = str(scope["method"])
-        self._scope = {**scope, "method": "GET"} if self._method == "HEAD" else scope
+        self._method = method
+        self._scope = scope
         self._here = here
         self._span = span
         self._status: int | None = None
@@ -106,11 +109,16 @@ class _Exchange:
 
     def _done(self) -> None:
         seconds = time.perf_counter() - self._since
-        route = getattr(self._scope.get("route"), "path", None) or "other"
         status = self._status or 499
-        attributes: dict[str, Any] = {"http.route": route, "http.response.status_code": status}
-        metrics.API_SECONDS.record(seconds, attributes)
-        self._span.update_name(f"{self._method} {route}")
+        attributes: dict[str, Any] = {
+            "http.request.method": self._method if self._method in _METHODS else "_OTHER",
+            "http.route": self._here.route,
+            "http.response.status_code": status,
+        }
+        if self._here.problem is not None:
+            attributes["error.type"] = self._here.problem
+        metrics.REQUEST_DURATION.record(seconds, attributes)
+        self._span.update_name(f"{attributes['http.request.method']} {self._here.route}")
         self._span.set_attributes({**attributes, "request.id": self._here.request_id})
         level = logging.WARNING if status >= 500 else logging.INFO
         log.log(level, "%s %s %d %.0f ms", self._method, self._scope["path"], status, seconds * 1000)

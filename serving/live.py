@@ -71,6 +71,7 @@ class Channel:
         self._sequence = 0
         self._troubled = False
         self._reading = asyncio.Lock()
+        metrics.LIVE_DROPPED.add(0, {"stream": contract.stream})
 
     @property
     def watched(self) -> bool:

@@ -127,5 +127,6 @@ class Problem(Exception):
         return body
 
     def response(self, path: str) -> Response:
+        current().problem = self.kind.name
         headers = {"Cache-Control": "no-store", **self.headers}
         return Response(orjson.dumps(self.body(path)), self.status, headers, MEDIA_TYPE)

@@ -9,6 +9,7 @@ from redis.retry import Retry
 
 from serving.access import Access
 from serving.config import ApiConfig
+from serving.dagster_activity import DagsterActivity
 from serving.database import Database
 from serving.live import Channel, Hub
 from serving.numbers import Reader
@@ -34,15 +35,21 @@ class Services:
     tops: Tops
     pseudonyms: Pseudonyms
     hub: Hub
+    dagster: DagsterActivity | None
+    """None where nobody said where Dagster is."""
 
     def open(self) -> None:
         self.database.open()
         self.watch.start()
         self.hub.start()
+        if self.dagster is not None:
+            self.dagster.start()
 
     def close(self) -> None:
         self.hub.close()
         self.watch.stop()
+        if self.dagster is not None:
+            self.dagster.stop()
         self.database.close()
         self.redis.close()
 
@@ -74,6 +81,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         tops=tops,
         pseudonyms=pseudonyms,
         hub=Hub(contracts, channel, config.live_clients, _now),
+        dagster=DagsterActivity(settings.dagster_url, settings.dagster_key) if settings.dagster_url else None,
     )
 
 

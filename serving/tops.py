@@ -12,6 +12,7 @@ from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
 
+from serving.context import current
 from serving.database import Database
 from serving.flight import SingleFlight
 from serving.rollups.plan import layers_of
@@ -23,6 +24,7 @@ from streamgauge.rollup.windows import merge_tops
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.redis import replace_unless_newer
 from streamgauge.stores.tables.batch import TOPS
+from streamgauge.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +51,20 @@ class Tops:
 
     def latest(self, contract: Contract, window: str) -> list[TopAnswer]:
         """All of a stream's, up to its newest minute."""
-        held = None if self.redis_away else from_redis(self._redis, contract, window, MAX_ITEMS)
+        held = None if self.redis_away else self._from_redis(contract, window)
+        result = "miss" if held is None else "hit"
+        metrics.CACHE_REQUESTS.add(1, {"stream": contract.stream, "result": result})
         if held is not None:
             return held
         return self._flight.do((contract.stream, window), lambda: self._from_postgres(contract, window))
+
+    def _from_redis(self, contract: Contract, window: str) -> list[TopAnswer] | None:
+        since = time.perf_counter()
+        try:
+            return from_redis(self._redis, contract, window, MAX_ITEMS)
+        finally:
+            store = {"db.system.name": "redis", "http.route": current().route}
+            metrics.STORE_DURATION.record(time.perf_counter() - since, store)
 
     def _from_postgres(self, contract: Contract, window: str) -> list[TopAnswer]:
         with self._database.snapshot() as connection:

@@ -24,6 +24,8 @@ version() { sed -n "/^\[versions\]/,/^\[base/s/^$1 = \"\(.*\)\"/\1/p" "$here/sta
 postgres=$(version postgres)
 kafka=$cache/kafka-$(version kafka)
 registry=$cache/registry-$(version registry)
+jmx=$cache/jmx-exporter-$(version jmx-exporter)
+monitors=(prometheus prometheus-alertmanager prometheus-postgres-exporter prometheus-redis-exporter prometheus-node-exporter prometheus-process-exporter)
 control=/usr/share/postgresql/$postgres/extension/timescaledb.control
 
 as_root() {
@@ -38,7 +40,7 @@ as_root() {
 
 has_programs() {
   local program
-  for program in redis-server prometheus prometheus-alertmanager; do command -v "$program" >/dev/null || return 1; done
+  for program in redis-server "${monitors[@]}"; do command -v "$program" >/dev/null || return 1; done
 }
 
 has_timescaledb() { grep -q "^default_version = '$(version timescaledb)'" "$control" 2>/dev/null; }
@@ -61,8 +63,8 @@ logged() { # NAME COMMAND…: its output in a file of that name, whose end is sh
 }
 
 install_packages() {
-  local wanted=(ca-certificates gcc libc6-dev "postgresql-$postgres" redis-server prometheus prometheus-alertmanager) missing=() package
-  [ -d "$kafka" ] && [ -d "$registry" ] || wanted+=(maven) # which brings a Java if there is none
+  local wanted=(ca-certificates gcc libc6-dev "postgresql-$postgres" redis-server "${monitors[@]}") missing=() package
+  has_java_servers || wanted+=(maven) # which brings a Java if there is none
   has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake make dpkg-dev libssl-dev libkrb5-dev)
   has_ensurepip || wanted+=(python3-venv)
   for package in "${wanted[@]}"; do
@@ -80,7 +82,7 @@ apt_install() {
     echo 'create_main_cluster = false' | as_root tee /etc/postgresql-common/createcluster.conf
   fi
   local service new=() # Debian starts what it installs: ours run apart
-  for service in redis-server prometheus prometheus-alertmanager; do
+  for service in redis-server "${monitors[@]}"; do
     command -v "$service" >/dev/null || new+=("$service")
   done
   as_root apt-get update -qq
@@ -117,14 +119,19 @@ build_timescaledb() {
   as_root make -C build install
 }
 
+has_java_servers() { [ -d "$kafka" ] && [ -d "$registry" ] && [ -d "$jmx" ]; }
+
 install_java_servers() {
-  [ -d "$kafka" ] && [ -d "$registry" ] && return
+  has_java_servers && return
   say "Kafka $(version kafka), Apicurio Registry $(version registry): fetching them"
   local new=$cache/new
   rm -rf "$new"
-  logged maven mvn -B -ntp -Dstyle.color=never -f "$here/pom.xml" package "-Dinto=$new" "-Dkafka.version=$(version kafka)" "-Dregistry.version=$(version registry)"
-  rm -rf "$kafka" "$registry"
-  mv "$new/kafka-"* "$new/registry-"* "$cache/"
+  logged maven mvn -B -ntp -Dstyle.color=never -f "$here/pom.xml" package "-Dinto=$new" "-Dkafka.version=$(version kafka)" "-Dregistry.version=$(version registry)" "-Djmx-exporter.version=$(version jmx-exporter)"
+  # What is there stays: a running stack uses it.
+  local part
+  for part in "$kafka" "$registry" "$jmx"; do
+    [ -d "$part" ] || mv "$new/$(basename "$part")" "$part"
+  done
   rm -rf "$new"
 }
 
@@ -179,7 +186,7 @@ mapfile -t compiled < <(find "$checkout/platform/streamgauge" "$checkout/streami
 inputs=$(cat "$here/install.sh" "$here/stack.toml" "$here/pom.xml" "$checkout/requirements.lock" "$checkout/pyproject.toml" "${compiled[@]}" "$page/package-lock.json" | sha256sum)
 stamp=$venv/.installed
 all_there() {
-  [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && [ -d "$kafka" ] && [ -d "$registry" ] && [ -x "$cache/java/bin/java" ] &&
+  [ "$(cat "$stamp" 2>/dev/null)" = "$inputs" ] && has_java_servers && [ -x "$cache/java/bin/java" ] &&
     [ -d "$page/node_modules/uplot" ] && [ -e "$native/_native.so" ] &&
     [ -x "/usr/lib/postgresql/$postgres/bin/postgres" ] && has_timescaledb && has_programs &&
     { [ "$(id -u)" != 0 ] || id streamgauge >/dev/null 2>&1; }

@@ -22,7 +22,7 @@ from streamgauge.rollup.reference import find_reference, load_reference
 from streamgauge.rollup.windows import MINUTE, latest_minute, read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stack.control import Stack
-from streamgauge.stack.parts import PARTS
+from streamgauge.stack.parts import EXPORTERS, PARTS
 from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import Connection, connect_or_explain
@@ -59,7 +59,8 @@ def demo() -> None:
         with connect_or_explain(admin, application=_NAME) as connection:
             load_reference(connection, find_reference(contracts, "actors"), DATA / "github_actors.csv")
         progress.update(task, description="starting the worker, the API, Dagster and the monitors")
-        stack.start_program(*(p.name for p in PARTS if p.optional), say=progress.console.print)
+        programs = [p.name for p in PARTS if p.optional and p.name not in EXPORTERS]
+        stack.start_program(*programs, say=progress.console.print)
         progress.remove_task(task)
     sending = datetime.now(UTC)
     with connect_or_explain(reader, autocommit=True, application=_NAME) as connection:
@@ -87,6 +88,7 @@ def demo() -> None:
         out.print(_ranking("user_events by event_type", _by_dimension(connection, user_events, "event_type")))
         out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
+        stack.start_program(*EXPORTERS, say=steps.print)
         dagster = Dagster(reader.dagster_url, reader.dagster_key)
         until = began + (_WATCHED_AGAIN_SECONDS if again else _WATCHED_SECONDS)
         load_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), until, steps)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from streaming.worker.assignment import Assignment
 from streaming.worker.batch import Batch, Ticket, Write
-from streaming.worker.lifetime import Lifetime
+from streaming.worker.lifetime import Lifetime, Waits
 from streaming.worker.pipeline import Checked
 from streaming.worker.reader import BATCH_RECORDS
 
@@ -24,16 +24,17 @@ class Classifier:
         self._lifetime = lifetime
         self._writes = writes
         self.inbox: queue.Queue[Batch | None] = queue.Queue(maxsize=_CHECKED_AHEAD)
+        self.waits = Waits()
         self._assignment: Assignment | None = None
         self._gathered: list[Checked] = []
         self._tickets: list[Ticket] = []
 
     def run(self) -> None:
-        while (batch := self._lifetime.get(self.inbox, self._flush)) is not None:
+        while (batch := self._lifetime.get(self.inbox, self._flush, self.waits)) is not None:
             if batch.assignment is not self._assignment:
                 self._flush()
                 self._assignment = batch.assignment
-            checked = self._lifetime.result(batch.checked, self._flush)
+            checked = self._lifetime.result(batch.checked, self._flush, self.waits)
             if checked is not None:
                 self._gathered.append(checked)
                 self._tickets.append(batch.ticket)
@@ -44,7 +45,7 @@ class Classifier:
             # while this thread waits, the batch's memory is free
             del batch, checked
         self._flush()
-        self._lifetime.put(self._writes, None)
+        self._lifetime.put(self._writes, None, self.waits)
 
     def _flush(self) -> None:
         """What was gathered becomes one transaction."""
@@ -56,7 +57,7 @@ class Classifier:
         # while the committer is waited for, the batches' memory is free
         gathered.clear()
         if delta.partitions:
-            self._lifetime.put(self._writes, Write(assignment, delta, tickets))
+            self._lifetime.put(self._writes, Write(assignment, delta, tickets), self.waits)
         else:
             for ticket in tickets:
                 ticket.done.set()

@@ -13,12 +13,14 @@ from streamgauge.settings import Settings
 from streamgauge.state.arrivals import ALL
 from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.logs import bound_to
 from streaming.worker.assignment import Assignment
 from streaming.worker.batch import Write
 from streaming.worker.claims import Fenced
+from streaming.worker.completion import windows_completed
 from streaming.worker.connection import connect_worker
 from streaming.worker.isolation import Permanent
-from streaming.worker.lifetime import Lifetime
+from streaming.worker.lifetime import Lifetime, Waits
 from streaming.worker.pipeline import Delta
 from streaming.worker.reference import refresh_reference
 from streaming.worker.store import Store
@@ -53,6 +55,7 @@ class Committer:
         self._committed = committed
         self._maintained = time.monotonic()
         self.inbox: queue.Queue[Write | None] = queue.Queue(maxsize=1)
+        self.waits = Waits()
         self.assignment: Assignment | None = None
         """The newest, which is maintained."""
 
@@ -63,9 +66,10 @@ class Committer:
             nonlocal connection
             connection = self._maintain(connection)
 
-        while (write := self._lifetime.get(self.inbox, maintain)) is not None:
+        while (write := self._lifetime.get(self.inbox, maintain, self.waits)) is not None:
             if not write.assignment.revoked.is_set():
-                with use_span(write.tickets[0].span, end_on_exit=True):
+                span = use_span(write.tickets[0].span, end_on_exit=True)
+                with span, bound_to(offsets=_offsets(write.delta)):
                     connection = self._commit(connection, write)
                 for ticket in write.tickets[1:]:
                     ticket.span.end()
@@ -101,6 +105,7 @@ class Committer:
                 return connection
             raise
         self._note(write.assignment, delta)
+        log.debug("%s: committed in %.0f ms", self._contract.stream, 1000 * (time.monotonic() - started))
         _measure(self._contract.stream, delta, time.monotonic() - started)
         if delta.earliest_ingest_ms is not None:
             self._committed()
@@ -137,6 +142,12 @@ class Committer:
         return connect_worker(self._settings)
 
 
+def _offsets(delta: Delta) -> str:
+    """What the transaction moves on, as PARTITION:FIRST-LAST; nothing of partitions whose watermark alone moves."""
+    moved = ((p.before, p.after) for p in delta.partitions if p.after.next_offset > p.before.next_offset)
+    return " ".join(f"{b.partition}:{b.next_offset}-{a.next_offset - 1}" for b, a in moved)
+
+
 def _measure(stream: str, delta: Delta, seconds: float) -> None:
     total = 0
     for verdict in ("counted", "late", "duplicates", "dead_letters"):
@@ -147,6 +158,11 @@ def _measure(stream: str, delta: Delta, seconds: float) -> None:
     for a in delta.arrivals:
         if a.kind != ALL:
             metrics.ARRIVALS.add(a.records, {"stream": stream, "kind": a.kind})
-    metrics.COMMIT_SECONDS.record(seconds, {"stream": stream})
+    metrics.COMMIT_DURATION.record(seconds, {"stream": stream})
+    now = time.time()
     if delta.earliest_ingest_ms is not None:
-        metrics.READABLE.add([time.time() - delta.earliest_ingest_ms / 1000], stream, events=total)
+        metrics.READABLE.add([now - delta.earliest_ingest_ms / 1000], stream, events=total)
+    for p in delta.partitions:
+        ends = windows_completed(p.before.watermark, p.after.watermark)
+        if len(ends):
+            metrics.WINDOW_COMPLETE.add(now - ends / 1000, stream)

@@ -7,7 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from typing import TypeVar
+
+from streamgauge.telemetry.logs import bound_to
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +22,16 @@ waited for much longer than it was away.
 """
 
 T = TypeVar("T")
+
+
+@dataclass
+class Waits:
+    """Seconds that one stage's thread has waited since its session began: for something to do, and for room behind it.
+    That thread alone writes them; others may read.
+    """
+
+    idle: float = 0.0
+    backpressured: float = 0.0
 
 
 class Ended(Exception):
@@ -48,7 +61,8 @@ class Lifetime:
     def guard(self, work: Callable[[], None]) -> None:
         """What a thread does, and the session's end if it fails."""
         try:
-            work()
+            with bound_to(stream=self._stream):
+                work()
         except BaseException as e:
             self.fail(e)
 
@@ -69,35 +83,47 @@ class Lifetime:
                     log.info("%s: %s is back after %.1f s", self._stream, server, time.monotonic() - since)
                 return result
 
-    def offer(self, to: "queue.Queue[T]", item: T) -> bool:
+    def offer(self, to: "queue.Queue[T]", item: T, waits: Waits) -> bool:
         """Whether there was room for it soon."""
         if self.over:
             raise Ended
+        since = time.monotonic()
         try:
             to.put(item, timeout=TICK_SECONDS)
         except queue.Full:
             return False
+        finally:
+            waits.backpressured += time.monotonic() - since
         return True
 
-    def put(self, to: "queue.Queue[T]", item: T) -> None:
-        while not self.offer(to, item):
+    def put(self, to: "queue.Queue[T]", item: T, waits: Waits) -> None:
+        while not self.offer(to, item, waits):
             pass
 
-    def get(self, source: "queue.Queue[T]", meanwhile: Callable[[], None]) -> T:
+    def get(self, source: "queue.Queue[T]", meanwhile: Callable[[], None], waits: Waits) -> T:
         """`meanwhile` is called whenever there was nothing for a moment."""
         while True:
+            since = time.monotonic()
             try:
                 return source.get(timeout=TICK_SECONDS)
             except queue.Empty:
                 if self.over:
                     raise Ended from None
-                meanwhile()
+            finally:
+                waits.idle += time.monotonic() - since
+            meanwhile()
 
-    def result(self, of: Future[T], meanwhile: Callable[[], None]) -> T:
-        while not wait([of], TICK_SECONDS).done:
+    def result(self, of: Future[T], meanwhile: Callable[[], None], waits: Waits) -> T:
+        while not self._done(of, waits):
             if self.over:
                 raise Ended
             meanwhile()
         if of.cancelled():
             raise Ended
         return of.result()
+
+    def _done(self, of: Future[T], waits: Waits) -> bool:
+        since = time.monotonic()
+        done = wait([of], TICK_SECONDS).done
+        waits.idle += time.monotonic() - since
+        return bool(done)

@@ -54,6 +54,11 @@ class OpenMinutes:
         held = self._held.setdefault(cell, {})
         held.update({name: data for name, data in zip(names, sketches, strict=True) if data is not None})
 
+    def size(self) -> tuple[int, int, int]:
+        """Cells, sketches and their bytes; may be asked from another thread: each list is copied in one step."""
+        cells = [list(names.values()) for names in list(self._held.values())]
+        return len(cells), sum(map(len, cells)), sum(len(data) for cell in cells for data in cell)
+
     def close_before(self, firsts: Mapping[int, int]) -> None:
         """Forgets what is older than its partition's first open minute."""
         self._firsts = firsts

@@ -124,6 +124,19 @@ class _DeadLetterLimit:
         return self.limit - sum(n for _, n in self.recent)
 
 
+@dataclass(frozen=True)
+class StateSize:
+    """What a pipeline remembers: event ids (those that the next growth drops included), and the sketches of minutes
+    that may still change.
+    """
+
+    ids: int
+    id_bytes: int
+    minutes: int
+    sketches: int
+    sketch_bytes: int
+
+
 _NO_ROWS = slice(0, 0)
 
 
@@ -158,6 +171,18 @@ class Pipeline:
         if progress.watermark is None:
             return None
         return (progress.watermark - self.contract.lateness_ms) // MINUTE_MS * MINUTE_MS
+
+    def state_size(self) -> StateSize:
+        """May be asked from another thread, while the pipeline works."""
+        seen = [state.seen for state in list(self.states.values())]
+        opened = [o.size() for o in (*self.rollup.sketches.values(), *self.rollup.tops.values())]
+        return StateSize(
+            ids=sum(s.ids for s in seen),
+            id_bytes=sum(s.bytes for s in seen),
+            minutes=max((cells for cells, _, _ in opened), default=0),
+            sketches=sum(sketches for _, sketches, _ in opened),
+            sketch_bytes=sum(size for _, _, size in opened),
+        )
 
     def check(self, records: Records) -> Checked:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""

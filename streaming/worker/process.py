@@ -17,7 +17,9 @@ from streamgauge.contract.model import Contract
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.threads import place_of, supervised, watch_other_threads
+from streaming.worker.gauges import export_gauges
 from streaming.worker.isolation import Isolation, unforeseen
 from streaming.worker.publisher import Publisher
 from streaming.worker.session import Session
@@ -51,11 +53,13 @@ def run_worker(settings: Settings, contracts: ContractsInUse) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, handler)
     running: dict[str, _Running] = {}
+    sessions: dict[str, Session] = {}
+    export_gauges(sessions)
 
     def follow_contracts() -> None:
         while not stop.is_set():
             contracts.refresh()
-            _follow(settings, dict(contracts), running)
+            _follow(settings, dict(contracts), running, sessions)
             stop.wait(SECONDS)
 
     following = supervised("contracts", follow_contracts, stop)
@@ -73,7 +77,9 @@ def run_worker(settings: Settings, contracts: ContractsInUse) -> None:
     log.info("stopped")
 
 
-def _follow(settings: Settings, wanted: Mapping[str, Contract], running: dict[str, _Running]) -> None:
+def _follow(
+    settings: Settings, wanted: Mapping[str, Contract], running: dict[str, _Running], sessions: dict[str, Session]
+) -> None:
     """Ends what has another contract now or none, and starts what is missing."""
     ended = [name for name, stream in running.items() if wanted.get(name) != stream.contract]
     for name in ended:
@@ -84,14 +90,20 @@ def _follow(settings: Settings, wanted: Mapping[str, Contract], running: dict[st
     started = [name for name in wanted if name not in running]
     for name in started:
         stop = threading.Event()
-        thread = supervised(name, partial(_run_stream, settings, wanted[name], stop), stop)
+        thread = supervised(name, partial(_run_stream, settings, wanted[name], stop, sessions), stop)
         running[name] = _Running(wanted[name], stop, thread)
         thread.start()
     if started or ended:
         log.info("worker for %s", ", ".join(sorted(running)) or "no stream yet")
 
 
-def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -> None:
+def _run_stream(settings: Settings, contract: Contract, stop: threading.Event, sessions: dict[str, Session]) -> None:
+    """A session after another, the present one in `sessions`."""
+    with bound_to(stream=contract.stream):
+        _run_sessions(settings, contract, stop, sessions)
+
+
+def _run_sessions(settings: Settings, contract: Contract, stop: threading.Event, sessions: dict[str, Session]) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     # the session repeats what fails, so one attempt at a time, and a short one
     client = registry(settings, attempts=1, timeout=2.0)
@@ -101,11 +113,16 @@ def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -
     pause = 0.5
     isolation = Isolation()
     metrics.READABLE.add([], contract.stream)
+    metrics.WINDOW_COMPLETE.add([], contract.stream)
     metrics.SET_ASIDE.add(0, {"stream": contract.stream})
     while not stop.is_set():
         started = time.monotonic()
         try:
-            Session(settings, contract, client, owner, stop, publisher.committed, isolation).run()
+            _run_session(
+                Session(settings, contract, client, owner, stop, publisher.committed, isolation),
+                contract.stream,
+                sessions,
+            )
         except Exception as e:
             # whatever ended it, the next session starts from what is committed: that is the recovery
             isolation.failed(e, contract.stream, time.monotonic())
@@ -117,6 +134,16 @@ def _run_stream(settings: Settings, contract: Contract, stop: threading.Event) -
             stop.wait(pause * random.uniform(0.5, 1.0))
     publishing.join()
     client.close()
+
+
+def _run_session(session: Session, stream: str, sessions: dict[str, Session]) -> None:
+    sessions[stream] = session
+    try:
+        session.run()
+    finally:
+        # it holds all that is remembered: the next one would need the memory twice
+        if sessions.get(stream) is session:
+            del sessions[stream]
 
 
 def what_ended(e: Exception) -> str:

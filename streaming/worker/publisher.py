@@ -27,6 +27,7 @@ from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, producer_config
 from streamgauge.stores.postgres import Connection, connect
 from streamgauge.stores.redis import redis_client, replace_unless_newer
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.logs import bound_to
 from streaming.worker.outbox import Outbox
 from streaming.worker.recent import Recent, Snapshot
 from streaming.worker.topics import NotAcknowledged, Topics
@@ -73,6 +74,10 @@ class Publisher:
         self._dirty.set()
 
     def run(self) -> None:
+        with bound_to(stream=self._contract.stream):
+            self._run()
+
+    def _run(self) -> None:
         while not self._stop.is_set():
             try:
                 with connect(self._settings, autocommit=True, application="streamgauge-publisher") as connection:

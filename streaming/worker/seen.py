@@ -30,6 +30,15 @@ class Seen:
         self._filled = 0
         self._slots, self._generations = _slots(_FEWEST_SLOTS)
 
+    @property
+    def ids(self) -> int:
+        """How many are in the table, forgotten ones that were not dropped yet included."""
+        return self._filled
+
+    @property
+    def bytes(self) -> int:
+        return self._slots.nbytes + self._generations.nbytes
+
     def duplicates(self, hashes: UInt64s, generations: Int64s) -> Bools:
         """Which rows were seen before; each is remembered from its own generation on. `generations` must never fall."""
         duplicate = np.empty(len(hashes), np.bool_)

@@ -20,6 +20,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Registry, RegistryUnavailable
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
+from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.tracing import batch_span, tracing_wanted
 from streaming.worker.assignment import Assignment, Takeover
 from streaming.worker.batch import Batch, Ticket
@@ -27,8 +28,8 @@ from streaming.worker.classifier import Classifier
 from streaming.worker.committer import Committer
 from streaming.worker.connection import connect_worker
 from streaming.worker.isolation import Isolation, as_set_aside, without_values
-from streaming.worker.lifetime import TICK_SECONDS, Lifetime
-from streaming.worker.pipeline import Checked
+from streaming.worker.lifetime import TICK_SECONDS, Lifetime, Waits
+from streaming.worker.pipeline import Checked, StateSize
 from streaming.worker.reader import Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Store
@@ -67,6 +68,23 @@ class Session:
         self._committer = Committer(settings, contract, self._store, self._lifetime, committed)
         self._classifier = Classifier(self._lifetime, self._committer.inbox)
         self._checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix=f"{contract.stream}_check")
+        self._waits = Waits()
+
+    @property
+    def waits(self) -> dict[str, Waits]:
+        """By stage; checkers wait for nothing but batches."""
+        return {"read": self._waits, "classify": self._classifier.waits, "commit": self._committer.waits}
+
+    @property
+    def queued(self) -> dict[str, int]:
+        """Batches that wait for a stage."""
+        return {"classify": self._classifier.inbox.qsize(), "commit": self._committer.inbox.qsize()}
+
+    @property
+    def state(self) -> StateSize | None:
+        """None before the group has given it partitions."""
+        assignment = self._committer.assignment
+        return None if assignment is None else assignment.pipeline.state_size()
 
     def run(self) -> None:
         """Returns when `stop` is set and what was read is committed. Raises what ended the session otherwise."""
@@ -137,7 +155,7 @@ class Session:
     def _check(self, reader: Reader, assignment: Assignment, records: Records, span: Span) -> Checked | None:
         if assignment.revoked.is_set():
             return None
-        with use_span(span):
+        with use_span(span), bound_to(stream=self._contract.stream):
             rows = self._isolation.rows(records)
             check = partial(assignment.pipeline.check, without_values(records, rows) if rows else records)
             checked = self._lifetime.retry(RegistryUnavailable, "the schema registry", check)
@@ -146,7 +164,7 @@ class Session:
 
     def _hand_over(self, reader: Reader, batch: Batch) -> None:
         since = time.monotonic()
-        while not self._lifetime.offer(self._classifier.inbox, batch):
+        while not self._lifetime.offer(self._classifier.inbox, batch, self._waits):
             if batch.assignment.revoked.is_set() or self._stop.is_set():
                 batch.checked.cancel()
                 return
@@ -157,7 +175,7 @@ class Session:
         """Lets the other threads finish what they hold, if that is soon done; the log has it otherwise."""
         until = time.monotonic() + _DRAIN_SECONDS
         while not self._lifetime.over and time.monotonic() < until:
-            if self._lifetime.offer(self._classifier.inbox, None):
+            if self._lifetime.offer(self._classifier.inbox, None, self._waits):
                 break
         for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))

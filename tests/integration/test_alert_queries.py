@@ -12,7 +12,7 @@ from streamgauge.settings import Settings
 from streamgauge.state.metrics import read_state
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
-from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import metrics as catalog
 from tests.integration.own_stream import OwnStream
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -89,6 +89,6 @@ def test_an_outage_is_known_to_prometheus_while_it_is_reported(
 
 def _outages(own: OwnStream) -> set[str]:
     with connect(Settings.for_role("api")) as connection:
-        found = read_state(connection, {own.contract.topic: own.name})[metrics.STREAM_OUTAGE]
+        found = read_state(connection, {own.contract.topic: own.name})[catalog.STREAM_OUTAGE]
     assert len(found) == 2, "each promise has a figure, for the rules to look back at"
     return {str((o.attributes or {})["slo"]) for o in found if o.value}

@@ -11,7 +11,7 @@ def test_what_a_request_holds_begins_no_line_of_its_own() -> None:
     stream, before = io.StringIO(), logging.root.handlers[:]
     try:
         configure_logs(Settings.model_construct(log_format="text", log_level="INFO"), stream)
-        token = bound.set({"path": "/v1/\nINFO a line"})
+        token = bound.set({"request_id": "/v1/\nINFO a line"})
         logging.getLogger("test").info("GET %s", "/x\r\n2026-01-01 ERROR \x1b[31mforged\u2028")
         bound.reset(token)
         try:
@@ -21,6 +21,6 @@ def test_what_a_request_holds_begins_no_line_of_its_own() -> None:
     finally:
         logging.root.handlers[:] = before
     first, second, *trace = stream.getvalue().splitlines()
-    assert "\\x0d\\x0a2026-01-01 ERROR \\x1b[31mforged\\x2028 path=/v1/\\x0aINFO a line" in first
+    assert "\\x0d\\x0a2026-01-01 ERROR \\x1b[31mforged\\x2028 request_id=/v1/\\x0aINFO a line" in first
     assert second.endswith("failed")
     assert trace[0].startswith("Traceback")

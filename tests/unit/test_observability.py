@@ -1,16 +1,21 @@
 """Rules, dashboards and runbooks agree with the metrics that there are, and with each other."""
 
+import importlib
 import json
+import pkgutil
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import opentelemetry.semconv
 import pytest
 import yaml
 from opentelemetry.metrics import Counter, Histogram, Observation, UpDownCounter
+from opentelemetry.semconv.schemas import Schemas
 from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
 from typer.testing import CliRunner
 
 from sensors.alerting.conditions import KINDS, AlertKind
@@ -20,12 +25,16 @@ from streamgauge.cli import build
 from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import page as names_page
+from streamgauge.telemetry.catalog.metrics import LIBRARIES, METRICS
+from streamgauge.telemetry.catalog.model import SEMANTIC_CONVENTIONS
+from streamgauge.telemetry.catalog.spans import SPANS
 
 OBSERVABILITY = CHECKOUT / "platform" / "observability"
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"
 ALERTS_PAGE = (CHECKOUT / "docs" / "alerts.md").read_text()
 RULE_FILES = sorted((OBSERVABILITY / "rules").glob("*.yaml"))
-SERIES = re.compile(r"\bstreamgauge_[a-z0-9_]+")
+SERIES = re.compile(r"\b(?:streamgauge|http_server)_[a-z0-9_]+")
 RECORDED = re.compile(r"\bstreamgauge:[a-z0-9_:]+")
 
 
@@ -65,12 +74,13 @@ def exported() -> str:
 def export_all() -> None:
     metrics.export_metrics("test")
     attributes = {"stream": "s"}
+    for metric in METRICS:
+        if metric.observed:
+            metrics.observe(metric, lambda: [Observation(1, attributes)])
     for value in vars(metrics).values():
         match value:
-            case metrics.EventDelays():
+            case metrics.BulkHistogram():
                 value.add([0.1], "s")
-            case str() if value.startswith("streamgauge."):
-                metrics.observe(value, lambda: [Observation(1, attributes)])
             case Counter() | UpDownCounter():
                 value.add(1, attributes)
             case Histogram():
@@ -78,6 +88,34 @@ def export_all() -> None:
             case _:
                 pass
     print(generate_latest().decode())  # noqa: T201
+
+
+def test_every_metric_of_the_catalog_has_an_instrument_and_the_series_it_says(exported: str) -> None:
+    wanted = {series for metric in METRICS for series in metric.series} | {m.name for m in LIBRARIES}
+    assert {s.name for f in text_string_to_metric_families(exported) for s in f.samples} == wanted
+
+
+def test_names_of_the_conventions_are_theirs() -> None:
+    """Against OpenTelemetry's own package, of the version that the page names."""
+    assert SEMANTIC_CONVENTIONS.replace(".", "_") in {s.name.removeprefix("V") for s in Schemas}
+    (conventions,) = opentelemetry.semconv.__path__
+    known = {
+        value
+        for part in ("attributes", "metrics")
+        for module in pkgutil.iter_modules([f"{conventions}/_incubating/{part}"])
+        for value in vars(importlib.import_module(f"opentelemetry.semconv._incubating.{part}.{module.name}")).values()
+        if isinstance(value, str)
+    }
+    attributes = {x for m in METRICS for x in m.attributes}
+    attributes |= {x for s in SPANS for x in (*s.attributes, *s.link_attributes)}
+    named = {m.name: m.convention for m in METRICS} | {x.name: x.convention for x in attributes}
+    assert {name for name, convention in named.items() if convention} <= known
+    # without a dot there are only deprecated ones, such as `state`
+    assert not {name for name, convention in named.items() if not convention and "." in name} & known
+
+
+def test_the_page_of_names_is_current() -> None:
+    assert (CHECKOUT / "docs" / "telemetry.md").read_text() == names_page.page(), "run the command in its head"
 
 
 def test_rules_and_dashboards_use_metrics_that_exist(exported: str) -> None:

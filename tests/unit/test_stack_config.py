@@ -14,12 +14,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from streamgauge.cli import build
 from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, ROLES
-from streamgauge.stack import control, installed
+from streamgauge.stack import control, installed, monitoring
 from streamgauge.stack.control import Health, Stack
 from streamgauge.stack.credentials import Credentials, credentials
 from streamgauge.stack.doctor import examine
@@ -27,6 +28,7 @@ from streamgauge.stack.layout import STACK_DIR, Layout, layout, stack_file
 from streamgauge.stack.part import Program
 from streamgauge.stack.parts import PARTS
 from streamgauge.stack.supervisor import Process, Supervisor
+from streamgauge.telemetry.catalog.servers import JOBS, SERVERS
 
 
 @pytest.fixture
@@ -143,6 +145,17 @@ def test_a_stack_without_a_needed_part_is_not_well(
         assert f"streamgauge stack restart {stopped}" in found[f"{stopped} runs"].hint
     else:
         assert found["worker runs"].verdict == "ok", "a server that is down hides nothing of the worker"
+
+
+def test_prometheus_accepts_its_configuration_and_scrapes_every_exporter(known: Credentials) -> None:
+    monitoring.prepare_prometheus(known)
+    file = known.layout.part("prometheus") / "prometheus.yaml"
+    checked = subprocess.run(["promtool", "check", "config", file], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    jobs = {job["job_name"]: job for job in yaml.safe_load(file.read_text())["scrape_configs"]}
+    for job in JOBS:
+        (kept,) = jobs[job]["metric_relabel_configs"]
+        assert kept["regex"].split("|") == [m.name for m in SERVERS if m.emitters == (job,)]
 
 
 def test_a_missing_password_is_added_and_the_others_are_kept(place: Layout, known: Credentials) -> None:

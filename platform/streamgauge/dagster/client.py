@@ -38,7 +38,7 @@ _PROGRESS = """query ($id: String!) { partitionBackfillOrError(backfillId: $id) 
   }
 } }"""
 
-_CODE = {"repositoryLocationName": "streamgauge", "repositoryName": REPOSITORY}
+CODE = {"repositoryLocationName": "streamgauge", "repositoryName": REPOSITORY}
 """The location as workspace.yaml names it, and Dagster's name for what `definitions.py` holds."""
 
 _ENDED = {
@@ -73,7 +73,8 @@ locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 
 
 class Dagster:
-    def __init__(self, url: str | None, key: SecretStr | None = None) -> None:
+    def __init__(self, url: str | None, key: SecretStr | None = None, *, seconds: float = 30) -> None:
+        """`seconds`: how long an answer may take."""
         if url is None:
             raise UserError(
                 "it is not known where Dagster is",
@@ -81,7 +82,7 @@ class Dagster:
             )
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {key.get_secret_value()}"} if key else None
-        self._client = httpx.Client(timeout=30, headers=headers)
+        self._client = httpx.Client(timeout=seconds, headers=headers)
 
     def launch_backfill(self, hours: Mapping[AssetPath, HourRange], title: str) -> str:
         """Of each asset its hours. Returns its id. Dagster cuts it into runs of as many hours as the assets allow."""
@@ -92,7 +93,7 @@ class Dagster:
             }
             for asset, range in hours.items()
         ]
-        answer = self._ask(_LAUNCH, {"params": {"partitionsByAssets": wanted, "title": title}})
+        answer = self.ask(_LAUNCH, {"params": {"partitionsByAssets": wanted, "title": title}})
         found = answer["launchPartitionBackfill"]
         if found["__typename"] != "LaunchBackfillSuccess":
             why = found.get("message") or found["__typename"]
@@ -103,20 +104,20 @@ class Dagster:
         """One run for all of the hours. Returns its id. A backfill's own rhythm adds half a minute or more."""
         ends = {"start": hour_key(hours.first), "end": hour_key(hours.last)}
         params = {
-            "selector": {**_CODE, "jobName": ASSET_JOB, "assetSelection": [{"path": list(a)} for a in assets]},
+            "selector": {**CODE, "jobName": ASSET_JOB, "assetSelection": [{"path": list(a)} for a in assets]},
             "runConfigData": {},
             "executionMetadata": {
                 "tags": [{"key": RANGE_START_TAG, "value": ends["start"]}, {"key": RANGE_END_TAG, "value": ends["end"]}]
             },
         }
-        found = self._ask(_RUN, {"params": params})["launchRun"]
+        found = self.ask(_RUN, {"params": params})["launchRun"]
         if found["__typename"] != "LaunchRunSuccess":
             why = found.get("message") or found["__typename"]
             raise UserError(f"Dagster refused the run: {why}", f"see {self.url}/deployment/locations")
         return found["run"]["runId"]
 
     def run_state(self, run: str) -> Literal["running", "done", "failed", "canceled"]:
-        found = self._ask(_STATUS, {"id": run})["runOrError"]
+        found = self.ask(_STATUS, {"id": run})["runOrError"]
         if found["__typename"] != "Run":
             raise UserError(f"run {run}: {found.get('message')}", f"see {self.run_url(run)}")
         return _RUN_ENDED.get(found["status"], "running")  # pyright: ignore[reportReturnType]
@@ -125,7 +126,7 @@ class Dagster:
         return f"{self.url}/runs/{run}"
 
     def progress(self, backfill: str) -> BackfillProgress:
-        found = self._ask(_PROGRESS, {"id": backfill})["partitionBackfillOrError"]
+        found = self.ask(_PROGRESS, {"id": backfill})["partitionBackfillOrError"]
         if found["__typename"] != "PartitionBackfill":
             raise UserError(f"backfill {backfill}: {found['message']}", f"see {self.backfill_url(backfill)}")
         data: dict[str, list[dict[str, Any]]] | None = found["assetBackfillData"]
@@ -150,7 +151,7 @@ class Dagster:
 
     def load_error(self) -> str | None:
         """Why the definitions are not loaded, in a line; None where they are."""
-        found = self._ask(_LOCATIONS, {})["workspaceOrError"]
+        found = self.ask(_LOCATIONS, {})["workspaceOrError"]
         entries: list[dict[str, Any]] = found.get("locationEntries") or [{"locationOrLoadError": found}]
         for entry in entries:
             loaded: dict[str, Any] = entry["locationOrLoadError"] or {}
@@ -160,7 +161,8 @@ class Dagster:
                 return "they are still loading"
         return None
 
-    def _ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+        """The data of a GraphQL query. Raises UserError where it is not answered."""
         try:
             answer = self._client.post(f"{self.url}/graphql", json={"query": query, "variables": variables})
             if answer.status_code in (401, 403):

@@ -33,6 +33,7 @@ def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) ->
     """A span around the sending of a batch, and the headers of its records."""
     attributes = {
         "messaging.system": "kafka",
+        "messaging.operation.name": "send",
         "messaging.operation.type": "send",
         "messaging.destination.name": topic,
         "messaging.batch.message_count": records,

@@ -6,13 +6,17 @@ from importlib.metadata import version
 import httpx
 
 from streamgauge.stack.credentials import Credentials
+from streamgauge.stack.exporters import instance_mark
 from streamgauge.stack.layout import LOOPBACK
 from streamgauge.stack.part import NotReady, Program
 
 
 def program(credentials: Credentials) -> Program:
     port = credentials.layout.port("serving")
-    return Program((sys.executable, "-m", "streamgauge.cli", "api"), environment={"STREAMGAUGE_API_PORT": str(port)})
+    return Program(
+        (sys.executable, *instance_mark(credentials.layout), "-m", "streamgauge.cli", "api"),
+        environment={"STREAMGAUGE_API_PORT": str(port)},
+    )
 
 
 def probe(credentials: Credentials) -> str:

@@ -16,6 +16,9 @@ REGISTRY_ROLE = "registry"
 DAGSTER_ROLE = "dagster"
 """Dagster's own login to its own database."""
 
+MONITOR_ROLE = "monitor"
+"""The exporters' login to Postgres and Redis: it reads their figures, and nothing that they store."""
+
 DATABASE = "streamgauge"
 WITH_POSTGRES: tuple[Role, ...] = ("admin", "worker", "batch", "api", "reader")
 """The producer knows Kafka and the registry only."""
@@ -87,5 +90,6 @@ def _names() -> list[str]:
     return [
         *(f"kafka.{role}" for role in ROLES),
         *(f"{server}.{role}" for server in ("postgres", "redis") for role in WITH_POSTGRES),
-        *(f"postgres.{role}" for role in (REGISTRY_ROLE, DAGSTER_ROLE)),
+        *(f"postgres.{role}" for role in (REGISTRY_ROLE, DAGSTER_ROLE, MONITOR_ROLE)),
+        f"redis.{MONITOR_ROLE}",
     ]

@@ -14,6 +14,7 @@ from streamgauge.dagster.names import DAEMON_COLUMN, HEARTBEAT_COLUMN, HEARTBEAT
 from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 from streamgauge.stack.credentials import DAGSTER_ROLE, Credentials
+from streamgauge.stack.exporters import instance_mark
 from streamgauge.stack.layout import LOOPBACK, private_folder
 from streamgauge.stack.part import NotReady, Program
 
@@ -46,7 +47,7 @@ def daemon(credentials: Credentials) -> Program:
 def _program(credentials: Credentials, module: str, *arguments: str, stop_seconds: int = 20) -> Program:
     layout = credentials.layout
     return Program(
-        (sys.executable, "-m", module, *arguments),
+        (sys.executable, *instance_mark(layout), "-m", module, *arguments),
         directory=str(CHECKOUT),
         environment={
             "DAGSTER_HOME": str(layout.part("dagster")),

@@ -81,6 +81,7 @@ def _installed() -> Iterator[Finding]:
         "redis": installed.redis_server,
         "prometheus": lambda: installed.debian_program("prometheus"),
         "alertmanager": lambda: installed.debian_program("prometheus-alertmanager"),
+        "exporters": _exporters,
         "servers' user": installed.server_user,
     }
     versions = stack_file().versions
@@ -91,6 +92,12 @@ def _installed() -> Iterator[Finding]:
             return Finding(f"{name} installed", "ok", str(place or versions.get(name, "not needed")))
 
         yield _guarded(f"{name} installed", installation)
+
+
+def _exporters() -> None:
+    for name in ("postgres", "redis", "node", "process"):
+        installed.debian_program(f"prometheus-{name}-exporter")
+    installed.jmx_agent()
 
 
 def _disk(stack: Stack) -> Finding:

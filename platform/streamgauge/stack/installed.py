@@ -21,6 +21,10 @@ def kafka_jars() -> Path:
     return _there(_java_part("kafka"), "Kafka")
 
 
+def jmx_agent() -> Path:
+    return _there(_java_part("jmx-exporter") / "agent.jar", "Kafka's exporter of metrics")
+
+
 def registry_jar() -> Path:
     return _there(_java_part("registry") / "quarkus-run.jar", "Apicurio Registry")
 
@@ -71,6 +75,7 @@ def check_installed() -> None:
     java()
     kafka_jars()
     registry_jar()
+    jmx_agent()
     postgres_bin("postgres")
     check_timescaledb()
     redis_server()

@@ -18,7 +18,7 @@ from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScram
 
 from streamgauge.errors import UserError
 from streamgauge.stack.credentials import ROLES, Credentials
-from streamgauge.stack.installed import java, kafka_jars, server_user
+from streamgauge.stack.installed import java, jmx_agent, kafka_jars, server_user
 from streamgauge.stack.layout import LOOPBACK, STACK_DIR, fresh_folder, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
 from streamgauge.stores.kafka import admin_client
@@ -85,6 +85,7 @@ def prepare(credentials: Credentials) -> None:
     write_private(config, text, user)
     # Copied: the servers' user may not be able to enter the checkout.
     write_private(folder / "log4j2.yaml", (STACK_DIR / "kafka-log4j2.yaml").read_text(), user)
+    write_private(folder / "metrics.yaml", (STACK_DIR / "kafka-metrics.yaml").read_text(), user)
     if not (folder / "data" / "meta.properties").exists():
         _format(credentials)
 
@@ -138,7 +139,9 @@ def _java(folder: Path, *options: str) -> list[str]:
 
 def program(credentials: Credentials) -> Program:
     folder = credentials.layout.part("kafka")
-    java_command = _java(folder, "-Xms256m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError")
+    metrics = f"{LOOPBACK}:{credentials.layout.port('kafka-metrics')}:{folder / 'metrics.yaml'}"
+    agent = f"-javaagent:{jmx_agent()}={metrics}"
+    java_command = _java(folder, "-Xms256m", "-Xmx512m", "-XX:+ExitOnOutOfMemoryError", agent)
     return Program(
         (*java_command, "kafka.Kafka", str(folder / "server.properties")),
         user=server_user(),

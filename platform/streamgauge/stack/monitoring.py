@@ -12,6 +12,7 @@ from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.installed import debian_program, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
+from streamgauge.telemetry.catalog.servers import JOBS, SERVERS
 
 _TEMPLATES = CHECKOUT / "platform" / "observability"
 
@@ -27,7 +28,8 @@ def prepare_prometheus(credentials: Credentials) -> None:
         # not as a template: rules have placeholders of their own
         text = source.read_text().replace("${RUNBOOKS}", runbooks)
         write_private(rules / source.name, text, server_user())
-    _render("prometheus.yaml", folder, credentials.layout, RULES=str(rules))
+    servers = {f"{job.name}_SERIES": "|".join(m.name for m in SERVERS if m.emitters == (job,)) for job in JOBS}
+    _render("prometheus.yaml", folder, credentials.layout, "servers.yaml", RULES=str(rules), **servers)
 
 
 def prepare_alertmanager(credentials: Credentials) -> None:
@@ -38,9 +40,10 @@ def prepare_alertmanager(credentials: Credentials) -> None:
     _render("alertmanager.yaml", folder, credentials.layout, WEBHOOK=webhook)
 
 
-def _render(name: str, folder: Path, layout: Layout, **more: str) -> None:
+def _render(name: str, folder: Path, layout: Layout, *appended: str, **more: str) -> None:
     ports = {f"{port.upper().replace('-', '_')}_PORT": str(layout.port(port)) for port in stack_file().ports}
-    text = Template((_TEMPLATES / name).read_text()).substitute(ports, HOST=LOOPBACK, **more)
+    template = "".join((_TEMPLATES / part).read_text() for part in (name, *appended))
+    text = Template(template).substitute(ports, HOST=LOOPBACK, **more)
     write_private(folder / name, text, server_user())
 
 

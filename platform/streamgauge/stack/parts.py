@@ -1,8 +1,33 @@
 """The parts of the local stack, in the order in which they may start."""
 
+from collections.abc import Callable
+from functools import partial
+
 from streamgauge.errors import UserError
-from streamgauge.stack import api, dagster, kafka, monitoring, postgres, redis, schema_registry, worker
-from streamgauge.stack.part import Part
+from streamgauge.stack import api, dagster, exporters, kafka, monitoring, postgres, redis, schema_registry, worker
+from streamgauge.stack.credentials import Credentials
+from streamgauge.stack.part import Part, Program
+
+
+def _exporter(
+    name: str,
+    port: str,
+    program: Callable[[Credentials], Program],
+    prepare: Callable[[Credentials], None],
+    *needs: str,
+) -> Part:
+    """Optional: the first numbers don't wait for it."""
+    return Part(
+        name,
+        ports=(port,),
+        needs=needs,
+        program=program,
+        probe=partial(exporters.probe, port=port),
+        prepare=prepare,
+        optional=True,
+        needed=False,
+    )
+
 
 PARTS = (
     Part(
@@ -16,7 +41,7 @@ PARTS = (
     ),
     Part(
         "kafka",
-        ports=("kafka", "kafka-controller"),
+        ports=("kafka", "kafka-controller", "kafka-metrics"),
         needs=(),
         program=kafka.program,
         probe=kafka.probe,
@@ -66,6 +91,10 @@ PARTS = (
         optional=True,
         needed=False,
     ),
+    _exporter("postgres-exporter", "postgres-metrics", exporters.postgres, exporters.prepare_postgres, "postgres"),
+    _exporter("redis-exporter", "redis-metrics", exporters.redis, exporters.prepare_redis, "redis"),
+    _exporter("host-exporter", "host-metrics", exporters.host, exporters.prepare_host),
+    _exporter("process-exporter", "process-metrics", exporters.processes, exporters.prepare_processes),
     Part(
         "prometheus",
         ports=("prometheus",),
@@ -105,6 +134,8 @@ PARTS = (
         needed=False,
     ),
 )
+
+EXPORTERS = ("postgres-exporter", "redis-exporter", "host-exporter", "process-exporter")
 
 
 def part(name: str) -> Part:

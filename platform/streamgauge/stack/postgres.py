@@ -13,7 +13,14 @@ import psycopg
 from psycopg import sql
 
 from streamgauge.errors import UserError
-from streamgauge.stack.credentials import DAGSTER_ROLE, DATABASE, REGISTRY_ROLE, WITH_POSTGRES, Credentials
+from streamgauge.stack.credentials import (
+    DAGSTER_ROLE,
+    DATABASE,
+    MONITOR_ROLE,
+    REGISTRY_ROLE,
+    WITH_POSTGRES,
+    Credentials,
+)
 from streamgauge.stack.installed import postgres_bin, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -36,7 +43,7 @@ max_locks_per_transaction = 128
 jit = off
 timezone = 'UTC'
 log_timezone = 'UTC'
-shared_preload_libraries = 'timescaledb'
+shared_preload_libraries = 'timescaledb,pg_stat_statements'
 timescaledb.telemetry_level = off
 timescaledb.max_background_workers = 4
 """
@@ -112,16 +119,17 @@ def set_up(credentials: Credentials) -> None:
         for own in (REGISTRY_ROLE, DAGSTER_ROLE):
             _role(connection, own, credentials.of("postgres", own))
             _database(connection, own, own)
+        _role(connection, MONITOR_ROLE, credentials.of("postgres", MONITOR_ROLE))
+        connection.execute(sql.SQL("grant pg_monitor to {}").format(sql.Identifier(MONITOR_ROLE)))
         _database(connection, DATABASE, "streamgauge_admin")
-        for role in WITH_POSTGRES:
+        for role in (*(f"streamgauge_{role}" for role in WITH_POSTGRES), MONITOR_ROLE):
             connection.execute(
-                sql.SQL("grant connect on database {} to {}").format(
-                    sql.Identifier(DATABASE), sql.Identifier(f"streamgauge_{role}")
-                )
+                sql.SQL("grant connect on database {} to {}").format(sql.Identifier(DATABASE), sql.Identifier(role))
             )
     wanted = stack_file().versions["timescaledb"]
     with _connect(credentials.layout, DATABASE) as connection:
         connection.execute("create extension if not exists timescaledb")
+        connection.execute("create extension if not exists pg_stat_statements")
         row = connection.execute("select extversion from pg_extension where extname = 'timescaledb'").fetchone()
         if row is None or row[0] != wanted:
             raise UserError(

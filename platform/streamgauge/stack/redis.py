@@ -3,7 +3,7 @@
 import redis as client
 from redis.exceptions import RedisError
 
-from streamgauge.stack.credentials import WITH_POSTGRES, Credentials
+from streamgauge.stack.credentials import MONITOR_ROLE, WITH_POSTGRES, Credentials
 from streamgauge.stack.installed import redis_server, server_user
 from streamgauge.stack.layout import LOOPBACK, private_folder, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -32,6 +32,8 @@ user batch on >{batch} ~streamgauge:* resetchannels -@all +@read +@connection +@
 user api on >{api} ~streamgauge:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction \
 -@dangerous +info
 user reader on >{reader} ~streamgauge:* resetchannels -@all +@read +@connection +@transaction -@dangerous +info
+user monitor on >{monitor} resetkeys resetchannels -@all +info +client|setname +slowlog|get +slowlog|len \
++latency|latest +latency|histogram
 """
 
 
@@ -41,7 +43,7 @@ def prepare(credentials: Credentials) -> None:
     folder = private_folder(layout.part("redis"), user)
     settings = _SETTINGS.format(host=LOOPBACK, port=layout.port("redis"), folder=folder)
     write_private(folder / "redis.conf", settings, user)
-    users = _USERS.format(**{role: credentials.of("redis", role) for role in WITH_POSTGRES})
+    users = _USERS.format(**{role: credentials.of("redis", role) for role in (*WITH_POSTGRES, MONITOR_ROLE)})
     write_private(folder / "users.acl", users, user)
 
 

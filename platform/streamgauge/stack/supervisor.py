@@ -66,7 +66,16 @@ stdout_logfile_backups = 2
 """
 
 
-_PASSED = ("CONTRACTS_DIR", "LOG_LEVEL", "LAKE_URL", "ALERT_WEBHOOK_URL", "RUNBOOKS_URL", "BATCH_START", "BASE_PORT")
+_PASSED = (
+    "CONTRACTS_DIR",
+    "LOG_LEVEL",
+    "LOG_FORMAT",
+    "LAKE_URL",
+    "ALERT_WEBHOOK_URL",
+    "RUNBOOKS_URL",
+    "BATCH_START",
+    "BASE_PORT",
+)
 """Of the caller's settings; the logins come from the instance's credentials."""
 
 

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import httpx
 
 from streamgauge.stack.credentials import Credentials
+from streamgauge.stack.exporters import instance_mark
 from streamgauge.stack.layout import LOOPBACK
 from streamgauge.stack.part import NotReady, Program
 
@@ -13,7 +14,7 @@ from streamgauge.stack.part import NotReady, Program
 def program(credentials: Credentials) -> Program:
     port = credentials.layout.port("worker-metrics")
     return Program(
-        (sys.executable, "-m", "streamgauge.cli", "worker"),
+        (sys.executable, *instance_mark(credentials.layout), "-m", "streamgauge.cli", "worker"),
         # A panic's backtrace out of Rust can quote what it choked on.
         environment={"STREAMGAUGE_METRICS_PORT": str(port), "RUST_BACKTRACE": "0"},
         stop_seconds=40,

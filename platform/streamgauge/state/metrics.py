@@ -12,14 +12,16 @@ from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
 from streamgauge.stores.progress import pauses_of, read_progress, watermark_of
-from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import metrics as catalog
+from streamgauge.telemetry.catalog.model import Metric
+from streamgauge.telemetry.metrics import observe
 
 log = logging.getLogger(__name__)
 
 _KEEP_SECONDS = 5.0
 """One scrape asks for every gauge in turn; Postgres is asked once."""
 
-Found = Mapping[str, Sequence[Observation]]
+Found = Mapping[Metric, Sequence[Observation]]
 
 _VERDICTS = ("counted", "late", "duplicates", "dead_letters", "lost")
 
@@ -42,14 +44,20 @@ and (a.name <> 'StreamgaugeDataStale' or a.asset like 'speed/%%')"""
 _PROMISES = ("ingestion", "freshness")
 """Those that an outage breaks by itself; that no record is lost is not one of them."""
 
+_COMMITTED = """select topic, partition, extract(epoch from updated_at)::float8 from stream_offsets
+where topic = any(%s)"""
+
+_FINAL = """select s.stream, extract(epoch from r.at - r.hour)::float8 - 3600 from unnest(%s::text[]) as s (stream),
+lateral (select hour, at from hour_revisions where stream = s.stream order by hour desc, revision limit 1) r"""
+
 _TOPICS = "select topic, count(distinct topic_id) from stream_topics where topic = any(%s) group by topic"
 
 
 def export_state(settings: Settings, contracts: Mapping[str, Contract]) -> None:
     """Makes this process's metrics show the state in Postgres too. `contracts` may change."""
     state = _State(lambda: connect(settings, autocommit=True, application="streamgauge-metrics"), contracts)
-    for name in _GAUGES:
-        metrics.observe(name, lambda name=name: state.now().get(name, ()))
+    for metric in _METRICS:
+        observe(metric, lambda metric=metric: state.now().get(metric, ()))
 
 
 class _State:
@@ -68,13 +76,13 @@ class _State:
                         self._found = read_state(connection, {c.topic: c.stream for c in self._contracts.values()})
                 except psycopg.errors.UndefinedTable:
                     # nothing was ever applied: there is no state, and nothing is wrong
-                    self._found = {metrics.STATE_READABLE: [Observation(1)]}
+                    self._found = {catalog.STATE_READABLE: [Observation(1)]}
                 except psycopg.Error as e:
                     log.warning("metrics: Postgres: %s", str(e).strip())
                     self._found = {
-                        metrics.STATE_READABLE: [Observation(0)],
+                        catalog.STATE_READABLE: [Observation(0)],
                         # The worker can't commit either, and Prometheus reports that Postgres is away.
-                        metrics.STREAM_OUTAGE: [
+                        catalog.STREAM_OUTAGE: [
                             Observation(1, {"stream": s, "slo": "freshness"}) for s in self._contracts
                         ],
                     }
@@ -84,61 +92,68 @@ class _State:
 
 def read_state(connection: Connection, topics: Mapping[str, str]) -> Found:
     """`topics` gives each topic's stream."""
-    found: dict[str, list[Observation]] = {name: [] for name in _GAUGES}
-    found[metrics.STATE_READABLE].append(Observation(1))
+    found: dict[Metric, list[Observation]] = {metric: [] for metric in _METRICS}
+    found[catalog.STATE_READABLE].append(Observation(1))
     streams = list(topics.values())
     for topic, progress in read_progress(connection, topics).items():
         if not progress:
             continue
         of = {"stream": topics[topic]}
-        found[metrics.STREAM_CONSUMED].append(Observation(sum(p.records + p.lost for p in progress), of))
+        found[catalog.STREAM_CONSUMED].append(Observation(sum(p.records + p.lost for p in progress), of))
         for verdict in _VERDICTS:
             n = sum(getattr(p, verdict) for p in progress)
-            found[metrics.STREAM_RECORDS].append(Observation(n, {**of, "verdict": verdict}))
-        found[metrics.STREAM_LAG].append(Observation(sum(p.lag for p in progress), of))
-        found[metrics.STREAM_PAUSED].append(Observation(len(pauses_of(progress)), of))
+            found[catalog.STREAM_RECORDS].append(Observation(n, {**of, "verdict": verdict}))
+        found[catalog.STREAM_LAG].append(Observation(sum(p.lag for p in progress), of))
+        found[catalog.STREAM_PAUSED].append(Observation(len(pauses_of(progress)), of))
         watermark = watermark_of(progress)
         if watermark is not None:
-            found[metrics.STREAM_WATERMARK].append(Observation(watermark.timestamp(), of))
+            found[catalog.STREAM_WATERMARK].append(Observation(watermark.timestamp(), of))
+    for topic, partition, at in connection.execute(_COMMITTED, (list(topics),)):
+        of = {"stream": topics[topic], "partition": partition}
+        found[catalog.STREAM_COMMITTED].append(Observation(at, of))
+    for stream, seconds in connection.execute(_FINAL, (streams,)):
+        found[catalog.HOURS_FINAL_DELAY].append(Observation(seconds, {"stream": stream}))
     for topic, n in connection.execute(_TOPICS, (list(topics),)):
-        found[metrics.STREAM_TOPICS].append(Observation(n, {"stream": topics[topic]}))
+        found[catalog.STREAM_TOPICS].append(Observation(n, {"stream": topics[topic]}))
     outages = set(connection.execute(_OUTAGES, (streams,)).fetchall())
-    found[metrics.STREAM_OUTAGE] += [
+    found[catalog.STREAM_OUTAGE] += [
         Observation(int((stream, slo) in outages), {"stream": stream, "slo": slo})
         for stream in streams
         for slo in _PROMISES
     ]
     for stream, hours in connection.execute(_OWED, (streams,)):
-        found[metrics.HOURS_OWED].append(Observation(hours, {"stream": stream}))
+        found[catalog.HOURS_OWED].append(Observation(hours, {"stream": stream}))
     for stream, hours in connection.execute(_UNEXPLAINED, (streams,)):
-        found[metrics.HOURS_UNEXPLAINED].append(Observation(hours, {"stream": stream}))
+        found[catalog.HOURS_UNEXPLAINED].append(Observation(hours, {"stream": stream}))
     for sensor, at in connection.execute("select sensor, extract(epoch from at)::float8 from sensor_heartbeats"):
-        found[metrics.SENSORS_HEARTBEAT].append(Observation(at, {"sensor": sensor}))
+        found[catalog.SENSORS_HEARTBEAT].append(Observation(at, {"sensor": sensor}))
     severities = dict.fromkeys(("warning", "critical"), 0)
     for severity, n in connection.execute(
         "select severity, count(*) from alerts where resolved_at is null group by severity"
     ):
         severities[severity] = n
-    found[metrics.ALERTS_FIRING] += [Observation(n, {"severity": s}) for s, n in severities.items()]
+    found[catalog.ALERTS_FIRING] += [Observation(n, {"severity": s}) for s, n in severities.items()]
     for target, n in connection.execute(
         "select target, count(*) filter (where delivered_at is null) from alert_messages group by target"
     ):
-        found[metrics.ALERTS_UNDELIVERED].append(Observation(n, {"target": target}))
+        found[catalog.ALERTS_UNDELIVERED].append(Observation(n, {"target": target}))
     return found
 
 
-_GAUGES = (
-    metrics.STATE_READABLE,
-    metrics.STREAM_CONSUMED,
-    metrics.STREAM_RECORDS,
-    metrics.STREAM_LAG,
-    metrics.STREAM_WATERMARK,
-    metrics.STREAM_PAUSED,
-    metrics.STREAM_TOPICS,
-    metrics.STREAM_OUTAGE,
-    metrics.HOURS_OWED,
-    metrics.HOURS_UNEXPLAINED,
-    metrics.SENSORS_HEARTBEAT,
-    metrics.ALERTS_FIRING,
-    metrics.ALERTS_UNDELIVERED,
+_METRICS = (
+    catalog.STATE_READABLE,
+    catalog.STREAM_CONSUMED,
+    catalog.STREAM_RECORDS,
+    catalog.STREAM_LAG,
+    catalog.STREAM_WATERMARK,
+    catalog.STREAM_PAUSED,
+    catalog.STREAM_COMMITTED,
+    catalog.STREAM_TOPICS,
+    catalog.STREAM_OUTAGE,
+    catalog.HOURS_OWED,
+    catalog.HOURS_UNEXPLAINED,
+    catalog.HOURS_FINAL_DELAY,
+    catalog.SENSORS_HEARTBEAT,
+    catalog.ALERTS_FIRING,
+    catalog.ALERTS_UNDELIVERED,
 )

@@ -4,7 +4,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TextIO
@@ -12,9 +13,23 @@ from typing import TextIO
 from opentelemetry import trace
 
 from streamgauge.settings import Settings
+from streamgauge.telemetry.catalog import log_fields as f
 
 bound: ContextVar[Mapping[str, str]] = ContextVar("bound")
-"""What every line has that is written on behalf of the same request or run."""
+"""What every line has that is written on behalf of the same request, stream or transaction."""
+
+_IN_TEXT = (f.REQUEST_ID.name, f.TRACE_ID.name)
+"""Of that, what text for people has too: its words name the stream already."""
+
+
+@contextmanager
+def bound_to(**fields: str) -> Generator[None]:
+    """Lines of this thread or task that are written in the block have these fields too, named as in the catalog."""
+    token = bound.set({**bound.get({}), **fields})
+    try:
+        yield
+    finally:
+        bound.reset(token)
 
 
 _ESCAPED = {n: f"\\x{n:02x}" for n in (*range(32), *range(127, 160), 0x2028, 0x2029)}
@@ -25,7 +40,8 @@ class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         one_line = {**record.__dict__, "msg": record.getMessage().translate(_ESCAPED), "args": ()}
         line = super().format(logging.makeLogRecord(one_line))
-        return " ".join((line, *(f"{name}={value}".translate(_ESCAPED) for name, value in bound.get({}).items())))
+        shown = ((name, value) for name, value in bound.get({}).items() if name in _IN_TEXT)
+        return " ".join((line, *(f"{name}={value}".translate(_ESCAPED) for name, value in shown)))
 
 
 class _Json(logging.Formatter):
@@ -33,18 +49,21 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "severity_text": record.levelname,
-            "logger": record.name,
-            "thread": record.threadName,
-            "body": record.getMessage(),
+            f.TIMESTAMP.name: datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            f.SEVERITY.name: record.levelname,
+            f.LOGGER.name: record.name,
+            f.THREAD.name: record.threadName,
+            f.BODY.name: record.getMessage(),
         }
         span = trace.get_current_span().get_span_context()
         if span.is_valid:
-            line |= {"trace_id": trace.format_trace_id(span.trace_id), "span_id": trace.format_span_id(span.span_id)}
+            line |= {
+                f.TRACE_ID.name: trace.format_trace_id(span.trace_id),
+                f.SPAN_ID.name: trace.format_span_id(span.span_id),
+            }
         line |= bound.get({})
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line[f.EXCEPTION.name] = self.formatException(record.exc_info)
         return json.dumps(line)
 
 

@@ -24,6 +24,7 @@ def supervised(name: str, work: Callable[[], None], stop: threading.Event) -> th
                 note_failure(name, e)
                 stop.wait(_PAUSE_SECONDS)
 
+    metrics.THREAD_FAILURES.add(0, {"thread": name})
     return threading.Thread(target=run, name=name, daemon=True)
 
 

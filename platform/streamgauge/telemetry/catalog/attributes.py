@@ -1,0 +1,43 @@
+"""Attributes of metrics and spans."""
+
+from streamgauge.telemetry.catalog.model import Attribute, Stability
+
+STREAM = Attribute("stream", "The stream, as its contract names it.")
+VERDICT = Attribute("verdict", "What became of a record: counted, late, duplicates, dead_letters or lost.")
+KIND = Attribute("kind", "How a record arrived: late, ahead or misplaced.")
+CAUSE = Attribute("cause", "The type of the error that ended a session.")
+TARGET = Attribute("target", "Where something is published or delivered to.")
+THREAD = Attribute("thread", "The thread's name.")
+PARTITION = Attribute("partition", "The partition's number.")
+STATE_KIND = Attribute("kind", "ids or sketches.", stability=Stability.DEVELOPMENT)
+STAGE = Attribute("stage", "read, classify or commit.", stability=Stability.DEVELOPMENT)
+WAITS = Attribute("state", "idle: nothing to do; backpressured: no room behind it.", stability=Stability.DEVELOPMENT)
+CACHE_RESULT = Attribute("result", "hit, or miss where Redis lacks them or is away.", stability=Stability.DEVELOPMENT)
+RUN_STATE = Attribute("state", "queued or running.", stability=Stability.DEVELOPMENT)
+LE = Attribute("le", "The bucket's upper bound in seconds, included.")
+RESULT = Attribute("result", "acknowledged or failed.")
+SLO = Attribute("slo", "The promise that is missed: ingestion or freshness.")
+SENSOR = Attribute("sensor", "The sensor's name.")
+SEVERITY = Attribute("severity", "warning or critical.")
+
+ERROR_TYPE = Attribute(
+    "error.type", "The class of an error, never its text; absent without one.", convention=True, conditional=True
+)
+DB_SYSTEM = Attribute("db.system.name", "postgresql or redis.", convention=True)
+HTTP_METHOD = Attribute("http.request.method", "GET, POST, …", convention=True)
+HTTP_ROUTE = Attribute("http.route", "The route's pattern; `other` where there is none.", convention=True)
+HTTP_STATUS = Attribute("http.response.status_code", "499 where the caller went first.", convention=True)
+REQUEST_ID = Attribute("request.id", "The id that the answer has in `X-Request-Id`.")
+
+
+def _messaging(name: str, meaning: str) -> Attribute:
+    return Attribute(f"messaging.{name}", meaning, convention=True, stability=Stability.DEVELOPMENT)
+
+
+MESSAGING_SYSTEM = _messaging("system", "Always kafka.")
+OPERATION_NAME = _messaging("operation.name", "send or process.")
+OPERATION_TYPE = _messaging("operation.type", "send or process.")
+DESTINATION = _messaging("destination.name", "The topic.")
+CONSUMER_GROUP = _messaging("consumer.group.name", "The worker's consumer group.")
+BATCH_COUNT = _messaging("batch.message_count", "Records in the batch.")
+CONVERSATION = _messaging("message.conversation_id", "The sender's correlation id.")

@@ -1,0 +1,19 @@
+"""Fields of a log line in JSON, named as in OpenTelemetry's log data model."""
+
+from streamgauge.telemetry.catalog.model import Emitter, LogField
+
+TIMESTAMP = LogField("timestamp", "When it was written, in UTC.")
+SEVERITY = LogField("severity_text", "DEBUG, INFO, WARNING, ERROR or CRITICAL.")
+LOGGER = LogField("logger", "The module.")
+THREAD = LogField("thread", "The thread's name.")
+BODY = LogField("body", "What happened, in words.")
+EXCEPTION = LogField("exception", "The traceback of an error that nobody foresaw.", conditional=True)
+TRACE_ID = LogField("trace_id", "The trace it belongs to.")
+SPAN_ID = LogField("span_id", "The span in which it was written.")
+REQUEST_ID = LogField("request_id", "The request it was written for.", (Emitter.API,))
+STREAM = LogField("stream", "The stream it is about.", (Emitter.WORKER,))
+OFFSETS = LogField(
+    "offsets", "Records of the transaction it was written in, as PARTITION:FIRST-LAST.", (Emitter.WORKER,)
+)
+
+LOG_FIELDS = (TIMESTAMP, SEVERITY, LOGGER, THREAD, BODY, EXCEPTION, TRACE_ID, SPAN_ID, REQUEST_ID, STREAM, OFFSETS)

@@ -1,0 +1,109 @@
+"""The list as a page: `python -m streamgauge.telemetry.catalog.page > docs/telemetry.md`."""
+
+import sys
+from collections.abc import Iterable, Sequence
+
+from streamgauge.telemetry.catalog.log_fields import LOG_FIELDS
+from streamgauge.telemetry.catalog.metrics import LIBRARIES, METRICS
+from streamgauge.telemetry.catalog.model import SEMANTIC_CONVENTIONS, Attribute, Emitter
+from streamgauge.telemetry.catalog.servers import SERVERS
+from streamgauge.telemetry.catalog.spans import SPANS
+
+_HEAD = f"""\
+# Telemetry: every name
+
+Made from `platform/streamgauge/telemetry/catalog`: change it there, then
+`python -m streamgauge.telemetry.catalog.page > docs/telemetry.md`. [Observability](observability.md) says what the
+names are for.
+
+Names marked with * are those of OpenTelemetry's semantic conventions, version {SEMANTIC_CONVENTIONS}. A *stable* name
+is renamed with a line in the changelog only, one in *development* at any time. Units are UCUM's: `s` seconds, `By`
+bytes, `1` a ratio or a flag, `{{event}}` a count. In Prometheus dots become underscores, and the unit and the kind a
+suffix."""
+
+
+def page() -> str:
+    attributes = {x.name: x for m in METRICS for x in m.attributes}
+    attributes |= {x.name: x for s in SPANS for x in (*s.attributes, *s.link_attributes)}
+    parts = [
+        _HEAD,
+        "\n## Metrics",
+        *_table(
+            ("metric", "kind", "unit", "attributes", "by", "stability", "meaning"),
+            (
+                (
+                    _code(m.name) + _mark(m.convention),
+                    m.kind,
+                    _code(m.unit),
+                    _names(m.attributes),
+                    _by(m.emitters),
+                    m.stability,
+                    m.meaning,
+                )
+                for m in METRICS
+            ),
+        ),
+        "\n## Metrics of libraries\nUnder the libraries' own names in Prometheus; they are as stable as the library.\n",
+        *_table(
+            ("metric", "unit", "labels", "by", "meaning"),
+            (
+                (_code(m.name), _code(m.unit), ", ".join(map(_code, m.labels)), _by(m.emitters), m.meaning)
+                for m in LIBRARIES
+            ),
+        ),
+        "\n## Metrics of servers\nFrom exporters that the local stack runs; Prometheus keeps these of their series.\n",
+        *_table(
+            ("metric", "unit", "labels", "job", "meaning"),
+            (
+                (_code(m.name), _code(m.unit), ", ".join(map(_code, m.labels)), _by(m.emitters), m.meaning)
+                for m in SERVERS
+            ),
+        ),
+        "\n## Spans",
+        *_table(
+            ("span", "kind", "attributes", "attributes of its links", "by", "meaning"),
+            (
+                (_code(s.name), s.kind, _names(s.attributes), _names(s.link_attributes), s.emitter, s.meaning)
+                for s in SPANS
+            ),
+        ),
+        "\n## Attributes",
+        *_table(
+            ("attribute", "stability", "meaning"),
+            ((_code(x.name) + _mark(x.convention), x.stability, x.meaning) for _, x in sorted(attributes.items())),
+        ),
+        "\n## Log fields",
+        *_table(
+            ("field", "by", "stability", "meaning"),
+            ((_code(f.name), _by(f.emitters), f.stability, f.meaning) for f in LOG_FIELDS),
+        ),
+    ]
+    return "\n".join(parts) + "\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _code(text: str) -> str:
+    return f"`{text}`"
+
+
+def _mark(convention: bool) -> str:
+    return "*" if convention else ""
+
+
+def _names(attributes: Sequence[Attribute]) -> str:
+    return ", ".join(_code(x.name) for x in attributes)
+
+
+def _by(emitters: Sequence[Emitter]) -> str:
+    return ", ".join(emitters)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
