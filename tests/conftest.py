@@ -11,6 +11,7 @@ LONGEST = (
     "test_image.py",
     "test_batch_layer.py",
     "test_alerts.py",
+    "test_telemetry.py",
     "test_stack.py",
     "test_secured_servers.py",
     "test_page.py",
