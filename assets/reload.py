@@ -16,11 +16,15 @@ def reload_definitions() -> None:
 
     Raises UserError where there is none to ask, as under `dagster dev`, or it doesn't answer.
     """
-    host, port = (os.environ.get(f"STREAMGAUGE_DAGSTER_CODE_{name}") for name in ("HOST", "PORT"))
+    host, port, socket = (os.environ.get(f"STREAMGAUGE_DAGSTER_CODE_{name}") for name in ("HOST", "PORT", "SOCKET"))
     by_hand = "press `Reload definitions` on Dagster's pages"
-    if host is None or port is None:
+    if socket is not None:
+        client = DagsterGrpcClient(socket=socket)
+    elif host is not None and port is not None:
+        client = DagsterGrpcClient(port=int(port), host=host)
+    else:
         raise UserError("where the code server listens is not known", by_hand)
     try:
-        DagsterGrpcClient(port=int(port), host=host).reload_code(timeout=_SECONDS)
+        client.reload_code(timeout=_SECONDS)
     except dg.DagsterError as e:
         raise UserError(f"the code server did not load the definitions anew: {e}", by_hand) from e

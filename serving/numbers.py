@@ -7,7 +7,7 @@ from typing import Any
 from psycopg import sql
 
 from serving.database import Database
-from serving.personal import Pseudonyms, is_personal, shown
+from serving.personal import Pseudonyms, shown
 from serving.rollups.plan import layers_of
 from serving.stream_state import StreamState, read_state
 from serving.tops import Tops
@@ -134,5 +134,5 @@ def shown_top(
         ],
         "error": answer.error,
         "exact": answer.exact,
-        "masked": is_personal(contract, top) and not sees_personal,
+        "masked": contract.is_personal(top) and not sees_personal,
     }

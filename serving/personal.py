@@ -11,7 +11,6 @@ from streamgauge.contract.model import Contract, Top
 
 _SECRET = "pseudonyms"
 _DIGITS = 10
-HARMLESS = frozenset({"public", "internal"})
 
 
 class Pseudonyms:
@@ -39,14 +38,7 @@ class Pseudonyms:
             return self._secret
 
 
-def is_personal(contract: Contract, top: Top) -> bool:
-    """A classification that nobody has declared harmless counts as personal. A reference column says what its key's
-    holder belongs to, which is of the class of neither."""
-    head = top.source.partition(".")[0]
-    return head in contract.field and contract.field[head].classification not in HARMLESS
-
-
 def shown(contract: Contract, top: Top, sees_personal: bool, pseudonym: Callable[[str], str]) -> Callable[[str], str]:
-    if sees_personal or not is_personal(contract, top):
+    if sees_personal or not contract.is_personal(top):
         return lambda key: key
     return pseudonym

@@ -231,10 +231,11 @@ class Watch:
 
     def _get(self, url: str) -> tuple[bool, str]:
         try:
-            self._http.get(url).raise_for_status()
+            answer = self._http.get(url)
         except (httpx.HTTPError, httpx.InvalidURL) as e:
             return False, str(e) or type(e).__name__
-        return True, "answers"
+        # without the URL, which may hold a login
+        return answer.is_success, "answers" if answer.is_success else f"HTTP {answer.status_code}"
 
     def query_prometheus(self, expression: str) -> list[tuple[dict[str, str], float]] | None:
         """Instant query; None where Prometheus is not known or doesn't answer."""

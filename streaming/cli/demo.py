@@ -86,7 +86,7 @@ def demo() -> None:
         out.print(_books(results, accounts))
         user_events, system_events = (find_contract(contracts, s) for s in ("user_events", "system_events"))
         out.print(_ranking("user_events by event_type", _by_dimension(connection, user_events, "event_type")))
-        out.print(_ranking("busiest users of the last hour of user_events", _busiest_users(connection, user_events)))
+        out.print(_ranking("busiest organisations, last hour of user_events", _organisations(connection, user_events)))
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
         stack.start_program(*EXPORTERS, say=steps.print)
         dagster = Dagster(reader.dagster_url, reader.dagster_key)
@@ -159,12 +159,12 @@ def _by_dimension(connection: Connection, contract: Contract, dimension: str) ->
     return [(key, count) for key, count in connection.execute(query)]
 
 
-def _busiest_users(connection: Connection, contract: Contract) -> list[tuple[str, int]]:
+def _organisations(connection: Connection, contract: Contract) -> list[tuple[str, int]]:
     newest = latest_minute(connection, contract)
     if newest is None:
         return []
     end = newest + MINUTE
-    top = read_top(connection, contract, "users", end - 60 * MINUTE, end, _SHOWN)
+    top = read_top(connection, contract, "organisations", end - 60 * MINUTE, end, _SHOWN)
     return [(item.key, item.count) for item in top.items]
 
 

@@ -72,7 +72,7 @@ def fill(name: str, edit: Callable[[str], str] = lambda text: text, **values: st
     ports = dict.fromkeys(
         ("WORKER_METRICS", "PRODUCER_METRICS", "SERVING", "PROMETHEUS", "ALERTMANAGER"), str(free_port())
     )
-    known = {f"{name}_PORT": port for name, port in ports.items()} | {"HOST": LOOPBACK} | values
+    known = {f"{name}_PORT": port for name, port in ports.items()} | {"HOST": LOOPBACK, "LOGIN": ""} | values
     return Template(edit((TEMPLATES / name).read_text())).substitute(known)
 
 

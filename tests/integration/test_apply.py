@@ -17,7 +17,7 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from streamgauge.apply.actual import Actual, read_actual
-from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig, TakeUpContract
+from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig, TakeUpContract, describe
 from streamgauge.apply.desired import desired
 from streamgauge.apply.execute import apply, plan
 from streamgauge.cli import contracts as commands
@@ -135,6 +135,17 @@ def test_a_field_with_a_default_is_a_new_version_and_the_old_one_stays(stream: O
     assert held.id == before.id
     (change,) = plan(stream.settings(), (old,)).changes
     assert isinstance(change, TakeUpContract)
+
+
+def test_a_field_that_becomes_personal_is_named_once(stream: OwnStream) -> None:
+    apply_own(stream)
+    assert plan(stream.settings(), (stream.contract,)).changes == ()
+    document = stream.document()
+    prop(document, "event_id")["classification"] = "personal"
+    contract = stream.write(document)
+    (change,) = apply(stream.settings(), (contract,)).changes
+    assert "personal from now on: event_id" in describe(change).detail
+    assert plan(stream.settings(), (contract,)).changes == ()
 
 
 @pytest.mark.parametrize("fault", ["type", "default"])

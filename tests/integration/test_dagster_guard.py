@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx
+import psutil
 import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as connect_websocket
@@ -224,6 +225,25 @@ def _another_site(url: str, stop: str) -> Generator[str]:
             yield f"http://localhost:{server.server_port}/"
         finally:
             server.shutdown()
+
+
+def test_the_code_server_listens_for_its_owner_alone(stack: Stack, url: str) -> None:
+    """Whoever reaches it can have code run: it has no port, and other users can't enter its socket's folder."""
+    socket = stack.layout.part("dagster") / "code"
+    assert socket.is_socket()
+    assert socket.parent.stat().st_mode & 0o077 == 0
+    own = {p.pid for p in psutil.process_iter() if str(socket) in " ".join(_command(p))}
+    children = {c.pid for p in own for c in psutil.Process(p).children(recursive=True)}
+    listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    assert own
+    assert not [c for c in listening if c.pid in own | children]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
 
 
 def test_without_a_local_stack_a_key_is_needed(guarded_url: str) -> None:

@@ -97,6 +97,14 @@ EDITS = {
     "endless": (FRESHNESS, FRESHNESS.replace("60", ".inf"), "must be more than 0"),
     "unit": (FRESHNESS, FRESHNESS.replace("unit: s", "unit: min"), '"min" must be one of s, m, h, d'),
     "classification": ("classification: personal", "classification: secret", '"secret" is not known; known are public'),
+    "personal dimension": (
+        DIMENSION, DIMENSION.replace("source: event_type", "source: user_id", 1), '"user_id" is personal, and what dim'
+    ),
+    "personal measure": (
+        "classification: internal\n        description: Facts about the action",
+        "classification: personal\n        description: Facts about the action",
+        '"properties.size" is personal, and what measures are made of',
+    ),
     "key twice": ("      partitions: 6\n", "      partitions: 6\n      partitions: 7\n", "stands twice"),
     "key twice in a line": (TIME, '{ minimum: "2000-01-01", minimum: "2001-01-01" }', "stands twice"),
     "no whole number": ("partitions: 6", "partitions: many", '"many" must be a whole number'),

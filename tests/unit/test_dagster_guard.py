@@ -58,6 +58,8 @@ def test_its_own_pages_and_links_to_them_are_let_in(headers: dict[str, str]) -> 
         {"origin": "http://127.0.0.1:8080"},
         {"origin": "null"},
         {"origin": ""},
+        {"origin": "http://[127.0.0.1:3000"},
+        {"origin": "http://127.0.0.1:3000@evil.example"},
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
         {"Sec-Fetch-Site": "cross-site", **LINK, "Sec-Fetch-Dest": "iframe"},

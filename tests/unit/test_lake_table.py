@@ -5,14 +5,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, cast
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from streamgauge.errors import UserError
-from streamgauge.stores.lake import MILLISECONDS, LakeConflict, LakeError, LakeTable, Stored, table_at
+from streamgauge.stores.lake import EVENT_HOUR, MILLISECONDS, LakeConflict, LakeError, LakeTable, Stored, table_at
 
 SCHEMA = pl.Schema({"key": pl.String, "n": pl.Int32, "at": MILLISECONDS, "text": pl.String})
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -120,6 +122,31 @@ def test_who_reads_before_another_commits_is_told_when_it_writes(table: LakeTabl
     with pytest.raises(LakeConflict):
         table.replace(["a"], frames())
     assert table.read()["n"].to_list() == [3]
+
+
+def _log_of(table: LakeTable) -> bytes:
+    return b"".join(p.read_bytes() for p in Path(table.url, "_delta_log").iterdir() if p.is_file())
+
+
+def test_the_log_holds_no_values_of_fields(tmp_path: Path) -> None:
+    """Only the platform's own columns have statistics there: by some of them files are left out in reading."""
+    schema = pl.Schema({**SCHEMA, EVENT_HOUR: MILLISECONDS})
+    table = table_at(str(tmp_path), "some/table", schema, "key")
+    table.replace(["a"], rows("a", 7, text="ann@example.org").with_columns(pl.lit(AT).alias(EVENT_HOUR)))
+    log = _log_of(table)
+    assert b"maxValues" in log and EVENT_HOUR.encode() in log
+    assert b"ann@example.org" not in log and b'\\"n\\":7' not in log
+    assert table.scan(between=(EVENT_HOUR, AT, AT)).collect()["n"].to_list() == [7]
+    assert table.scan(between=(EVENT_HOUR, AT + timedelta(hours=1), AT + timedelta(hours=1))).collect().is_empty()
+
+
+def test_a_table_of_an_older_version_gets_no_new_values_in_its_log(table: LakeTable) -> None:
+    stored = cast(Any, rows("a", 1, text="ann@example.org").cast({"n": pl.Int64, "at": pl.Datetime("us", "UTC")}))
+    write_deltalake(table.url, stored.to_arrow(), partition_by="key")
+    assert b"ann@example.org" in _log_of(table)
+    table.replace(["b"], rows("b", 2, text="bob@example.org"))
+    assert b"bob@example.org" not in _log_of(table)
+    assert table.read().height == 2
 
 
 def test_a_table_without_partitions_is_replaced_whole(tmp_path: Path) -> None:

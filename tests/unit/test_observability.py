@@ -5,10 +5,12 @@ import json
 import pkgutil
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import opentelemetry.semconv
 import pytest
 import yaml
@@ -24,11 +26,15 @@ from sensors.alerting.subjects import subjects
 from streamgauge.cli import build
 from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS
+from streamgauge.stack import monitoring
+from streamgauge.stack.credentials import Credentials
+from streamgauge.stack.layout import Layout, stack_file
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.catalog import page as names_page
 from streamgauge.telemetry.catalog.metrics import LIBRARIES, METRICS
 from streamgauge.telemetry.catalog.model import SEMANTIC_CONVENTIONS
 from streamgauge.telemetry.catalog.spans import SPANS
+from tests.integration.free_port import free_port
 
 OBSERVABILITY = CHECKOUT / "platform" / "observability"
 RUNBOOKS = CHECKOUT / "docs" / "runbooks"
@@ -213,3 +219,34 @@ def test_the_services_of_compose_fill_in_what_these_programs_accept(tmp_path: Pa
             tmp_path / "prometheus.yaml"
         ).read_text()
     assert "https://git.example/runbooks/sensors-silent.md" in (tmp_path / "rules" / "platform.yaml").read_text()
+
+
+def test_no_other_sites_page_reads_prometheus(tmp_path: Path) -> None:
+    """The local stack's own command line, with a configuration of its own: what a browser asks is the header."""
+    port = free_port()
+    place = Layout("demo", tmp_path, port - stack_file().ports["prometheus"])
+    folder = place.part("prometheus")
+    folder.mkdir()
+    known = Credentials(place, {})
+    (folder / "prometheus.yaml").write_text("global: {}\n")
+    (folder / "web.yaml").write_text("{}\n")
+    process = subprocess.Popen(
+        monitoring.prometheus(known).command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def allowed(origin: str) -> str | None:
+        query = f"http://127.0.0.1:{port}/api/v1/query?query=up"
+        return httpx.get(query, headers={"Origin": origin}).headers.get("access-control-allow-origin")
+
+    try:
+        for _ in range(300):
+            try:
+                httpx.get(f"http://127.0.0.1:{port}/-/ready").raise_for_status()
+                break
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        assert allowed("http://evil.example") is None
+        assert allowed(f"http://127.0.0.1:{port}") == f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)

@@ -17,6 +17,7 @@ from streamgauge.apply.changes import (
     SetCompatibility,
     SetTopicConfig,
     TakeUpContract,
+    describe,
 )
 from streamgauge.apply.desired import Acl, Desired, desired
 from streamgauge.apply.plan import make_plan
@@ -62,6 +63,7 @@ def applied(wanted: Desired) -> Actual:
             grants=frozenset(wanted.database.grants),
         ),
         contracts=wanted.contracts,
+        personal=wanted.personal,
     )
 
 
@@ -210,4 +212,29 @@ def test_each_role_may_do_what_it_needs_and_no_more() -> None:
 def test_a_contract_that_says_something_else_is_taken_up_and_no_other() -> None:
     actual = applied(WANTED)
     changed = replace(actual, contracts={**actual.contracts, "user_events": "another"})
-    assert make_plan(WANTED, changed).changes == (TakeUpContract("user_events", WANTED.contracts["user_events"]),)
+    (change,) = make_plan(WANTED, changed).changes
+    assert isinstance(change, TakeUpContract)
+    assert (change.stream, change.fingerprint) == ("user_events", WANTED.contracts["user_events"])
+    assert describe(change).detail == "for worker, API and Dagster to work by"
+
+
+def test_a_field_that_becomes_personal_is_said_and_one_that_no_longer_is() -> None:
+    actual = applied(WANTED)
+
+    def said(before: set[str]) -> str:
+        changed = replace(
+            actual,
+            contracts={**actual.contracts, "user_events": "another"},
+            personal={**actual.personal, "user_events": frozenset(before)},
+        )
+        (change,) = make_plan(WANTED, changed).changes
+        return describe(change).detail
+
+    assert "personal from now on: user_id, but what is stored" in said(set())
+    assert "personal no more: event_type, which is shown" in said({"user_id", "event_type"})
+
+
+def test_what_an_earlier_version_applied_is_taken_up_once_more_for_its_personal_fields() -> None:
+    changes = make_plan(WANTED, replace(applied(WANTED), personal={})).changes
+    assert {c.stream for c in changes if isinstance(c, TakeUpContract)} == {c.stream for c in CONTRACTS}
+    assert len(changes) == len(CONTRACTS)

@@ -4,10 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, RenderableType
 
-from streamgauge.cli.top import tops_view, view_or_error
+from streamgauge.cli.top import masked, tops_view, view_or_error
+from streamgauge.contract.load import load_contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.sketches import Ranked
 from streamgauge.rollup.tops import Source, TopAnswer
+from streamgauge.settings import CONTRACTS
 from streamgauge.text import NONE
 
 END = datetime(2026, 1, 1, 11, tzinfo=UTC)
@@ -37,6 +39,15 @@ def test_a_key_is_shown_as_it_is() -> None:
     """Keys come from events: what looks like markup is none."""
     line = next(line for line in shown(tops_view([answer("a", "users")])).splitlines() if "ann" in line)
     assert line.split() == ["[bold]ann", "1,234"]
+
+
+def test_keys_that_are_people_are_pseudonyms_and_no_others() -> None:
+    contract = load_contract(CONTRACTS / "user_events.yaml")
+    people, teams = answer(contract.stream, "users"), answer(contract.stream, "organisations")
+    first, second = masked([people, teams], [contract], b"a"), masked([people], [contract], b"b")
+    assert "ann" not in shown(tops_view([first[0]])) and first[1] == teams
+    assert first[0].items[0].key == masked([people], [contract], b"a")[0].items[0].key != second[0].items[0].key
+    assert [i.count for i in first[0].items] == [i.count for i in people.items]
 
 
 def test_a_live_view_outlives_a_server_that_is_away() -> None:

@@ -21,7 +21,7 @@ from confluent_kafka.admin import (
 
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
 from streamgauge.records.registry import Registry
-from streamgauge.state.applied import read_applied
+from streamgauge.state.applied import read_applied, read_personal
 from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
@@ -85,6 +85,8 @@ class Actual:
     """By stream, assets that check results or alerts still know by a former name."""
     contracts: Mapping[str, str] = field(default_factory=dict[str, str])
     """The fingerprint of each stream's contract that was applied last."""
+    personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """Its personal fields, where they are known."""
 
 
 def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connection: Connection) -> Actual:
@@ -95,6 +97,7 @@ def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connec
         database=read_database(connection, desired.database),
         former_assets=read_former_assets(connection, desired),
         contracts=read_applied(connection),
+        personal=read_personal(connection),
     )
 
 

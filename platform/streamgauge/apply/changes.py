@@ -1,6 +1,6 @@
 """What `apply` can do: one class a kind of change, and how each reads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -101,6 +101,9 @@ class TakeUpContract:
 
     stream: str
     fingerprint: str
+    personal: frozenset[str]
+    """Its personal fields, and those of the contract before it where they are known."""
+    personal_before: frozenset[str] | None = None
 
 
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
@@ -160,10 +163,20 @@ def describe(change: Change) -> Described:
             return Described("create", f"function {function.name}", f"for {', '.join(function.callers)}")
         case AllowRelation(relation, role, privileges):
             return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
-        case TakeUpContract(stream):
-            return Described("change", f"contract {stream}", "for worker, API and Dagster to work by")
+        case TakeUpContract(stream, _, personal, before):
+            said = ["for worker, API and Dagster to work by", *_reclassified(personal, before)]
+            return Described("change", f"contract {stream}", "; ".join(said))
         case RenameAsset((_, former, name)):
             return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
+
+
+def _reclassified(personal: frozenset[str], before: frozenset[str] | None) -> Iterator[str]:
+    if before is None:
+        return
+    if new := sorted(personal - before):
+        yield f"personal from now on: {', '.join(new)}, but what is stored of it stays as it is"
+    if gone := sorted(before - personal):
+        yield f"personal no more: {', '.join(gone)}, which is shown to all who may read the stream, also what is stored"
 
 
 def _text(config: Mapping[str, str]) -> str:

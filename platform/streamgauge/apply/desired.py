@@ -56,6 +56,8 @@ class Desired:
     renamed: frozenset[Renamed] = frozenset()
     contracts: Mapping[str, str] = field(default_factory=dict[str, str])
     """The fingerprint of each stream's contract."""
+    personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
+    """The personal fields of each stream."""
 
 
 def desired(contracts: Iterable[Contract]) -> Desired:
@@ -67,6 +69,7 @@ def desired(contracts: Iterable[Contract]) -> Desired:
         database=database(contracts),
         renamed=renamed(contracts),
         contracts={c.stream: fingerprint(c) for c in contracts},
+        personal={c.stream: c.personal for c in contracts},
     )
 
 

@@ -215,11 +215,13 @@ def statements(change: PostgresChange) -> list[str]:
                 f"UPDATE {_at('alert_memory')} SET memory = ({memory})::jsonb WHERE memory::text LIKE"
                 f" '%' || {key} || '%'",
             ]
-        case TakeUpContract(stream, fingerprint):
-            values = f"{literal(stream)}, {literal(fingerprint)}"
+        case TakeUpContract(stream, fingerprint, personal):
+            fields = f"array[{', '.join(map(literal, sorted(personal)))}]::text[]"
+            values = f"{literal(stream)}, {literal(fingerprint)}, {fields}"
             return [
-                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint) VALUES ({values})"
-                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint"
+                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, personal) VALUES ({values})"
+                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint,"
+                " personal = excluded.personal"
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]

@@ -74,7 +74,7 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
             desired.database if actual.database.timescaledb else desired.database.without_chunks(), actual.database
         ),
         *(RenameAsset(r) for r in sorted(desired.renamed) if (r.stream, r.former) in actual.former_assets),
-        *(TakeUpContract(s, f) for s, f in desired.contracts.items() if actual.contracts.get(s) != f),
+        *_contracts(desired, actual),
     )
     for step in found:
         match step:
@@ -87,6 +87,13 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
             case _:
                 postgres.append(step)
     return Plan(tuple(registry), tuple(kafka), tuple(postgres), tuple(refusals))
+
+
+def _contracts(desired: Desired, actual: Actual) -> Iterator[TakeUpContract]:
+    for stream, fingerprint in desired.contracts.items():
+        personal, before = desired.personal[stream], actual.personal.get(stream)
+        if (actual.contracts.get(stream), before) != (fingerprint, personal):
+            yield TakeUpContract(stream, fingerprint, personal, before)
 
 
 def _subjects(desired: Desired, actual: Actual) -> Iterator[RegistryChange | Refusal]:

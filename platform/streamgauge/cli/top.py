@@ -1,7 +1,11 @@
 """`streamgauge top`."""
 
+import hashlib
+import hmac
+import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -12,6 +16,7 @@ from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.tops import TopAnswer, read_tops
 from streamgauge.rollup.windows import WINDOWS
@@ -21,12 +26,14 @@ from streamgauge.stores.redis import redis_client
 from streamgauge.text import moment, number
 
 _REFRESH_SECONDS = 1.0
+_DIGITS = 10
 
 
 def top(
     stream: Annotated[str, typer.Argument(help="The stream, or all.")] = "all",
     window: Annotated[str, typer.Option(help="1m, 5m or 1h, up to the newest minute.")] = "1h",
     limit: Annotated[int, typer.Option(help="How many keys.", min=1, max=100)] = 10,
+    personal: Annotated[bool, typer.Option("--personal", help="Personal keys as they are, not as pseudonyms.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print and end, instead of a live view.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -39,10 +46,13 @@ def top(
         contracts = (find_contract(contracts, stream),)
     redis = redis_client(settings)
 
+    secret = secrets.token_bytes(32)
+
     def read() -> list[TopAnswer]:
-        return read_tops(
+        found = read_tops(
             redis, lambda: connect_or_explain(settings, application="streamgauge top"), contracts, window, limit
         )
+        return found if personal else masked(found, contracts, secret)
 
     if as_json:
         print_json([answer.as_json() for answer in read()])
@@ -56,6 +66,21 @@ def top(
                     live.update(view_or_error(read), refresh=True)
             except KeyboardInterrupt:
                 return
+
+
+def masked(answers: Iterable[TopAnswer], contracts: Iterable[Contract], secret: bytes) -> list[TopAnswer]:
+    """Personal keys as pseudonyms: the same for the same key and secret, and nobody else's."""
+    of_people = {(c.stream, top.name) for c in contracts for top in c.rollup.top if c.is_personal(top)}
+
+    def pseudonym(key: str) -> str:
+        return f"~{hmac.new(secret, key.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:_DIGITS]}"
+
+    return [
+        replace(a, items=tuple(replace(i, key=pseudonym(i.key)) for i in a.items))
+        if (a.stream, a.top) in of_people
+        else a
+        for a in answers
+    ]
 
 
 def view_or_error(read: Callable[[], list[TopAnswer]]) -> RenderableType:

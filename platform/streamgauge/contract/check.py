@@ -228,10 +228,15 @@ class _Check:
             known = head in c.field and c.field[head].is_map == bool(tail)
         if not known:
             self._add(at, f'"{source.source}" is no property, map key or reference column')
-        elif isinstance(source, Measure):
-            if not tail and not c.field[head].is_number:
-                self._add(at, f'"{source.source}" is not a number, and can\'t be measured')
-        elif not tail:
+        elif isinstance(source, Measure) and not tail and not c.field[head].is_number:
+            self._add(at, f'"{source.source}" is not a number, and can\'t be measured')
+        elif placed.what in _SHOWN and c.is_personal(source):
+            self._add(
+                at,
+                f'"{source.source}" is personal, and what {placed.what} are made of is shown to all who may read the'
+                " stream; count it in distinct, rank it in top, which is masked, or take a column of a reference",
+            )
+        elif not tail and not isinstance(source, Measure):
             self._bounded(head, at, f"what {placed.what} is made of")
 
     def _bounded(self, name: str, at: Place, what: str) -> None:
@@ -306,6 +311,9 @@ class _Check:
             name = self._c.reference.name
             self._add(self._places.block("reference", "name"), f'"{name}" is too long for Postgres')
 
+
+_SHOWN = ("dimensions", "measures")
+"""Whose values stand in every answer as they are."""
 
 _SINGULAR = {"dimensions": "dimension", "distinct": "distinct count", "measures": "measure", "top": "top-N"}
 

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 FieldType = Literal["string", "int", "long", "double", "boolean", "timestamp-millis", "map<string,string>"]
 FIELD_TYPES: tuple[str, ...] = FieldType.__args__  # pyright: ignore[reportAttributeAccessIssue]
 
-CLASSIFICATIONS = ("public", "internal", "personal")
+PERSONAL = "personal"
+CLASSIFICATIONS = ("public", "internal", PERSONAL)
 
 MAX_UNRULED_TEXT = 200
 """Characters of a value that no rule bounds, from a map or a reference: Postgres takes no long text in a key."""
@@ -214,6 +215,14 @@ class Contract:
     @cached_property
     def field(self) -> dict[str, FieldSpec]:
         return {f.name: f for f in self.fields}
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        return frozenset(f.name for f in self.fields if f.classification == PERSONAL)
+
+    def is_personal(self, source: Source) -> bool:
+        """A reference column says what its key's holder belongs to, which is no person's own."""
+        return source.source.partition(".")[0] in self.personal
 
     @property
     def dead_letter_topic(self) -> str:

@@ -16,12 +16,17 @@ REGISTRY_ROLE = "registry"
 DAGSTER_ROLE = "dagster"
 """Dagster's own login to its own database."""
 
+PROMETHEUS = "prometheus"
+"""Prometheus's own login to Alertmanager, and to itself."""
+
 MONITOR_ROLE = "monitor"
 """The exporters' login to Postgres and Redis: it reads their figures, and nothing that they store."""
 
 DATABASE = "streamgauge"
 WITH_POSTGRES: tuple[Role, ...] = ("admin", "worker", "batch", "api", "reader")
 """The producer knows Kafka and the registry only."""
+WITH_MONITORING: tuple[Role, ...] = ("batch", "api", "reader")
+"""Who asks Prometheus or Alertmanager."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class Credentials:
 
     def of(self, server: str, user: str) -> str:
         return self.passwords[f"{server}.{user}"]
+
+    def monitoring_url(self, part: str, role: Role) -> str:
+        """Of Prometheus or Alertmanager, with the role's login."""
+        return f"http://{role}:{self.of('monitoring', role)}@{LOOPBACK}:{self.layout.port(part)}"
 
     def values(self, role: Role) -> dict[str, str]:
         port = self.layout.port
@@ -43,9 +52,9 @@ class Credentials:
             "redis_url": "",
             "dagster_url": f"http://{LOOPBACK}:{port('dagster')}",
             "api_url": f"http://{LOOPBACK}:{port('serving')}",
-            "prometheus_url": f"http://{LOOPBACK}:{port('prometheus')}",
-            "alertmanager_url": f"http://{LOOPBACK}:{port('alertmanager')}",
         }
+        if role in WITH_MONITORING:
+            values |= {f"{part}_url": self.monitoring_url(part, role) for part in ("prometheus", "alertmanager")}
         if role == "api":
             values["api_anonymous"] = "loopback"
         if role == "producer":
@@ -90,6 +99,7 @@ def _names() -> list[str]:
     return [
         *(f"kafka.{role}" for role in ROLES),
         *(f"{server}.{role}" for server in ("postgres", "redis") for role in WITH_POSTGRES),
+        *(f"monitoring.{user}" for user in (*WITH_MONITORING, PROMETHEUS)),
         *(f"postgres.{role}" for role in (REGISTRY_ROLE, DAGSTER_ROLE, MONITOR_ROLE)),
         f"redis.{MONITOR_ROLE}",
     ]

@@ -5,6 +5,7 @@ import socket
 import sys
 from contextlib import suppress
 from importlib.metadata import version
+from pathlib import Path
 
 import httpx
 import psycopg
@@ -15,10 +16,10 @@ from streamgauge.errors import UserError
 from streamgauge.settings import CHECKOUT
 from streamgauge.stack.credentials import DAGSTER_ROLE, Credentials
 from streamgauge.stack.exporters import instance_mark
-from streamgauge.stack.layout import LOOPBACK, private_folder
+from streamgauge.stack.layout import LOOPBACK, STACK_DIR, private_folder
 from streamgauge.stack.part import NotReady, Program
 
-_WORKSPACE = str(CHECKOUT / "workspace.yaml")
+_WORKSPACE = str(STACK_DIR / "workspace.yaml")
 
 
 def prepare(credentials: Credentials) -> None:
@@ -28,8 +29,7 @@ def prepare(credentials: Credentials) -> None:
 
 def code(credentials: Credentials) -> Program:
     """Runs are its children, so it stops slowly: each may finish or give up cleanly."""
-    port = credentials.layout.port("dagster-code")
-    arguments = ("dagster", "code-server", "start", "-h", LOOPBACK, "-p", str(port), "-m", "definitions")
+    arguments = ("dagster", "code-server", "start", "-s", str(_code_socket(credentials)), "-m", "definitions")
     return _program(credentials, *arguments, stop_seconds=60)
 
 
@@ -52,8 +52,7 @@ def _program(credentials: Credentials, module: str, *arguments: str, stop_second
         environment={
             "DAGSTER_HOME": str(layout.part("dagster")),
             "STREAMGAUGE_DAGSTER_POSTGRES_URL": _database(credentials),
-            "STREAMGAUGE_DAGSTER_CODE_HOST": LOOPBACK,
-            "STREAMGAUGE_DAGSTER_CODE_PORT": str(layout.port("dagster-code")),
+            "STREAMGAUGE_DAGSTER_CODE_SOCKET": str(_code_socket(credentials)),
             # a range run's materializations are told together, not one statement each
             "DAGSTER_EVENT_BATCH_SIZE": "1000",
         },
@@ -64,7 +63,9 @@ def _program(credentials: Credentials, module: str, *arguments: str, stop_second
 def probe_code(credentials: Credentials) -> str:
     """It listens once the definitions are loaded, or are known not to load: which, the web server says once it runs."""
     try:
-        socket.create_connection((LOOPBACK, credentials.layout.port("dagster-code")), timeout=2).close()
+        with socket.socket(socket.AF_UNIX) as code:
+            code.settimeout(2)
+            code.connect(str(_code_socket(credentials)))
     except OSError as e:
         raise NotReady(str(e)) from e
     with suppress(UserError):
@@ -98,6 +99,11 @@ def probe_daemon(credentials: Credentials) -> str:
     if row is None or not row[0]:
         raise NotReady("what runs the sensors has not reported lately")
     return version("dagster")
+
+
+def _code_socket(credentials: Credentials) -> Path:
+    """In a folder that only its owner may enter: whoever reaches it can have code run."""
+    return credentials.layout.part("dagster") / "code"
 
 
 def _database(credentials: Credentials) -> str:

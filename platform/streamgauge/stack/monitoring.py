@@ -8,12 +8,15 @@ from string import Template
 import httpx
 
 from streamgauge.settings import CHECKOUT, PREFIX, runbooks_url
-from streamgauge.stack.credentials import Credentials
+from streamgauge.stack.credentials import PROMETHEUS, WITH_MONITORING, Credentials
 from streamgauge.stack.installed import debian_program, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
 from streamgauge.telemetry.catalog.servers import JOBS, SERVERS
 
+_WEB = "web.yaml"
+_HASH_ROUNDS = 10
+"""Prometheus's own example; the password has 192 random bits, so that more would protect nothing."""
 _TEMPLATES = CHECKOUT / "platform" / "observability"
 
 
@@ -28,8 +31,11 @@ def prepare_prometheus(credentials: Credentials) -> None:
         # not as a template: rules have placeholders of their own
         text = source.read_text().replace("${RUNBOOKS}", runbooks)
         write_private(rules / source.name, text, server_user())
+    login = {"username": PROMETHEUS, "password": credentials.of("monitoring", PROMETHEUS)}
     servers = {f"{job.name}_SERIES": "|".join(m.name for m in SERVERS if m.emitters == (job,)) for job in JOBS}
-    _render("prometheus.yaml", folder, credentials.layout, "servers.yaml", RULES=str(rules), **servers)
+    places = {"RULES": str(rules), "LOGIN": json.dumps(login), **servers}
+    _render("prometheus.yaml", folder, credentials.layout, "servers.yaml", **places)
+    _ask_for_login(credentials, folder)
 
 
 def prepare_alertmanager(credentials: Credentials) -> None:
@@ -38,6 +44,18 @@ def prepare_alertmanager(credentials: Credentials) -> None:
     url = os.environ.get(f"{PREFIX}ALERT_WEBHOOK_URL")
     webhook = f"{{ url: {json.dumps(url)} }}" if url else ""
     _render("alertmanager.yaml", folder, credentials.layout, WEBHOOK=webhook)
+    _ask_for_login(credentials, folder)
+
+
+def _ask_for_login(credentials: Credentials, folder: Path) -> None:
+    """By https://prometheus.io/docs/prometheus/latest/configuration/https/: without it, a browser lets the page of any
+    site set silences, and other users of this machine too.
+    """
+    import bcrypt  # only the local stack has it
+
+    passwords = {user: credentials.of("monitoring", user).encode() for user in (*WITH_MONITORING, PROMETHEUS)}
+    users = {u: bcrypt.hashpw(password, bcrypt.gensalt(_HASH_ROUNDS)).decode() for u, password in passwords.items()}
+    write_private(folder / _WEB, json.dumps({"basic_auth_users": users}) + "\n", server_user())
 
 
 def _render(name: str, folder: Path, layout: Layout, *appended: str, **more: str) -> None:
@@ -48,14 +66,18 @@ def _render(name: str, folder: Path, layout: Layout, *appended: str, **more: str
 
 
 def prometheus(credentials: Credentials) -> Program:
-    folder = credentials.layout.part("prometheus")
+    folder, port = credentials.layout.part("prometheus"), credentials.layout.port("prometheus")
+    own_page = f"http://{LOOPBACK}:{port}".replace(".", r"\.")
     return Program(
         (
             "prometheus",
             f"--config.file={folder / 'prometheus.yaml'}",
             f"--storage.tsdb.path={folder / 'data'}",
             "--storage.tsdb.retention.time=31d",  # an SLO's window is 30 days
-            f"--web.listen-address={LOOPBACK}:{credentials.layout.port('prometheus')}",
+            f"--web.listen-address={LOOPBACK}:{port}",
+            f"--web.config.file={folder / _WEB}",
+            # by default a browser lets every site's page read it
+            f"--web.cors.origin={own_page}",
             "--log.level=warn",
         ),
         user=server_user(),
@@ -71,6 +93,7 @@ def alertmanager(credentials: Credentials) -> Program:
             f"--config.file={folder / 'alertmanager.yaml'}",
             f"--storage.path={folder / 'data'}",
             f"--web.listen-address={LOOPBACK}:{layout.port('alertmanager')}",
+            f"--web.config.file={folder / _WEB}",
             "--cluster.listen-address=",  # one alone
             "--log.level=warn",
         ),
@@ -88,11 +111,12 @@ def probe_alertmanager(credentials: Credentials) -> str:
 
 def _probe(part: str, credentials: Credentials, path: str, *keys: str) -> str:
     try:
-        answer = httpx.get(f"http://{LOOPBACK}:{credentials.layout.port(part)}{path}", timeout=3)
-        answer.raise_for_status()
-        found = answer.json()
+        answer = httpx.get(f"{credentials.monitoring_url(part, 'reader')}{path}", timeout=3)
     except httpx.HTTPError as e:
         raise NotReady(str(e) or type(e).__name__) from e
+    if not answer.is_success:
+        raise NotReady(f"HTTP {answer.status_code}")
+    found = answer.json()
     for key in keys:
         found = found[key]
     return str(found)

@@ -107,7 +107,7 @@ PARTS = (
     ),
     Part(
         "dagster-code",
-        ports=("dagster-code",),
+        ports=(),
         needs=("postgres", "kafka", "registry"),
         program=dagster.code,
         probe=dagster.probe_code,

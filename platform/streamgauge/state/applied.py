@@ -12,3 +12,15 @@ def read_applied(connection: Connection) -> dict[str, str]:
             return dict(connection.execute("select stream, fingerprint from applied_contracts").fetchall())
     except psycopg.errors.UndefinedTable:
         return {}
+
+
+def read_personal(connection: Connection) -> dict[str, frozenset[str]]:
+    """The fields of each stream that its applied contract calls personal; streams of which that is not known lack."""
+    try:
+        with connection.transaction():
+            rows = connection.execute(
+                "select stream, personal from applied_contracts where personal is not null"
+            ).fetchall()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return {}
+    return {stream: frozenset(fields) for stream, fields in rows}

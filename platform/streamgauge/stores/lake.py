@@ -36,6 +36,8 @@ _KEY = re.compile(r"[A-Za-z0-9_.-]+")
 _ATTEMPTS = 6
 _WRITER = WriterProperties(compression="ZSTD", compression_level=1, max_row_group_size=256 * 1024)
 _FILE_BYTES = 128 * 1024 * 1024
+_STATISTICS = "delta.dataSkippingStatsColumns"
+"""Delta's name for the columns whose least and greatest values of each file stand in its log."""
 
 Rows = pl.DataFrame | Iterable[pl.DataFrame]
 Between = tuple[str, Any, Any]
@@ -81,9 +83,20 @@ class LakeTable:
                 return None
 
     def opened(self) -> DeltaTable:
-        """Created where there is none."""
+        """Created where there is none; one of an older version keeps fewer statistics from here on."""
         with explained(self.url):
-            return self.open() or _created(self)
+            table = self.open() or _created(self)
+            if table.metadata().configuration.get(_STATISTICS) != self.statistics:
+                table.alter.set_table_properties({_STATISTICS: self.statistics})
+            return table
+
+    @property
+    def statistics(self) -> str:
+        """Of the platform's own columns alone: the least and greatest of a field's values are somebody's values, and
+        Delta's log is kept and copied without the rows.
+        """
+        own = (PARTITION, OFFSET, INGEST_TIME, EVENT_HOUR)
+        return ",".join(c for c in own if c in self.schema and c != self.key)
 
     def replace(
         self,
@@ -325,6 +338,7 @@ def _created(table: LakeTable) -> DeltaTable:
             _table(stored_schema(table.schema).to_frame()).schema,
             partition_by=table.key,
             description=table.description,
+            configuration={_STATISTICS: table.statistics},
             storage_options=dict(table.options),
         )
     except DeltaError:

@@ -44,10 +44,10 @@ def is_foreign(connection: HTTPConnection, own_url: str | None) -> bool:
     hosts = [h.lower() for h in headers.getlist("host")]
     if len(hosts) != 1 or not hosts[0]:
         return True
-    own = {urlsplit(own_url).netloc.lower()} if own_url else set[str]()
+    own = {_netloc(own_url)} if own_url else set[str]()
     if not is_loopback(_host_name(hosts[0])) and _host_name(hosts[0]) not in map(_host_name, own):
         return True
-    if any(urlsplit(o).netloc.lower() not in {hosts[0], *own} for o in headers.getlist("origin")):
+    if any(_netloc(o) not in {hosts[0], *own} for o in headers.getlist("origin")):
         return True
     site = headers.get("sec-fetch-site", "none")
     return site not in ("none", "same-origin") and not _is_link(connection)
@@ -57,6 +57,14 @@ def _is_link(connection: HTTPConnection) -> bool:
     headers = connection.headers
     opened = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"
     return opened and connection.scope.get("method") in ("GET", "HEAD")
+
+
+def _netloc(url: str) -> str:
+    """Empty where it has none, or is no URL."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _host_name(host: str) -> str:

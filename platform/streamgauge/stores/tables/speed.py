@@ -118,7 +118,13 @@ STATE_TABLES = (
     # What `apply` has made so, which is what processes work by: streamgauge.contract.in_use.
     Table(
         "applied_contracts",
-        (Column("stream", "text"), Column("fingerprint", "text"), Column("first_applied_at", TIME, default="now()")),
+        (
+            Column("stream", "text"),
+            Column("fingerprint", "text"),
+            Column("first_applied_at", TIME, default="now()"),
+            # The personal fields, so that a plan can say which are new; null where an earlier version applied it.
+            Column("personal", "text[]", null=True),
+        ),
         ("stream",),
     ),
     Table(
