@@ -40,7 +40,7 @@ def monitored(stack: Stack, running: Running) -> Generator[Stack]:
 
 def kept(stack: Stack) -> dict[str, set[str]]:
     """Prometheus's series of the servers' jobs: their names with their own labels."""
-    url = f"http://{LOOPBACK}:{stack.layout.port('prometheus')}/api/v1/series"
+    url = f"{credentials(stack.layout).monitoring_url('prometheus', 'reader')}/api/v1/series"
     matched = [f'{{job="{job}"}}' for job in JOBS]
     answer: Any = httpx.get(url, params={"match[]": matched}, timeout=10).raise_for_status().json()
     found: dict[str, set[str]] = defaultdict(set)
@@ -56,7 +56,7 @@ def test_prometheus_keeps_what_the_catalog_lists_of_every_server_and_no_more(mon
     listed = {m.name: set(m.labels) for m in SERVERS}
     wait_for(lambda: kept(monitored).keys() >= listed.keys(), "every server is scraped", 90)
     assert kept(monitored) == listed
-    url = f"http://{LOOPBACK}:{monitored.layout.port('prometheus')}/api/v1/query"
+    url = f"{credentials(monitored.layout).monitoring_url('prometheus', 'reader')}/api/v1/query"
     query = 'namedprocess_namegroup_num_procs{groupname="worker"}'
     answer: Any = httpx.get(url, params={"query": query}, timeout=10).json()
     assert [r["value"][1] for r in answer["data"]["result"]] == ["1"], "this instance's worker, and no other's"
