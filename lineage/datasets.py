@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from streamgauge.contract.measures import stored_columns
 from streamgauge.contract.model import CALENDAR, Contract, Source
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.stores.ddl import Column as TableColumn
@@ -177,11 +178,8 @@ def _rollup(contract: Contract, source: Key, keys: Mapping[str, str]) -> dict[st
         origins["late"] = (Origin(source, contract.event_time),)
     for d in rollup.dimensions:
         origins[d.name] = _sources(contract, source, d)
-    for d in rollup.distinct:
-        origins[f"{d.name}_hll"] = _sources(contract, source, d)
-    for m in rollup.measures:
-        parts = ("n", "sum", "min", "max", *(("kll",) if m.quantiles else ()))
-        origins |= {f"{m.name}_{part}": _sources(contract, source, m) for part in parts}
+    for m in rollup.measured:
+        origins |= {c.name: _sources(contract, source, m) for c in stored_columns([m])}
     return origins
 
 

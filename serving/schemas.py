@@ -64,6 +64,7 @@ class Accounts(_Shape):
 class MeasureShape(_Shape):
     name: str
     quantiles: bool
+    figures: list[str] = Field(description="What `measures` may name of it when rollups are asked for.")
 
 
 class Targets(_Shape):

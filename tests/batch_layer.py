@@ -100,6 +100,8 @@ def _assert_row(contract: Contract, row: dict[str, Any], wanted: Minute) -> None
         assert row[f"{m.name}_n"] == len(values)
         assert math.isclose(row[f"{m.name}_sum"], math.fsum(values), rel_tol=1e-9, abs_tol=1e-9)
         assert (row[f"{m.name}_min"], row[f"{m.name}_max"]) == (min(values, default=None), max(values, default=None))
+        if m.last:
+            assert (row[f"{m.name}_last"], row[f"{m.name}_last_ms"]) == wanted.last(m.name)
         if m.quantiles:
             _assert_quantiles(row[f"{m.name}_kll"], values)
     for d in contract.rollup.distinct:

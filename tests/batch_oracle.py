@@ -124,6 +124,7 @@ def _count(
         for m in contract.rollup.measures:
             if (number := number_of(value_of(contract, event, m, said))) is not None:
                 row.values[m.name].append(number)
+                row.times[m.name].append(event[contract.event_time])
         for t in contract.rollup.top:
             if (key := value_of(contract, event, t, said)) is not None:
                 rollups.tops[start, t.name][str(key)] += 1

@@ -48,13 +48,22 @@ class Idle:
 
 @dataclass
 class Minute:
-    """One row of the minutes table. `values` by measure and `distinct` by name hold everything that was counted."""
+    """One row of the minutes table. `values` by measure, with the `times` (epoch ms) of their events, and `distinct` by
+    name hold everything that was counted.
+    """
 
     count: int = 0
     late: int = 0
     duplicates: int = 0
     values: dict[str, list[float]] = field(default_factory=lambda: defaultdict[str, list[float]](list))
+    times: dict[str, list[int]] = field(default_factory=lambda: defaultdict[str, list[int]](list))
     distinct: dict[str, set[str]] = field(default_factory=lambda: defaultdict[str, set[str]](set))
+
+    def last(self, measure: str) -> tuple[float | None, int | None]:
+        """The value of the latest event that has one, of several the greatest; and that event's time."""
+        pairs = zip(self.times.get(measure, []), self.values.get(measure, []), strict=True)
+        time, value = max(pairs, default=(None, None))
+        return value, time
 
     def add(self, other: "Minute") -> None:
         self.count += other.count
@@ -62,6 +71,7 @@ class Minute:
         self.duplicates += other.duplicates
         for name, values in other.values.items():
             self.values[name] += values
+            self.times[name] += other.times[name]
         for name, members in other.distinct.items():
             self.distinct[name] |= members
 
@@ -195,6 +205,7 @@ def _count(
         number = number_of(value_of(contract, event, m, reference))
         if number is not None:
             row.values[m.name].append(number)
+            row.times[m.name].append(event[contract.event_time])
     minute = event[contract.event_time] // MINUTE_MS * MINUTE_MS
     for t in contract.rollup.top:
         value = value_of(contract, event, t, reference)

@@ -11,13 +11,12 @@ from psycopg import sql
 
 from assets.dims.keys import version_key
 from streamgauge.contract.model import ReferenceSpec
-from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.enrich import KEY, REFERENCE
+from streamgauge.stores.dimension_tables import MICROSECONDS, VALID_FROM
 from streamgauge.stores.lake import INGEST_TIME
 from streamgauge.stores.postgres import Connection
 
-VALID_FROM, VALID_TO, IS_CURRENT = "valid_from", "valid_to", "is_current"
-KEY, VERSION_KEY = "key", "__version_key"
-MICROSECONDS = pl.Datetime("us", "UTC")
+VERSION_KEY = "__version_key"
 _ROW = "__row"
 
 

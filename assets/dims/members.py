@@ -4,8 +4,10 @@ from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
-from assets.dims.history import IS_CURRENT, KEY, VALID_FROM, VALID_TO, VERSION_KEY, History
+from assets.dims.history import VERSION_KEY, History
 from assets.dims.keys import keys_of
+from streamgauge.rollup.enrich import KEY
+from streamgauge.stores.dimension_tables import IS_CURRENT, VALID_FROM, VALID_TO
 from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, key_column
 
 

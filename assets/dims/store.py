@@ -10,9 +10,11 @@ from typing import Any
 
 import polars as pl
 
-from assets.dims.history import IS_CURRENT, KEY, MICROSECONDS, VALID_FROM, VALID_TO, History
+from assets.dims.history import History
 from assets.dims.members import calendar_end, dates, hours, members, versions
 from streamgauge.contract.model import Contract
+from streamgauge.rollup.enrich import KEY
+from streamgauge.stores.dimension_tables import member_schema
 from streamgauge.stores.fact_tables import key_column
 from streamgauge.stores.lake import LakeTable, table_at
 
@@ -24,13 +26,7 @@ _CALENDAR = {DATE: dates(date(2000, 1, 1), date(2000, 1, 1)).schema, HOUR: hours
 
 
 def dimension_schema(name: str, attributes: tuple[str, ...]) -> pl.Schema:
-    if name in _CALENDAR:
-        return _CALENDAR[name]
-    columns: dict[str, Any] = {key_column(name): pl.Int64(), name: pl.String()}
-    if attributes:
-        columns |= dict.fromkeys(attributes, pl.String())
-        columns |= {VALID_FROM: MICROSECONDS, VALID_TO: MICROSECONDS, IS_CURRENT: pl.Boolean()}
-    return pl.Schema(columns)
+    return _CALENDAR[name] if name in _CALENDAR else member_schema(name, attributes)
 
 
 def dimension_table(root: str, name: str, attributes: tuple[str, ...] = ()) -> LakeTable:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from assets.dims.store import dimension_table
-from assets.rollups.tables import daily_table, hourly_table
 from streamgauge.contract.model import CALENDAR, Contract
 from streamgauge.dagster.hours import hour_key
 from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import LakeTable, lake_table
+from streamgauge.stores.rollup_tables import daily_table, hourly_table
 from streamgauge.stores.tables.batch import ROLLUPS
 
 DELAYS_KEPT = timedelta(days=8)

@@ -14,7 +14,7 @@ from assets.resources import BatchResource
 from assets.rollups.hourly import Rolled, publish, roll, store
 from assets.rollups.publish import read, replace
 from assets.rollups.roll import merged
-from assets.rollups.tables import daily_rows, daily_table, hourly_table
+from assets.rollups.tables import daily_rows
 from assets.specs import asset_spec, daily_freshness, hourly_freshness, table_columns
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
@@ -23,6 +23,7 @@ from streamgauge.dagster.hours import DAY_FORMAT, HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.settings import lake_root
 from streamgauge.stores.ddl import Table
+from streamgauge.stores.rollup_tables import daily_table, hourly_table
 from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
 
 _DAY = timedelta(days=1)

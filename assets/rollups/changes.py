@@ -1,17 +1,14 @@
 """Whether an hour's published numbers change, and why: a final number never changes without a word."""
 
-from collections.abc import Callable
-
 import polars as pl
 
-from assets.rollups.roll import COUNTS, START
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
-from streamgauge.rollup import sketches
+from streamgauge.rollup.measure_kinds import Sketch, sketched
+from streamgauge.stores.rollup_tables import COUNTS, START
 
 _TOLERANCE = 1e-9
 """Sums of floats hang on their order."""
-_DISTINCT = 0.05
-"""An estimate hangs on the order too: three standard errors."""
 
 
 def change(contract: Contract, before: pl.DataFrame, after: pl.DataFrame) -> str | None:
@@ -36,18 +33,23 @@ def _sum(rows: pl.DataFrame, column: str) -> int:
 def _differing(contract: Contract, before: pl.DataFrame, after: pl.DataFrame) -> int:
     keys = [START, *contract.dimension_names]
     joined = before.join(after, on=keys, how="full", suffix="_after", coalesce=True)
-    exact = [*COUNTS, *(f"{m.name}_n" for m in contract.rollup.measures)]
-    exact += [f"{m.name}_{part}" for m in contract.rollup.measures for part in ("min", "max")]
-    differs = [pl.col(c).ne_missing(pl.col(f"{c}_after")) for c in exact]
-    for m in contract.rollup.measures:
-        old, new = pl.col(f"{m.name}_sum").fill_null(0.0), pl.col(f"{m.name}_sum_after").fill_null(0.0)
-        differs.append((old - new).abs() > _TOLERANCE * pl.max_horizontal(old.abs(), new.abs(), 1.0))
-    for d in contract.rollup.distinct:
-        old, new = (_estimate(f"{d.name}_hll{suffix}") for suffix in ("", "_after"))
-        differs.append((old - new).abs() > pl.max_horizontal(0.5, _DISTINCT * old))
+    differs: list[pl.Expr] = []
+    for column in (*map(counter, COUNTS), *contract.rollup.columns):
+        old, new = pl.col(column.name), pl.col(f"{column.name}_after")
+        if column.rounded:
+            old, new = old.fill_null(0.0), new.fill_null(0.0)
+            differs.append((old - new).abs() > _TOLERANCE * pl.max_horizontal(old.abs(), new.abs(), 1.0))
+        elif column.merge:
+            differs.append(old.ne_missing(new))
+    for _, column, sketch in sketched(contract.rollup.measured):
+        if sketch.tolerance is not None:
+            old, new = (_estimate(f"{column.name}{suffix}", sketch) for suffix in ("", "_after"))
+            differs.append((old - new).abs() > pl.max_horizontal(0.5, sketch.tolerance * old))
     return joined.filter(pl.any_horizontal(differs)).height
 
 
-def _estimate(column: str) -> pl.Expr:
-    estimate: Callable[[bytes], float] = lambda dumped: sketches.load_hll(dumped).get_estimate()  # noqa: E731
-    return pl.col(column).map_elements(estimate, return_dtype=pl.Float64).fill_null(0.0)
+def _estimate(column: str, sketch: Sketch) -> pl.Expr:
+    def first(dumped: bytes) -> float | None:
+        return sketch.read(dumped)[0][0]
+
+    return pl.col(column).map_elements(first, return_dtype=pl.Float64).fill_null(0.0)

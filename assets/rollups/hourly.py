@@ -11,12 +11,13 @@ from assets.event_hours import Marks
 from assets.facts.lake_rows import grouped
 from assets.rollups.publish import replace
 from assets.rollups.revisions import note_revisions
-from assets.rollups.roll import START, Windows, merged, minutes, source_columns
-from assets.rollups.tables import hourly_rows, hourly_table
+from assets.rollups.roll import Windows, merged, minutes, source_columns
+from assets.rollups.tables import hourly_rows
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.stores.fact_tables import duplicates_table, facts_table
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.rollup_tables import START, hourly_table
 
 
 @dataclass(frozen=True)

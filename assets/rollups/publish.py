@@ -7,10 +7,11 @@ from typing import Any
 import polars as pl
 from psycopg import sql
 
-from assets.rollups.roll import SKETCH, START, TOP, Windows, window_schema
+from assets.rollups.roll import SKETCH, TOP, Windows
 from streamgauge.contract.model import Contract
 from streamgauge.stores.ddl import Table
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.rollup_tables import START, window_schema
 from streamgauge.stores.tables.batch import ROLLUPS, TOPS, stream_tables
 
 _COPY_TYPES = {

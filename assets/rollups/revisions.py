@@ -6,10 +6,10 @@ import polars as pl
 
 from assets.rollups.changes import change
 from assets.rollups.publish import read
-from assets.rollups.roll import START
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.rollup_tables import START
 
 
 def note_revisions(

@@ -4,21 +4,22 @@ Minutes are made from facts; every longer window is a merge of shorter ones, so 
 up, and its sketches theirs merged.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.rollup import sketches
 from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.measure_kinds import merged_sketches, merging
 from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, PARTITION, RollupPlan
 from streamgauge.rollup.sketched import sketched_minutes, sketched_tops
 from streamgauge.stores.lake import MILLISECONDS
+from streamgauge.stores.rollup_tables import COUNTS, START, window_schema
 
-START, TOP, SKETCH = "window_start", "top", "sketch"
-COUNTS = ("count", "duplicates")
+TOP, SKETCH = "top", "sketch"
 
 
 @dataclass(frozen=True)
@@ -27,19 +28,6 @@ class Windows:
 
     rows: pl.DataFrame
     tops: pl.DataFrame
-
-
-def window_schema(contract: Contract) -> pl.Schema:
-    columns: dict[str, Any] = {START: MILLISECONDS}
-    columns |= dict.fromkeys(contract.dimension_names, pl.String())
-    columns |= dict.fromkeys(COUNTS, pl.Int64())
-    columns |= {f"{d.name}_hll": pl.Binary() for d in contract.rollup.distinct}
-    for m in contract.rollup.measures:
-        columns[f"{m.name}_n"] = pl.Int64()
-        columns |= {f"{m.name}_{part}": pl.Float64() for part in ("sum", "min", "max")}
-        if m.quantiles:
-            columns[f"{m.name}_kll"] = pl.Binary()
-    return pl.Schema(columns)
 
 
 def source_columns(contract: Contract) -> list[str]:
@@ -70,35 +58,17 @@ def _as(events: pl.DataFrame, verdict: str) -> pl.DataFrame:
 def merged(contract: Contract, parts: Windows, size: str) -> Windows:
     """Windows of `size`, such as 1h or 1d, from shorter ones."""
     start = pl.col(START).dt.truncate(size)
-    sums: list[pl.Expr] = [pl.col(c).sum() for c in COUNTS]
-    columns: list[pl.Expr] = [pl.col(c) for c in (START, *contract.dimension_names, *COUNTS)]
-    for d in contract.rollup.distinct:
-        columns.append(_sketch(f"{d.name}_hll", sketches.union_hll))
-        sums.append(pl.col(f"{d.name}_hll").drop_nulls())
-    for m in contract.rollup.measures:
-        sums += [pl.col(f"{m.name}_n").sum(), pl.col(f"{m.name}_sum").sum()]
-        sums += [pl.col(f"{m.name}_min").min(), pl.col(f"{m.name}_max").max()]
-        columns += [pl.col(f"{m.name}_{part}") for part in ("n", "sum", "min", "max")]
-        if m.quantiles:
-            columns.append(_sketch(f"{m.name}_kll", sketches.union_kll))
-            sums.append(pl.col(f"{m.name}_kll").drop_nulls())
+    columns = [*map(counter, COUNTS), *contract.rollup.columns]
     keys = [START, *contract.dimension_names]
     # in the order of time: sums of floats are then the same each time
     ordered = parts.rows.sort(keys).with_columns(start)
-    rows = ordered.group_by(keys, maintain_order=True).agg(sums).select(columns).sort(keys)
+    rows = ordered.group_by(keys, maintain_order=True).agg(c.merged() for c in columns)
+    rows = rows.with_columns(merged_sketches(contract.rollup)).sort(keys)
     tops = parts.tops.sort(START, TOP).with_columns(start).group_by(START, TOP, maintain_order=True)
     return Windows(
         rows.select(pl.col(n).cast(t) for n, t in window_schema(contract).items()),
-        tops.agg(SKETCH).select(START, TOP, _sketch(SKETCH, _merged_frequent)).sort(START, TOP),
+        tops.agg(SKETCH).with_columns(merging(SKETCH, _merged_frequent)).sort(START, TOP),
     )
-
-
-def _sketch(column: str, merge: Callable[[Iterable[bytes]], bytes]) -> pl.Expr:
-    def each(dumped: pl.Series) -> bytes | None:
-        held: list[bytes] = dumped.to_list()
-        return merge(held) if len(held) > 1 else held[0] if held else None
-
-    return pl.col(column).map_elements(each, return_dtype=pl.Binary)
 
 
 def _merged_frequent(dumped: Iterable[bytes]) -> bytes:

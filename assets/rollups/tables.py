@@ -1,26 +1,10 @@
-"""The rollups' tables in the lake, for those who read columns rather than Postgres."""
+"""The rows of the rollups' tables in the lake."""
 
 import polars as pl
 
-from assets.rollups.roll import START, window_schema
-from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import DAY_FORMAT, HOUR_FORMAT
-from streamgauge.stores.lake import EVENT_HOUR, LakeTable, table_at
-
-SIZE, EVENT_DAY = "size", "event_day"
-
-
-def hourly_table(root: str, contract: Contract) -> LakeTable:
-    schema = pl.Schema({SIZE: pl.String(), **window_schema(contract), EVENT_HOUR: pl.String()})
-    about = f"{contract.stream}: rollups by minute (size 1m) and hour (1h), by hour of event time"
-    return table_at(root, f"rollups/{contract.stream}_hourly", schema, EVENT_HOUR, about)
-
-
-def daily_table(root: str, contract: Contract) -> LakeTable:
-    schema = pl.Schema({**window_schema(contract), EVENT_DAY: pl.String()})
-    return table_at(
-        root, f"rollups/{contract.stream}_daily", schema, EVENT_DAY, f"{contract.stream}: rollups by day of event time"
-    )
+from streamgauge.stores.lake import EVENT_HOUR
+from streamgauge.stores.rollup_tables import EVENT_DAY, SIZE, START
 
 
 def hourly_rows(minutes: pl.DataFrame, hours: pl.DataFrame) -> pl.DataFrame:

@@ -9,12 +9,14 @@ from datetime import timedelta
 
 import polars as pl
 
-from assets.dims.history import KEY, VALID_FROM, History
+from assets.dims.history import History
 from assets.facts.build import FactsBuilder
 from assets.rollups.hourly import roll, store
 from bench.batch import BEGIN, HOURS, STREAM, reference
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.rollup.enrich import KEY
 from streamgauge.settings import CONTRACTS, batch_start
+from streamgauge.stores.dimension_tables import VALID_FROM
 
 
 def main() -> None:

@@ -16,10 +16,12 @@ import psutil
 
 from serving.database import WORK_MEM
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.rollup.windows import MINUTE, Window, latest_minute, read_top
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
+from streamgauge.stores.tables.speed import COUNTERS
 
 _WARM_UP = 10
 _TOP, _KEYS = "1h", 10
@@ -95,10 +97,9 @@ def _cpu(process: psutil.Process) -> float:
 
 def _day_query(contract: Contract, dimension: str, end: datetime) -> bytes:
     """As one would write it by hand for the rows that the API gives."""
-    merged = [f"sum({c})::bigint" for c in ("count", "late", "duplicates")]
-    for m in contract.rollup.measures:
-        merged += [f"sum({m.name}_n)::bigint", f"sum({m.name}_sum)", f"min({m.name}_min)", f"max({m.name}_max)"]
-        merged.append(f"sum({m.name}_sum) / nullif(sum({m.name}_n), 0)")
+    columns = [*map(counter, COUNTERS), *contract.rollup.columns]
+    merged = [c.merge.aggregate.format(c=c.name, by=c.by or c.name) for c in columns if c.merge]
+    merged += [f"sum({m.name}_sum) / nullif(sum({m.name}_n), 0)" for m in contract.rollup.measures]
     return (
         f"SELECT minute, {dimension}, {', '.join(merged)} FROM {contract.minutes_table}"
         f" WHERE minute >= '{end - _DAY}' AND minute < '{end}' GROUP BY 1, 2 ORDER BY 1, 2"

@@ -13,9 +13,11 @@ from typing import Any, Literal
 import polars as pl
 
 from quality.reconciliation.coverage import Missing
-from quality.reconciliation.evidence import Evidence, Figures, unreachable
-from quality.reconciliation.layers import DUPLICATES, PARTS, bucket_columns, figures
-from streamgauge.contract.model import Contract
+from quality.reconciliation.evidence import Evidence, Figures, Values, unreachable
+from quality.reconciliation.layers import DUPLICATES, SPEED_COUNTERS, bucket_columns, compared, figures
+from streamgauge.contract.measures import NUMBERS, StoredColumn, kinds_of
+from streamgauge.contract.model import Contract, Measure
+from streamgauge.rollup.measure_kinds import possible
 
 Bucket = tuple[datetime, tuple[str, ...]]
 """Minute and dimensions, in the contract's order."""
@@ -24,6 +26,11 @@ TOLERANCE = 1e-9
 """Of a sum, relative to what was summed: both layers add the same numbers in another order."""
 
 SAMPLES = 5
+
+DIFFERS, UNLIKE_FACTS = "__differs", "__unlike_facts"
+_MOVED = "__moved"
+"""They don't differ if dimensions from the reference table are left aside."""
+_SPEED, _BATCH = "__speed_records", "__batch_records"
 
 
 @dataclass(frozen=True)
@@ -61,35 +68,46 @@ Layer = Literal["speed", "batch", "facts"]
 
 
 def beside(contract: Contract, speed: pl.DataFrame, batch: pl.DataFrame, facts: pl.DataFrame) -> pl.DataFrame:
-    """A row for each bucket of any layer. Figures are named `speed_…`, `batch_…` and `facts_…`; `differs` says that
-    they do, `moved` that they don't if dimensions from the reference table are left aside.
+    """A row for each bucket of any layer, with the figures of each. `DIFFERS` says that worker and batch layer do,
+    `UNLIKE_FACTS` that rollup and facts do.
     """
     keys = bucket_columns(contract)
     named = [
-        layer.rename({c: f"{name}_{c}" for c in layer.columns if c not in keys})
+        layer.rename({c: f"__{name}_{c}" for c in layer.columns if c not in keys})
         for name, layer in (("speed", speed), ("batch", batch), ("facts", facts))
     ]
     joined = named[0].join(named[1], on=keys, how="full", coalesce=True)
     joined = joined.join(named[2], on=keys, how="full", coalesce=True)
-    zero = [c for c in joined.columns if c not in keys and not c.endswith(("_min", "_max"))]
+    counters = (*SPEED_COUNTERS, *(c.name for c in compared(contract) if c.counter))
+    zero = [f"__{layer}_{c}" for layer in ("speed", "batch", "facts") for c in counters]
+    zero = [c for c in zero if c in joined.columns]
     joined = joined.with_columns(pl.col(zero).fill_null(0))
-    records = pl.col("speed_count") + pl.col("speed_late") + pl.col("speed_duplicates")
-    joined = joined.with_columns(records.alias("S"), (pl.col("batch_count") + pl.col("batch_duplicates")).alias("B"))
-    unequal = [~_same(f, "speed", "batch") for f in figures(contract)]
-    unlike_facts = [~_same(f, "batch", "facts") for f in (*figures(contract), DUPLICATES)]
+    records = pl.col("__speed_count") + pl.col("__speed_late") + pl.col("__speed_duplicates")
+    of_batch = pl.col("__batch_count") + pl.col("__batch_duplicates")
+    joined = joined.with_columns(records.alias(_SPEED), of_batch.alias(_BATCH))
+    unequal = [~_same(contract, f, "speed", "batch") for f in figures(contract)]
+    unlike_facts = [~_same(contract, f, "batch", "facts") for f in (*figures(contract), DUPLICATES)]
     return joined.with_columns(
-        pl.any_horizontal(pl.col("S") != pl.col("B"), *unequal).alias("differs"),
-        pl.any_horizontal(unlike_facts).alias("unlike_facts"),
-        _moved(contract).alias("moved"),
+        pl.any_horizontal(pl.col(_SPEED) != pl.col(_BATCH), *unequal).alias(DIFFERS),
+        pl.any_horizontal(unlike_facts).alias(UNLIKE_FACTS),
+        _moved(contract).alias(_MOVED),
     ).sort(keys)
 
 
-def _same(figure: str, one: Layer, other: Layer) -> pl.Expr:
-    a, b = pl.col(f"{one}_{figure}"), pl.col(f"{other}_{figure}")
-    if not figure.endswith("_sum"):
-        return a.eq_missing(b)
-    extreme = pl.max_horizontal(pl.col(f"{other}_{figure[:-3]}{end}").abs() for end in ("min", "max")).fill_null(0)
-    scale = pl.max_horizontal(a.abs(), b.abs(), extreme * pl.col(f"{other}_{figure[:-3]}n"))
+def _columns(contract: Contract) -> dict[str, tuple[Measure, StoredColumn]]:
+    """The compared columns of each measure, by name."""
+    return {c.name: (m, c) for m in contract.rollup.measures for k in kinds_of(m) for c in k.columns(m.name) if c.merge}
+
+
+def _same(contract: Contract, figure: str, one: Layer, other: Layer) -> pl.Expr:
+    a, b = pl.col(f"__{one}_{figure}"), pl.col(f"__{other}_{figure}")
+    measure, column = _columns(contract).get(figure, (None, None))
+    if measure is None or column is None or not column.rounded:
+        same = a.eq_missing(b)
+        return same | a.is_null() | b.is_null() if column is not None and column.optional else same
+    n, _, *ends = NUMBERS.columns(measure.name)
+    extreme = pl.max_horizontal(pl.col(f"__{other}_{end.name}").abs() for end in ends).fill_null(0)
+    scale = pl.max_horizontal(a.abs(), b.abs(), extreme * pl.col(f"__{other}_{n.name}"))
     return (a - b).abs() <= TOLERANCE * (1 + scale)
 
 
@@ -99,12 +117,12 @@ def _moved(contract: Contract) -> pl.Expr:
     if not named:
         return pl.lit(False)
     kept = [k for k in bucket_columns(contract) if k not in named]
-    pairs = [("S", "B"), ("speed_duplicates", "batch_duplicates")]
+    pairs = [(_SPEED, _BATCH), ("__speed_duplicates", "__batch_duplicates")]
     exact = [pl.col(a).sum().over(kept) == pl.col(b).sum().over(kept) for a, b in pairs]
-    late = pl.col("speed_late").sum().over(kept) > 0
-    for m in contract.rollup.measures:
-        for part in ("n", "sum"):
-            a, b = (pl.col(f"{layer}_{m.name}_{part}").sum().over(kept) for layer in ("speed", "batch"))
+    late = pl.col("__speed_late").sum().over(kept) > 0
+    for column in compared(contract):
+        if column.counter:
+            a, b = (pl.col(f"__{layer}_{column.name}").sum().over(kept) for layer in ("speed", "batch"))
             exact.append(late | ((a - b).abs() <= TOLERANCE * (1 + pl.max_horizontal(a.abs(), b.abs()))))
     return pl.all_horizontal(exact)
 
@@ -132,18 +150,19 @@ class _Judge:
         self, contract: Contract, bucket: Bucket, row: Mapping[str, Any], evidence: Evidence, state: HourState
     ) -> None:
         self._contract = contract
+        self._columns = _columns(contract)
         self._bucket = bucket
         self._row = row
         self._evidence = evidence
         self._state = state
-        self._late: int = row["speed_late"]
-        self._duplicates: int = row["speed_duplicates"]
-        self._batch_duplicates: int = row["batch_duplicates"]
+        self._late: int = row["__speed_late"]
+        self._duplicates: int = row["__speed_duplicates"]
+        self._batch_duplicates: int = row["__batch_duplicates"]
 
     def differences(self) -> list[Difference]:
-        if self._row["unlike_facts"]:
+        if self._row[UNLIKE_FACTS]:
             return self._unlike_facts()
-        excess = self._row["S"] - self._row["B"]
+        excess = self._row[_SPEED] - self._row[_BATCH]
         if excess:
             return self._incomplete(excess)
         return self._judged_differently()
@@ -156,17 +175,17 @@ class _Judge:
                 if self._state.pending:
                     found.append(self._difference(figure, True, "the hour is being rebuilt", waits=True))
                 else:
-                    facts = _text(self._row[f"facts_{figure}"])
+                    facts = _text(self._row[f"__facts_{figure}"])
                     found.append(self._difference(figure, False, f"the facts in the lake give {facts}"))
         return found
 
     def _incomplete(self, excess: int) -> list[Difference]:
         why, waits = self._missing(excess)
-        if why is None and self._row["moved"] and self._state.reference_changed:
+        if why is None and self._row[_MOVED] and self._state.reference_changed:
             why = "the same events under other attributes: the reference table changed meanwhile"
         if why is not None:
             return self._all(True, why, waits)
-        speed, batch, deleted = self._row["S"], self._row["B"], self._state.missing.deleted
+        speed, batch, deleted = self._row[_SPEED], self._row[_BATCH], self._state.missing.deleted
         known = f"; {deleted} were deleted with their topic before the lake had them" if deleted else ""
         return self._all(False, f"the worker took in {speed} records, the batch layer {batch}{known}")
 
@@ -196,25 +215,36 @@ class _Judge:
     def _judged_differently(self) -> list[Difference]:
         """The same records in both: facts that the worker called late, or either one's duplicates."""
         left_out = self._late + max(0, self._duplicates - self._batch_duplicates)
-        gained = self._row["batch_count"] - self._row["speed_count"]
+        gained = self._row["__batch_count"] - self._row["__speed_count"]
         taken_in = min(max(0, left_out - gained), self._batch_duplicates)
         why = self._words()
         found: list[Difference] = []
         if gained:
             found.append(self._difference("count", True, why))
         for m in self._contract.rollup.measures:
-            differing = [p for p in PARTS if not self._same(f"{m.name}_{p}", "speed", "batch")]
-            if not differing:
-                continue
-            speed = Figures(*(self._row[f"speed_{m.name}_{p}"] for p in PARTS))
-            facts = self._evidence.facts.get(m.name, [])
-            others = self._evidence.duplicates.get(m.name, [])
-            tolerance = self._tolerance(f"{m.name}_sum", "speed", "batch")
-            wrong = unreachable(speed, facts, others, left_out, taken_in, tolerance)
-            for part in differing:
-                reason = f"not to be had by {why}" if part in wrong else why
-                found.append(self._difference(f"{m.name}_{part}", part not in wrong, reason))
+            columns = [c.name for owner, c in self._columns.values() if owner is m]
+            differing = [c for c in columns if not self._same(c, "speed", "batch")]
+            wrong = self._impossible(m, left_out, taken_in) if differing else set[str]()
+            for column in differing:
+                reason = f"not to be had by {why}" if column in wrong else why
+                found.append(self._difference(column, column not in wrong, reason))
         return found
+
+    def _impossible(self, m: Measure, left_out: int, taken_in: int) -> set[str]:
+        """The columns that leaving events out, or taking duplicates in, can't have made of the facts."""
+        facts = self._evidence.facts.get(m.name, Values())
+        others = self._evidence.duplicates.get(m.name, Values())
+        numbers = [c.name for c in NUMBERS.columns(m.name)]
+        speed = Figures(*(self._row[f"__speed_{c}"] for c in numbers))
+        tolerance = self._tolerance(numbers[1], "speed", "batch")
+        parts = unreachable(speed, facts.values, others.values, left_out, taken_in, tolerance)
+        wrong = {f"{m.name}_{part}" for part in parts}
+        for kind in kinds_of(m):
+            columns = [c.name for c in kind.columns(m.name) if c.merge]
+            stored = [self._row[f"__speed_{c}"] for c in columns]
+            if not possible(kind, stored, facts.pairs, others.pairs if taken_in else (), left_out):
+                wrong.update(columns)
+        return wrong
 
     def _words(self) -> str:
         parts = [f"{self._late} late" if self._late else ""]
@@ -227,22 +257,24 @@ class _Judge:
         return [self._difference(f, explained, why, waits=waits) for f in differing or ["count"]]
 
     def _same(self, figure: str, one: Layer, other: Layer) -> bool:
-        a, b = self._row[f"{one}_{figure}"], self._row[f"{other}_{figure}"]
-        if not figure.endswith("_sum"):
-            return a == b
+        a, b = self._row[f"__{one}_{figure}"], self._row[f"__{other}_{figure}"]
+        _, column = self._columns.get(figure, (None, None))
+        if column is None or not column.rounded:
+            return a == b or (column is not None and column.optional and None in (a, b))
         return abs(a - b) <= self._tolerance(figure, one, other)
 
     def _tolerance(self, total: str, one: Layer, other: Layer) -> float:
-        sums = [abs(self._row[f"{layer}_{total}"]) for layer in (one, other)]
-        ends = [abs(self._row[f"{other}_{total[:-3]}{end}"] or 0.0) for end in ("min", "max")]
-        return TOLERANCE * (1 + max(*sums, max(ends) * self._row[f"{other}_{total[:-3]}n"]))
+        sums = [abs(self._row[f"__{layer}_{total}"]) for layer in (one, other)]
+        n, _, *extremes = NUMBERS.columns(self._columns[total][0].name)
+        ends = [abs(self._row[f"__{other}_{end.name}"] or 0.0) for end in extremes]
+        return TOLERANCE * (1 + max(*sums, max(ends) * self._row[f"__{other}_{n.name}"]))
 
     def _difference(self, measure: str, explained: bool, why: str, *, waits: bool = False) -> Difference:
         return Difference(
             self._bucket,
             measure,
-            self._row.get(f"speed_{measure}"),
-            self._row.get(f"batch_{measure}"),
+            self._row.get(f"__speed_{measure}"),
+            self._row.get(f"__batch_{measure}"),
             self._late,
             self._duplicates,
             self._batch_duplicates,

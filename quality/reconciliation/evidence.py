@@ -18,12 +18,24 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Values:
+    """Of one measure, the least first, and the times (epoch ms) of the events that have them."""
+
+    values: Sequence[float] = ()
+    times: Sequence[int] = ()
+
+    @property
+    def pairs(self) -> list[tuple[float, int]]:
+        return list(zip(self.values, self.times, strict=True))
+
+
+@dataclass(frozen=True)
 class Evidence:
-    """A bucket's facts and duplicates: some event ids, and by measure the sorted values of each."""
+    """A bucket's facts and duplicates: some event ids, and by measure the values of each."""
 
     event_ids: tuple[str, ...] = ()
-    facts: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
-    duplicates: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    facts: dict[str, Values] = field(default_factory=dict[str, Values])
+    duplicates: dict[str, Values] = field(default_factory=dict[str, Values])
 
 
 def unreachable(

@@ -1,15 +1,18 @@
 """What the lake holds of the buckets that differ: sample event ids and single values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import polars as pl
 
 from quality.reconciliation.compare import SAMPLES, Bucket
-from quality.reconciliation.evidence import Evidence
+from quality.reconciliation.evidence import Evidence, Values
 from quality.reconciliation.layers import CAME_IN, EVENT_ID, bucket_columns, valued
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_start
+from streamgauge.rollup.plan import TIME
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ def gather(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame, di
     width = len(keys) - 1
     measures = [m.name for m in contract.rollup.measures]
     wanted = differing.select(keys).lazy()
-    values = [pl.col(m).drop_nulls().sort() for m in measures]
+    values = [pl.struct(pl.col(m), pl.col(TIME)).filter(pl.col(m).is_not_null()).sort().alias(m) for m in measures]
 
     def of(layer: pl.LazyFrame) -> pl.DataFrame:
         rows = valued(contract, layer).join(wanted, on=keys, how="semi")
@@ -38,10 +41,16 @@ def gather(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame, di
         minute, bucket = row[0], (row[0], row[1 : 1 + width])
         *lists, ids, first = row[1 + width :]
         others = left_out.pop(bucket, ())
-        named = dict(zip(measures, others, strict=False))
-        evidence[bucket] = Evidence(tuple(ids), dict(zip(measures, lists, strict=True)), named)
+        evidence[bucket] = Evidence(tuple(ids), _named(measures, lists), _named(measures, others))
         hour = hour_start(minute)
         came_in[hour] = min(came_in.get(hour, first), first)
     for bucket, (*lists, ids, _) in left_out.items():
-        evidence[bucket] = Evidence(tuple(ids), {}, dict(zip(measures, lists, strict=True)))
+        evidence[bucket] = Evidence(tuple(ids), {}, _named(measures, lists))
     return Gathered(evidence, came_in)
+
+
+def _named(measures: Sequence[str], lists: Sequence[list[dict[str, Any]]]) -> dict[str, Values]:
+    return {
+        m: Values([pair[m] for pair in pairs], [pair[TIME] for pair in pairs])
+        for m, pairs in zip(measures, lists, strict=False)
+    }

@@ -7,18 +7,24 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
 from streamgauge.rollup.enrich import REFERENCE
-from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
+from streamgauge.rollup.measure_kinds import rolled
+from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, TIME, RollupPlan
 from streamgauge.stores.owning_hour import INGEST_TIME
 
 MINUTE_TYPE = pl.Datetime("us", "UTC")
 EVENT_ID, CAME_IN, DUPLICATES = "__event_id", "__came_in", "duplicates"
-PARTS = ("n", "sum", "min", "max")
 
 
 def figures(contract: Contract) -> list[str]:
-    return ["count", *(f"{m.name}_{part}" for m in contract.rollup.measures for part in PARTS)]
+    return ["count", *(c.name for c in compared(contract))]
+
+
+def compared(contract: Contract) -> list[StoredColumn]:
+    """The columns of measures that hold no sketches."""
+    return [c for c in contract.rollup.columns if c.merge]
 
 
 def bucket_columns(contract: Contract) -> list[str]:
@@ -30,9 +36,7 @@ def schema(contract: Contract, counters: Sequence[str]) -> pl.Schema:
     columns: dict[str, pl.DataType] = {MINUTE: MINUTE_TYPE}
     columns |= dict.fromkeys(contract.dimension_names, pl.String())
     columns |= dict.fromkeys(counters, pl.Int64())
-    for m in contract.rollup.measures:
-        columns[f"{m.name}_n"] = pl.Int64()
-        columns |= dict.fromkeys((f"{m.name}_{part}" for part in PARTS[1:]), pl.Float64())
+    columns |= {c.name: c.polars for c in compared(contract)}
     return pl.Schema(columns)
 
 
@@ -41,7 +45,9 @@ BATCH_COUNTERS = ("count", DUPLICATES)
 
 
 def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
-    """Each fact's or duplicate's bucket, numbers, event id and ingest time, by the plan that the worker rolls up by."""
+    """Each fact's or duplicate's bucket, time, numbers, event id and ingest time, by the plan that the worker rolls up
+    by.
+    """
     reference = contract.reference
     held = facts.rename({c: REFERENCE + c for c in reference.columns}) if reference else facts
     verdicts = (pl.lit(True).alias(COUNTED), pl.lit(False).alias(LATE), pl.lit(False).alias(DUPLICATE))
@@ -52,6 +58,7 @@ def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
         .select(
             pl.col(MINUTE).cast(pl.Datetime("ms", "UTC")).cast(MINUTE_TYPE),
             *contract.dimension_names,
+            TIME,
             *(m.name for m in contract.rollup.measures),
             EVENT_ID,
             CAME_IN,
@@ -64,16 +71,10 @@ def rolled_up(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame)
     keys = bucket_columns(contract)
     aggregates: list[pl.Expr] = [pl.len().cast(pl.Int64).alias("count")]
     for m in contract.rollup.measures:
-        value = pl.col(m.name)
-        aggregates += [
-            value.count().cast(pl.Int64).alias(f"{m.name}_n"),
-            value.sum().alias(f"{m.name}_sum"),
-            value.min().alias(f"{m.name}_min"),
-            value.max().alias(f"{m.name}_max"),
-        ]
+        aggregates += rolled(m, pl.col(m.name), pl.col(TIME))
     counted = valued(contract, facts).group_by(keys).agg(aggregates)
     left_out = valued(contract, duplicates).group_by(keys).agg(pl.len().cast(pl.Int64).alias(DUPLICATES))
     wanted = schema(contract, BATCH_COUNTERS)
     joined = counted.join(left_out, on=keys, how="full", coalesce=True)
-    zero = [n for n in wanted if n in BATCH_COUNTERS or n.endswith(("_n", "_sum"))]
+    zero = [*BATCH_COUNTERS, *(c.name for c in compared(contract) if c.counter)]
     return joined.with_columns(pl.col(zero).fill_null(0)).select(pl.col(n).cast(t) for n, t in wanted.items())

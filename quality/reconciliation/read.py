@@ -11,7 +11,8 @@ from psycopg import sql
 from quality.reconciliation.compare import HourState
 from quality.reconciliation.coverage import Missing, Span, WorkerPart, missing
 from quality.reconciliation.finality import Settled, settled
-from quality.reconciliation.layers import BATCH_COUNTERS, MINUTE, SPEED_COUNTERS, schema
+from quality.reconciliation.layers import BATCH_COUNTERS, MINUTE, SPEED_COUNTERS, compared, schema
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
 from streamgauge.state.topics import claimed_first_positions
@@ -98,12 +99,11 @@ def read_settled(connection: Connection, contract: Contract) -> Settled:
 def _speed(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> pl.DataFrame:
     wanted = schema(contract, SPEED_COUNTERS)
     keys = sql.SQL(", ").join(map(sql.Identifier, (MINUTE, *contract.dimension_names)))
-    columns: list[sql.Composed] = []
-    for name, kind in wanted.items():
-        if name not in (MINUTE, *contract.dimension_names):
-            how = "min" if name.endswith("_min") else "max" if name.endswith("_max") else "sum"
-            cast = sql.SQL("::bigint" if kind == pl.Int64 else "")
-            columns.append(sql.SQL("{}({}){}").format(sql.SQL(how), sql.Identifier(name), cast))
+    columns = [
+        sql.SQL(c.merge.aggregate).format(c=sql.Identifier(c.name), by=sql.Identifier(c.by or c.name))
+        for c in (*map(counter, SPEED_COUNTERS), *compared(contract))
+        if c.merge
+    ]
     query = sql.SQL("SELECT {keys}, {sums} FROM {table} WHERE minute >= %s AND minute < %s GROUP BY {keys}").format(
         keys=keys, sums=sql.SQL(", ").join(columns), table=sql.Identifier(contract.minutes_table)
     )

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from quality.reconciliation.compare import Difference, HourState, beside, explain
+from quality.reconciliation.compare import DIFFERS, UNLIKE_FACTS, Difference, HourState, beside, explain
 from quality.reconciliation.gather import Gathered
 from quality.reconciliation.layers import MINUTE
 from streamgauge.contract.model import Contract
@@ -62,7 +62,7 @@ def judge(
 ) -> list[HourResult]:
     """`gather` is asked for the buckets that differ, `state_of` for an hour and when its first facts came in."""
     rows = beside(contract, layers.speed, layers.batch, layers.facts)
-    differing = rows.filter(pl.col("differs") | pl.col("unlike_facts"))
+    differing = rows.filter(pl.col(DIFFERS) | pl.col(UNLIKE_FACTS))
     gathered = gather(differing) if len(differing) else Gathered({}, {})
     states = {h: state_of(h, gathered.came_in.get(h)) for h in hours}
     found = explain(contract, differing, gathered.evidence, lambda minute: states[hour_start(minute)])
@@ -75,11 +75,11 @@ def judge(
 
 def _totals(rows: pl.DataFrame) -> dict[datetime, dict[str, int]]:
     names = {
-        "facts": "batch_count",
-        "counted": "speed_count",
-        "late": "speed_late",
-        "duplicates": "speed_duplicates",
-        "batch_duplicates": "batch_duplicates",
+        "facts": "__batch_count",
+        "counted": "__speed_count",
+        "late": "__speed_late",
+        "duplicates": "__speed_duplicates",
+        "batch_duplicates": "__batch_duplicates",
     }
     sums = rows.group_by(pl.col(MINUTE).dt.truncate(HOUR).alias("hour")).agg(
         pl.len().alias("buckets"), *(pl.col(c).sum().alias(n) for n, c in names.items())

@@ -11,9 +11,11 @@ from typing import Any, Literal, cast
 import orjson
 
 from serving.problems import INVALID, TOO_LONG, Problem
-from serving.rollups.measures import Distinct, Measure, Quantile, Stored, cheap, measures_of, stored_for
+from serving.rollups.measures import cheap, measures_of, merged_by_sql, sketches_of
+from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
 from streamgauge.rollup import windows as rollups
+from streamgauge.rollup.measure_kinds import Figure
 from streamgauge.rollup.windows import MINUTE, Window
 
 WINDOWS = {**rollups.WINDOWS, "1d": timedelta(days=1)}
@@ -40,7 +42,7 @@ class Asked:
     end: datetime
     group_by: tuple[str, ...]
     where: Mapping[str, tuple[str, ...]]
-    measures: tuple[Measure, ...]
+    measures: tuple[Figure, ...]
     fill: Fill
     limit: int | None
     after: tuple[Any, ...] | None
@@ -58,13 +60,14 @@ class Asked:
         return max(self.first, last + self.window.size)
 
     @property
-    def stored(self) -> tuple[Stored, ...]:
-        return stored_for(self.measures)
+    def stored(self) -> tuple[StoredColumn, ...]:
+        """The columns that SQL merges."""
+        return merged_by_sql(self.measures)
 
     @property
     def sketches(self) -> tuple[str, ...]:
         """The columns of sketches that the measures need."""
-        return tuple(dict.fromkeys(m.column for m in self.measures if isinstance(m, Quantile | Distinct)))
+        return sketches_of(self.measures)
 
     @property
     def fingerprint(self) -> str:
@@ -188,7 +191,7 @@ def _known_dimension(contract: Contract, parameter: str, name: str) -> None:
         )
 
 
-def wanted_measures(contract: Contract, asked: Sequence[str] | None) -> tuple[Measure, ...]:
+def wanted_measures(contract: Contract, asked: Sequence[str] | None) -> tuple[Figure, ...]:
     known = measures_of(contract)
     wanted = names(asked)
     if not wanted:

@@ -3,14 +3,12 @@
 The same rows give the same answer, in whatever order Postgres has them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from serving.problems import TOO_SLOW, Problem
 from serving.rollups.asked import Asked
-from serving.rollups.measures import Distinct, Quantile
 from serving.rollups.plan import Layer, sketches_count_query, sketches_query
-from streamgauge.rollup import sketches
 from streamgauge.stores.postgres import Connection
 
 MAX_SKETCHES = 60_000
@@ -24,6 +22,7 @@ class Merged:
 
     def __init__(self, connection: Connection, asked: Asked, layers: Sequence[Layer]) -> None:
         self._asked = asked
+        self._kinds = {m.columns[0].name: m.sketch for m in asked.measures if m.sketch}
         self._pieces: dict[str, dict[Key, list[bytes]]] = {name: {} for name in asked.sketches}
         self._errors: dict[str, float] = {}
         if asked.sketches and layers:
@@ -43,7 +42,7 @@ class Merged:
         for row in connection.cursor(binary=True).execute(sketches_query(self._asked, layers)):
             for name, dumped in zip(self._asked.sketches, row[width:], strict=True):
                 if dumped:
-                    self._pieces[name].setdefault(row[:width], []).append(_merge(name, dumped))
+                    self._pieces[name].setdefault(row[:width], []).append(self._kinds[name].merge(dumped))
         pieces = sum(map(len, self._pieces.values()))
         if overlap > 1 and pieces * overlap > MAX_SKETCHES:
             raise Problem(
@@ -54,25 +53,18 @@ class Merged:
 
     def values(self, start: Any, group: Key) -> list[Any]:
         """Of the measures that need sketches, in the order asked for."""
-        merged = {name: self._window(name, start, group) for name in self._asked.sketches}
-        found: list[Any] = []
-        for m in self._asked.measures:
-            if not isinstance(m, Distinct | Quantile):
-                continue
-            value, error = _estimate(m, merged[m.column])
-            found.append(value)
-            self._errors[m.name] = max(self._errors.get(m.name, 0.0), error)
-        return found
+        read = {name: kind.read(self._window(name, start, group)) for name, kind in self._kinds.items()}
+        for name, (_, error) in read.items():
+            self._errors[name] = max(self._errors.get(name, 0.0), error)
+        return [read[m.columns[0].name][0][m.place] for m in self._asked.measures if m.sketch]
 
     @property
     def errors(self) -> dict[str, dict[str, Any]]:
         """Of each measure that needs a sketch, the largest of all windows whose values were asked for."""
         return {
-            m.name: (sketches.value_error if isinstance(m, Distinct) else sketches.rank_error_of)(
-                self._errors.get(m.name, 0.0)
-            )
+            m.name: m.sketch.explained(self._errors.get(m.columns[0].name, 0.0))
             for m in self._asked.measures
-            if isinstance(m, Distinct | Quantile)
+            if m.sketch
         }
 
     def _window(self, name: str, start: Any, group: Key) -> bytes | None:
@@ -81,21 +73,4 @@ class Merged:
         parts: list[bytes] = []
         for i in range(window.starts_per_minute):
             parts += pieces.get((start + i * window.hop, *group), ())
-        return parts[0] if len(parts) == 1 else _merge(name, parts) if parts else None
-
-
-def _estimate(measure: Distinct | Quantile, dumped: bytes | None) -> tuple[float | None, float]:
-    """The value, and its error: relative of a distinct count, of rank of a quantile."""
-    if isinstance(measure, Distinct):
-        if dumped is None:
-            return 0, 0.0
-        distinct = sketches.load_hll(dumped)
-        return round(distinct.get_estimate()), sketches.distinct_error(distinct)
-    sketch = None if dumped is None else sketches.load_kll(dumped)
-    if sketch is None or sketch.is_empty():
-        return None, 0.0
-    return sketch.get_quantiles([measure.rank], True)[0], sketches.rank_error(sketch)
-
-
-def _merge(name: str, dumped: Iterable[bytes]) -> bytes:
-    return sketches.union_hll(dumped) if name.endswith("_hll") else sketches.union_kll(dumped)
+        return parts[0] if len(parts) == 1 else self._kinds[name].merge(parts) if parts else None

@@ -13,14 +13,15 @@ from psycopg import sql
 from psycopg.sql import SQL, Composable, Identifier, Literal
 
 from serving.rollups.asked import MAX_ROWS, Asked
-from serving.rollups.measures import Stored
+from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.rollup.windows import MINUTE
 from streamgauge.stores.ddl import EPOCH
 from streamgauge.stores.tables.batch import ROLLUPS
 
-PIECE, WINDOW = Identifier("piece"), Identifier("window_start")
+PIECE, WINDOW = Identifier("__piece"), Identifier("window_start")
+"""What no contract can name a dimension begins with __."""
 _COMMA = SQL(", ")
 
 
@@ -92,7 +93,7 @@ def rollups_query(asked: Asked, layers: Sequence[Layer]) -> sql.Composed:
         spread = SQL("SELECT {} AS {}, * FROM pieces").format(PIECE, WINDOW)
     else:
         spread = SQL(
-            "SELECT {piece} - i * {hop} AS {window}, * FROM pieces CROSS JOIN generate_series(0, {n}) AS i"
+            "SELECT {piece} - __i * {hop} AS {window}, * FROM pieces CROSS JOIN generate_series(0, {n}) AS __i"
         ).format(
             piece=PIECE, hop=Literal(asked.window.hop), window=WINDOW, n=Literal(asked.window.starts_per_minute - 1)
         )
@@ -117,7 +118,7 @@ def rollups_query(asked: Asked, layers: Sequence[Layer]) -> sql.Composed:
     return query + SQL(" ORDER BY {} LIMIT {}").format(keys, Literal((asked.limit or MAX_ROWS) + 1))
 
 
-def _pieces(asked: Asked, layer: Layer, stored: Iterable[Stored]) -> Composable:
+def _pieces(asked: Asked, layer: Layer, stored: Iterable[StoredColumn]) -> Composable:
     groups = [Identifier(g) for g in asked.group_by]
     # what was late is among the facts, and no column of theirs
     merged = [SQL("0::bigint AS late") if layer.final and s.name == "late" else _merged(s) for s in stored]
@@ -153,18 +154,18 @@ def where_of(asked: Asked, layer: Layer) -> sql.Composed:
     return SQL(" AND ").join(parts)
 
 
-def _merged(stored: Stored) -> Composable:
+def _merged(stored: StoredColumn) -> Composable:
+    assert stored.merge is not None
     name = Identifier(stored.name)
-    if stored.merge == "sum" and stored.type == "bigint":
-        return SQL("sum({})::bigint AS {}").format(name, name)
-    return SQL("{}({}) AS {}").format(SQL(stored.merge), name, name)
+    merged = SQL(stored.merge.aggregate).format(c=name, by=Identifier(stored.by or stored.name))
+    return SQL("{} AS {}").format(merged, name)
 
 
 def _in_range(asked: Asked) -> Composable:
     return SQL("{} >= {} AND {} < {}").format(WINDOW, Literal(asked.start), WINDOW, Literal(asked.end))
 
 
-def _filled(asked: Asked, stored: Iterable[Stored]) -> Composable:
+def _filled(asked: Asked, stored: Iterable[StoredColumn]) -> Composable:
     """Every window for each group that the range has anywhere."""
     groups = [Identifier(g) for g in asked.group_by]
     measures = [

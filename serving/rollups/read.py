@@ -12,24 +12,13 @@ import polars as pl
 
 from serving.problems import TOO_MANY, Problem
 from serving.rollups.asked import MAX_ROWS, Asked
-from serving.rollups.measures import Distinct, Mean, Quantile, Stored
 from serving.rollups.merged import Merged
 from serving.rollups.plan import layers_of, rollups_query
 from serving.stream_state import StreamState
 from streamgauge.dagster.hours import HOUR
 from streamgauge.rollup.finality import Finality, WindowStatus
+from streamgauge.rollup.windows import WINDOW
 from streamgauge.stores.postgres import Connection
-
-_TIME = pl.Datetime("us", "UTC")
-_WINDOW: dict[str, pl.DataType] = {
-    "window_start": _TIME,
-    "window_end": _TIME,
-    "status": pl.String(),
-    "revision": pl.Int64(),
-    "final_share": pl.Float64(),
-    "unchecked": pl.Boolean(),
-    "complete": pl.Boolean(),
-}
 
 
 @dataclass(frozen=True)
@@ -118,7 +107,7 @@ class _Rows:
 
     def _windows(self, starts: Sequence[datetime]) -> pl.DataFrame:
         size = self._asked.window.size
-        return pl.DataFrame([(s, s + size, *self._standing(s, s + size)) for s in starts], _WINDOW, orient="row")
+        return pl.DataFrame([(s, s + size, *self._standing(s, s + size)) for s in starts], WINDOW, orient="row")
 
     def _standing(self, start: datetime, end: datetime) -> tuple[Any, ...]:
         at: WindowStatus = self._layers.standing(start, end)
@@ -127,17 +116,12 @@ class _Rows:
 
     def _measures(self, columns: Mapping[str, Sequence[Any]], found: Sequence[tuple[Any, ...]]) -> Iterator[pl.Series]:
         sketched = iter(self._sketched(found))
+        stored = pl.DataFrame([pl.Series(c.name, columns[c.name], c.polars) for c in self._asked.stored])
         for m in self._asked.measures:
-            match m:
-                case Stored():
-                    yield pl.Series(m.name, columns[m.name], pl.Int64() if m.type == "bigint" else pl.Float64())
-                case Mean():
-                    total = pl.Series(columns[f"{m.measure}_sum"], dtype=pl.Float64())
-                    yield _divided(m.name, total, pl.Series(columns[f"{m.measure}_n"], dtype=pl.Int64()))
-                case Distinct():
-                    yield pl.Series(m.name, next(sketched), pl.Int64())
-                case Quantile():
-                    yield pl.Series(m.name, next(sketched), pl.Float64())
+            if m.sketch:
+                yield pl.Series(m.name, next(sketched), pl.Float64()).cast(m.polars)
+            else:
+                yield stored.select(m.value.alias(m.name)).to_series()
 
     def _sketched(self, found: Sequence[tuple[Any, ...]]) -> Iterable[Sequence[Any]]:
         """The columns of the measures that need sketches, of the windows on this page only."""
@@ -152,7 +136,3 @@ class _Rows:
         values = [merged.values(row[0], row[1:keys]) for row in found]
         self.errors = merged.errors
         return zip(*values, strict=True) if values else itertools.repeat(())
-
-
-def _divided(name: str, total: pl.Series, n: pl.Series) -> pl.Series:
-    return (total / n.replace(0, None)).alias(name)

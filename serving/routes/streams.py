@@ -13,6 +13,7 @@ from serving.schemas import Stream, Streams
 from serving.services import Services
 from serving.stream_state import StreamState, read_state
 from streamgauge.contract.model import Contract
+from streamgauge.rollup.measure_kinds import figures_of
 
 router = APIRouter(tags=["streams"])
 
@@ -50,7 +51,14 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
         "topic": c.topic,
         "dimensions": c.dimension_names,
         "distinct": [d.name for d in c.rollup.distinct],
-        "measures": [{"name": m.name, "quantiles": m.quantiles} for m in c.rollup.measures],
+        "measures": [
+            {
+                "name": m.name,
+                "quantiles": m.quantiles,
+                "figures": [f.name for f in figures_of(m)],
+            }
+            for m in c.rollup.measures
+        ],
         "tops": [t.name for t in c.rollup.top],
         "targets": {
             "freshness_seconds": c.freshness_ms / 1000,

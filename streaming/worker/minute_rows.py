@@ -8,10 +8,12 @@ import polars as pl
 import psycopg
 from psycopg import sql
 
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.plan import MINUTE, PARTITION
 from streamgauge.stores.postgres import Connection
+from streamgauge.stores.tables.speed import COUNTERS
 from streaming.worker.connection import AT_MS
 from streaming.worker.open_minutes import OpenSketches
 from streaming.worker.pg_binary import copy_rows, pg_array
@@ -80,27 +82,18 @@ class MinuteRows:
     def _minutes_statement(self) -> tuple[dict[str, LiteralString], sql.Composed]:
         """The columns with their types, and the upsert that takes an array of each.
 
-        Rows come sorted by key. Counts and sums are added, sketches replaced: a partition's rows have one writer.
+        Rows come sorted by key. Each column merges as its kind says, sketches are replaced: a partition's rows have one
+        writer.
         """
         c = self._contract
+        table = sql.Identifier(c.minutes_table)
         types: dict[str, LiteralString] = {MINUTE: "bigint", PARTITION: "int"}
         types |= dict.fromkeys(c.dimension_names, "text")
-        types |= dict.fromkeys(("count", "late", "duplicates"), "bigint")
-        updates: dict[str, LiteralString] = dict.fromkeys(("count", "late", "duplicates"), "{t}.{c} + excluded.{c}")
-        for m in c.rollup.measures:
-            types[f"{m.name}_n"] = "bigint"
-            types |= dict.fromkeys((f"{m.name}_{s}" for s in ("sum", "min", "max")), "double precision")
-            updates |= {f"{m.name}_{s}": "{t}.{c} + excluded.{c}" for s in ("n", "sum")}
-            updates |= {
-                f"{m.name}_min": "least({t}.{c}, excluded.{c})",
-                f"{m.name}_max": "greatest({t}.{c}, excluded.{c})",
-            }
-        sketched = sketch_columns(c)
-        types |= dict.fromkeys(sketched, "bytea")
-        updates |= dict.fromkeys(sketched, "coalesce(excluded.{c}, {t}.{c})")
+        columns = [*map(counter, COUNTERS), *c.rollup.columns]
+        types |= {column.name: column.type for column in columns}
         types["upto"] = "bigint"
-        updates["upto"] = "excluded.{c}"
-        table = sql.Identifier(c.minutes_table)
+        updates = [_assignment(column.upsert, column.name, column.by, table) for column in columns]
+        updates.append(_assignment("excluded.{c}", "upto", None, table))
         names = [sql.Identifier(n) for n in types]
         statement = sql.SQL(
             "insert into {table} ({names}) select "
@@ -113,9 +106,7 @@ class MinuteRows:
             rest=sql.SQL(", ").join(sql.SQL("n.") + n for n in names[1:]),
             arrays=sql.SQL(", ").join(sql.SQL("%b::" + t + "[]") for t in types.values()),
             key=sql.SQL(", ").join(map(sql.Identifier, (MINUTE, *c.dimension_names, PARTITION))),
-            updates=sql.SQL(", ").join(
-                sql.SQL("{c} = " + how).format(c=sql.Identifier(n), t=table) for n, how in updates.items()
-            ),
+            updates=sql.SQL(", ").join(updates),
         )
         return types, statement
 
@@ -135,3 +126,8 @@ class MinuteRows:
             ).format(sql.Identifier(self._contract.top_table)),
             (list(minutes), list(partitions), list(tops), list(dumped), [upto[p] for p in partitions]),
         )
+
+
+def _assignment(how: LiteralString, column: str, by: str | None, table: sql.Identifier) -> sql.Composed:
+    name = sql.Identifier(column)
+    return sql.SQL("{c} = " + how).format(c=name, by=name if by is None else sql.Identifier(by), t=table)

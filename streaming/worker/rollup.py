@@ -8,15 +8,17 @@ from functools import partial
 import numpy as np
 import polars as pl
 
+from streamgauge.contract.measures import DISTINCT, kinds_of
 from streamgauge.contract.model import NO_VALUE, Contract
 from streamgauge.records.avro_reader import picked_name
-from streamgauge.rollup.groups import Coded, Grouped, code_texts, group_rows, measure
+from streamgauge.rollup.groups import Coded, Grouped, code_texts, group_rows
 from streamgauge.rollup.plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
 from streamgauge.rollup.sketch_columns import SketchColumn, Stored
 from streamgauge.types import Float64s, Int32s, Int64s, UInt8s, UInt32s
-from streaming.worker.accumulate import add_distinct, add_frequent, add_quantiles, coupons
+from streaming.worker.accumulate import add_frequent, coupons
 from streaming.worker.groups import Groups, group_events, merge
 from streaming.worker.lookup import Lookup
+from streaming.worker.measures import ADD_TO_SKETCHES, Numbers, columns
 from streaming.worker.open_minutes import Cell, Name, OpenMinutes, OpenSketches
 
 SKIPPED, COUNTED, LATE, DUPLICATE = range(4)
@@ -31,11 +33,12 @@ TopRow = tuple[int, int, str, bytes]
 
 @dataclass(frozen=True)
 class RollupInput:
-    """What a rollup needs of a batch, a row for each event: its group; by the name of each distinct count coupons,
-    of each measure numbers (NaN for none), of each top-N keys (null for none).
+    """What a rollup needs of a batch, a row for each event: its group and event time (epoch ms); by the name of each
+    distinct count coupons, of each measure numbers (NaN for none), of each top-N keys (null for none).
     """
 
     group: Int32s
+    times: Int64s
     groups: Groups
     coupons: dict[str, UInt32s]
     numbers: dict[str, Float64s]
@@ -52,15 +55,13 @@ class _Cells:
 
 def sketch_columns(contract: Contract) -> list[str]:
     """The columns of the minutes table that hold sketches."""
-    rollup = contract.rollup
-    return [f"{d.name}_hll" for d in rollup.distinct] + [f"{m.name}_kll" for m in rollup.measures if m.quantiles]
+    return [c.name for c in contract.rollup.columns if c.merge is None]
 
 
 class Rollup:
     def __init__(self, contract: Contract) -> None:
         rollup = contract.rollup
         self._rollup = rollup
-        self._quantiles = [m.name for m in rollup.measures if m.quantiles]
         self.sketches = {column: OpenMinutes() for column in sketch_columns(contract)}
         """By column of the minutes table; rows are named by their dimensions."""
         self.tops = {top.name: OpenMinutes() for top in rollup.top}
@@ -80,6 +81,7 @@ class Rollup:
         group, groups = group_events(times // MINUTE_MS * MINUTE_MS, partitions, dimensions)
         return RollupInput(
             group,
+            times,
             groups,
             {d.name: _coupons(columns.texts(d.source)) for d in self._rollup.distinct},
             {m.name: columns.numbers(m.source) for m in self._rollup.measures},
@@ -114,31 +116,29 @@ class Rollup:
         return pl.DataFrame(minutes), self._tops(inputs, groups, counted, firsts)
 
     def _measures(self, inputs: Sequence[RollupInput], counted: Grouped) -> list[pl.Series]:
-        columns: list[pl.Series] = []
-        for m in self._rollup.measures:
-            measured = measure(_numbers(inputs, m.name), counted)
-            columns += [
-                pl.Series(f"{m.name}_n", measured.sizes),
-                pl.Series(f"{m.name}_sum", measured.sums),
-                pl.Series(f"{m.name}_min", measured.least, nan_to_null=True),
-                pl.Series(f"{m.name}_max", measured.most, nan_to_null=True),
-            ]
-        return columns
+        times = np.concatenate([t.times for t in inputs])
+        return [
+            column
+            for m in self._rollup.measures
+            for column in columns(m, Numbers(_numbers(inputs, m.name), times), counted)
+        ]
 
     def _sketches(
         self, inputs: Sequence[RollupInput], counted: Grouped, cells: _Cells, firsts: Mapping[int, int]
     ) -> list[pl.Series]:
-        columns: list[pl.Series] = []
-        for d in self._rollup.distinct:
-            new = np.concatenate([t.coupons[d.name] for t in inputs])
-            column = f"{d.name}_hll"
-            add = partial(add_distinct, values=new, grouped=counted)
-            columns.append(_update(self.sketches[column], cells, firsts, add).series(column))
-        for name in self._quantiles:
-            column = f"{name}_kll"
-            add = partial(add_quantiles, values=_numbers(inputs, name), grouped=counted)
-            columns.append(_update(self.sketches[column], cells, firsts, add).series(column))
-        return columns
+        made: list[pl.Series] = []
+        for m in self._rollup.measured:
+            for kind in kinds_of(m):
+                add = ADD_TO_SKETCHES.get(kind)
+                if add is None:
+                    continue
+                coupons = kind is DISTINCT
+                new = np.concatenate([t.coupons[m.name] for t in inputs]) if coupons else _numbers(inputs, m.name)
+                adding = partial(add, values=new, grouped=counted)
+                for column in kind.columns(m.name):
+                    updated = _update(self.sketches[column.name], cells, firsts, adding)
+                    made.append(updated.series(column.name))
+        return made
 
     def _tops(
         self, inputs: Sequence[RollupInput], groups: Groups, counted: Grouped, firsts: Mapping[int, int]

@@ -71,6 +71,7 @@ def _compare_dead_letters(contract: Contract, expected: Expected) -> None:
 def _compare_minutes(contract: Contract, expected: Expected) -> None:
     rollup = contract.rollup
     parts = [f"{m.name}_{part}" for m in rollup.measures for part in ("n", "sum", "min", "max")]
+    parts += [f"{m.name}_{part}" for m in rollup.measures if m.last for part in ("last", "last_ms")]
     parts += [f"{m.name}_kll" for m in rollup.measures if m.quantiles]
     parts += [f"{d.name}_hll" for d in rollup.distinct]
     columns = ["partition", *contract.dimension_names, "count", "late", "duplicates", *parts]
@@ -97,6 +98,8 @@ def _compare_minute(contract: Contract, row: dict[str, Any], minute: Minute) -> 
         assert math.isclose(row[f"{m.name}_sum"], math.fsum(values), rel_tol=1e-9, abs_tol=1e-9)
         assert row[f"{m.name}_min"] == min(values, default=None)
         assert row[f"{m.name}_max"] == max(values, default=None)
+        if m.last:
+            assert (row[f"{m.name}_last"], row[f"{m.name}_last_ms"]) == minute.last(m.name)
         if m.quantiles and values:
             assert sketches.load_kll(row[f"{m.name}_kll"]).n == len(values)
     for d in contract.rollup.distinct:

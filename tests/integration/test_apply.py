@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,20 @@ from psycopg import sql
 from typer.testing import CliRunner
 
 from streamgauge.apply.actual import Actual, read_actual
-from streamgauge.apply.changes import AddColumn, RegisterSchema, SetTopicConfig, TakeUpContract, describe
-from streamgauge.apply.desired import desired
-from streamgauge.apply.execute import apply, plan
+from streamgauge.apply.changes import (
+    AddColumn,
+    RegisterSchema,
+    SetCompatibility,
+    SetTopicConfig,
+    TakeUpContract,
+    describe,
+)
+from streamgauge.apply.desired import Subject, desired
+from streamgauge.apply.execute import apply, change_registry, plan
 from streamgauge.cli import contracts as commands
 from streamgauge.errors import UserError
 from streamgauge.records.avro import avro_schema
+from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Incompatible, Registry
 from streamgauge.stores.kafka import admin_client, consumer_config, producer_config
 from streamgauge.stores.postgres import connect
@@ -177,23 +186,100 @@ def test_an_incompatible_version_is_refused_with_the_reason_and_nothing_changes(
     assert {SetTopicConfig, AddColumn} <= {type(c) for c in planned.changes}
 
 
-def test_a_stricter_level_that_refuses_the_schema_is_taken_back(stream: OwnStream) -> None:
+def _without(document: Document, field: str) -> None:
+    schema = document["schema"][0]
+    schema["properties"] = [p for p in schema["properties"] if p["name"] != field]
+
+
+def test_a_stricter_level_that_refuses_the_schema_is_refused_by_the_plan(stream: OwnStream) -> None:
     apply_own(stream)
     version = latest(stream)
     document = stream.document()
-    document["schema"][0]["properties"] = [p for p in document["schema"][0]["properties"] if p["name"] != "metadata"]
+    _without(document, "metadata")
     block(document, "topic")["compatibility"] = "FULL_TRANSITIVE"
     next(p for p in document["slaProperties"] if p["property"] == "retention")["value"] = 3
     stream.write(document)
-    assert not plan(stream.settings(), (stream.contract,)).refusals, "the level in force lets it pass"
+    (refused,) = plan(stream.settings(), (stream.contract,)).refusals
+    assert "metadata" in refused.reason
 
-    with pytest.raises(Incompatible, match="metadata"):
+    with pytest.raises(UserError, match=r"nothing was changed.*metadata"):
         apply_own(stream)
 
     registry = Registry(stream.settings().registry_url)
     assert registry.level(stream.contract.subject) == "BACKWARD_TRANSITIVE"
     assert latest(stream) == version
     assert state(stream).topics[stream.contract.topic].config["retention.ms"] == str(7 * 86_400_000)
+
+
+def test_a_looser_level_lets_pass_what_the_one_in_force_refuses(stream: OwnStream) -> None:
+    document = stream.document()
+    block(document, "topic")["compatibility"] = "FULL_TRANSITIVE"
+    stream.write(document)
+    apply_own(stream)
+    _without(document, "metadata")
+    stream.write(document)
+    assert plan(stream.settings(), (stream.contract,)).refusals
+    block(document, "topic")["compatibility"] = "BACKWARD"
+    stream.write(document)
+    apply_own(stream)
+    assert plan(stream.settings(), (stream.contract,)).changes == ()
+    assert latest(stream).schema == avro_schema(stream.contract)
+
+
+def test_levels_are_put_back_where_the_registry_refuses_a_schema_after_all(stream: OwnStream) -> None:
+    """As when someone registers another version between the plan and its execution."""
+    apply_own(stream)
+    old = Subject(stream.contract.subject, "FULL_TRANSITIVE", avro_schema(stream.contract))
+    fields = [f for f in old.schema["fields"] if f["name"] != "metadata"]
+    changes = (
+        SetCompatibility(old.name, "BACKWARD_TRANSITIVE", "FULL_TRANSITIVE"),
+        RegisterSchema(replace(old, schema={**old.schema, "fields": fields})),
+    )
+    registry = Registry(stream.settings().registry_url)
+    with pytest.raises(Incompatible, match="metadata"):
+        change_registry(registry, changes)
+    assert registry.level(old.name) == "BACKWARD_TRANSITIVE"
+    assert latest(stream).schema == old.schema
+
+
+def _field(name: str, kind: Any, **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": kind, **more}
+
+
+def _record(*fields: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "record", "name": "R", "fields": [_field("id", "string"), *fields]}
+
+
+NUMBER, TEXTS = ["null", "long"], {"type": "map", "values": "string"}
+SCHEMAS = (
+    _record(),
+    _record(_field("n", "int")),
+    _record(_field("n", "long", default=1)),
+    _record(_field("n", NUMBER, default=None)),
+    _record(_field("n", "double")),
+    _record(_field("n", "string", default="")),
+    _record(_field("n", {"type": "long", "logicalType": "timestamp-millis"}, default=0)),
+    _record(_field("n", TEXTS, default={})),
+    _record(_field("n", {"type": "map", "values": "bytes"})),
+    _record(_field("m", "boolean", default=False)),
+)
+
+
+@pytest.mark.parametrize("level", ["BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"])
+def test_a_plan_judges_a_level_as_the_registry_does_when_it_is_in_force(stream: OwnStream, level: str) -> None:
+    registry = Registry(stream.settings().registry_url)
+    pairs = [((old,), new) for old in SCHEMAS for new in SCHEMAS if old != new]
+    pairs += [((SCHEMAS[n], SCHEMAS[0]), new) for n in (1, 2, 7) for new in SCHEMAS[1:] if new != SCHEMAS[n]]
+    for i, (versions, new) in enumerate(pairs):
+        subject = f"{stream.name}-{i}"
+        for version in versions:
+            registry.register(subject, version)
+            registry.set_level(subject, "NONE")
+        registry.set_level(subject, level)
+        held = registry.versions(subject)
+        assert held == list(versions)
+        refused = bool(registry.incompatibilities(subject, new))
+        assert bool(incompatibilities(level, new, held)) == refused, (level, versions, new)
 
 
 def test_new_rollups_become_columns_and_keep_the_rows(stream: OwnStream) -> None:
@@ -351,6 +437,10 @@ def _type(field: str, kind: str) -> Edit:
     return lambda document: prop(document, field).update(physicalType=kind, logicalTypeOptions={}, customProperties=[])
 
 
+def _level(level: str) -> Edit:
+    return lambda document: block(document, "topic").update(compatibility=level)
+
+
 EDITS: dict[str, Edit] = {
     "dimension status": _named("dimensions", "status"),
     "dimension hour": _named("dimensions", "hour"),
@@ -366,6 +456,8 @@ EDITS: dict[str, Edit] = {
     "fewer partitions": _partitions(3),
     "changed type": _type("schema_version", "string"),
     "wider type": _type("schema_version", "long"),
+    **{f"level {level}": _level(level) for level in ("BACKWARD", "FULL", "FULL_TRANSITIVE")},
+    "field left out": lambda document: _without(document, "metadata"),
     "field with a default": lambda document: add_field(document, "colour", default="grey"),
     "field without a default": lambda document: add_field(document, "colour", default=None),
     "reference column": lambda document: block(document, "reference")["columns"].append("country"),
@@ -377,6 +469,8 @@ EDITS: dict[str, Edit] = {
 @given(chosen=st.lists(st.sampled_from(sorted(EDITS)), min_size=1, max_size=2, unique=True))
 @example(chosen=["dimension status"])
 @example(chosen=["dimension hour"])
+@example(chosen=["level FULL_TRANSITIVE", "field left out"])
+@example(chosen=["level FULL", "field with a default"])
 @example(chosen=["new measure", "reference column"])
 @example(chosen=["more partitions", "field with a default"])
 def test_what_plan_approves_apply_can_do(tmp_path_factory: pytest.TempPathFactory, chosen: list[str]) -> None:

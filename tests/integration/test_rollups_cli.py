@@ -23,7 +23,7 @@ from streamgauge.rollup.windows import MINUTE, Window, read_windows
 from streamgauge.stores.kafka import producer
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
-from tests.integration.own_stream import OwnStream
+from tests.integration.own_stream import OwnStream, block
 from tests.integration.serving_client import in_process
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -34,6 +34,9 @@ START = datetime(2026, 1, 1, 10, 57, tzinfo=UTC)
 @pytest.fixture
 def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnStream:
     made = OwnStream(tmp_path)
+    document = made.document()
+    block(document, "rollup")["measures"][0]["last"] = True
+    made.write(document)
     apply(made.settings(), (made.contract,))
     monkeypatch.setenv("STREAMGAUGE_CONTRACTS_DIR", str(tmp_path))
     return made
@@ -66,8 +69,8 @@ def store(
         connection.execute(
             sql.SQL(
                 "INSERT INTO {} (minute, event_type, actor_kind, partition, count, users_hll, commits_n, commits_sum,"
-                " commits_min, commits_max, commits_kll, upto)"
-                " VALUES (%s, %s, 'bot', %s, %s, %s, %s, %s, %s, %s, %s, 9)"
+                " commits_min, commits_max, commits_last, commits_last_ms, commits_kll, upto)"
+                " VALUES (%s, %s, 'bot', %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, 9)"
             ).format(sql.Identifier(stream.contract.minutes_table)),
             (
                 at,
@@ -79,6 +82,8 @@ def store(
                 sum(commits),
                 min(commits),
                 max(commits),
+                commits[-1],
+                int(at.timestamp()) * 1000 + partition,
                 sketches.dump_kll(kll),
             ),
         )
@@ -292,7 +297,14 @@ def test_a_reference_table_is_loaded_and_only_changes_are_written(stream: OwnStr
     assert [r[0] for r in second] == ["ann", "bob", "cid"], "what isn't in the file stays"
     assert second[0][3] > first[0][3]
     assert second[1] == first[1]
-    for lines, what in ((("a,dan,x,bot", "b,dan,x,bot"), "stands twice"), (("a,dan,x,bot", "b,,x,bot"), "line 3")):
+    assert "1 new" in load(f"{'é' * 200},eve,x,bot")
+    second = rows()
+    refusals = {
+        ("a,dan,x,bot", "b,dan,x,bot"): "stands twice",
+        ("a,dan,x,bot", "b,,x,bot"): "line 3",
+        ("a,dan,x,bot", f"{'é' * 201},fay,x,bot"): "line 3: a value is longer than 200 characters",
+    }
+    for lines, what in refusals.items():
         with pytest.raises(UserError, match=what):
             load(*lines)
     assert rows() == second
@@ -304,7 +316,7 @@ def test_a_reference_table_is_loaded_and_only_changes_are_written(stream: OwnStr
 def make_final(stream: OwnStream, hour: datetime, *, checked: bool) -> None:
     """With one event more in the batch layer than the worker counted, as if it had been late."""
     names = ["event_type", "actor_kind", "count", "duplicates", "users_hll"]
-    names += [f"commits_{p}" for p in ("n", "sum", "min", "max", "kll")]
+    names += [f"commits_{p}" for p in ("n", "sum", "min", "max", "last", "last_ms", "kll")]
     columns = sql.SQL(", ").join(map(sql.Identifier, names))
     minutes = sql.Identifier(f"{stream.name}_batch_minutes")
     with connect(stream.settings("admin")) as connection:
@@ -337,7 +349,7 @@ def test_command_api_and_views_say_the_same_of_final_hours(
     hour = START.replace(minute=0)
     make_final(stream, hour, checked=checked)
     span = {"from": (hour - HOUR).isoformat(), "to": (hour + 4 * HOUR).isoformat()}
-    measures = [f"commits_{p}" for p in ("n", "sum", "min", "max")]
+    measures = [f"commits_{p}" for p in ("n", "sum", "min", "max", "last")]
     columns = ("count", "late", "duplicates", *measures, "status", "unchecked")
     more = ("--hop", hop) if hop else ()
     command = json.loads(
@@ -364,4 +376,6 @@ def test_command_api_and_views_say_the_same_of_final_hours(
             (3, "final", not checked),
             (2, "final", not checked),
         ]
+    lasts = {(r["window_start"][11:16], r["event_type"]): r["commits_last"] for r in command}
+    assert lasts["10:57" if window == "1m" else "10:55" if window == "5m" else "10:00", "A"] == 5
     assert {r["status"] for r in command} == {"final", "provisional"}

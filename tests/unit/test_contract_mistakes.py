@@ -3,17 +3,21 @@
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from serving.rollups.measures import measures_of
 from streamgauge.contract.check import Placed, derived, reserved
+from streamgauge.contract.folder import read_folder
 from streamgauge.contract.load import load_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup import windows as shown
 from streamgauge.settings import CHECKOUT
 from streamgauge.stores.ddl import Table
+from streamgauge.stores.rollup_tables import daily_schema, hourly_schema
 from streamgauge.stores.tables import batch, speed
+from streamgauge.stores.tables.windows import view_columns
 
 CONTRACTS = CHECKOUT / "platform" / "contracts"
 TEXT = (CONTRACTS / "user_events.yaml").read_text()
@@ -24,6 +28,10 @@ TYPE = 'maxLength: 64, pattern: "^[A-Z][A-Za-z0-9]*$" }'
 TIME = '{ minimum: "2000-01-01T00:00:00Z" }'
 VERSION = "logicalTypeOptions: { minimum: 1 }"
 DEFAULT = "{ property: default, value: 1 }"
+DEFAULT_OF_REQUIRED = """        required: true
+        classification: public
+        description: The producer's version"""
+DEFAULT_OF_OPTIONAL = DEFAULT_OF_REQUIRED.replace("true", "false")
 MAP = "description: Facts about the record, such as the source it came from."
 FRESHNESS = "{ property: freshness, value: 60, unit: s"
 MEASURE = "{ name: commits, source: properties.size, quantiles: true }"
@@ -43,7 +51,8 @@ def valid_values(values: str) -> str:
 
 EDITS = {
     **{f"dimension {name}": (*named(name), "is a column that every rollup has") for name in sorted(
-        {"status", "count", "late", "minute", "partition", "upto", "window_start", "duplicates", "unchecked", "hour"}
+        {"status", "count", "late", "minute", "partition", "upto", "window_start", "window_end", "duplicates",
+         "unchecked", "revision", "final_share", "complete", "size", "event_hour", "event_day", "top", "sketch"}
     )},
     "dimension as a measure's sum": (*named("commits_sum"), "commits_sum, which stands twice"),
     "dimension as a measure's number": (*named("commits_n"), "commits_n, which stands twice"),
@@ -58,8 +67,16 @@ EDITS = {
     "measure by its suffix": (
         MEASURE, f"{MEASURE}\n        - {{ name: commits_n, source: properties.size }}", "commits_n"
     ),
-    "star of a fact's column": (STAR, "{ name: offset, source: user_id }", "a column that all facts have"),
-    "field of a fact's column": ("- name: metadata", "- name: ingest_time", "a column that all facts have"),
+    "star of a fact's column": (STAR, "{ name: offset, source: user_id }", "a column that lake and facts have"),
+    "field of a fact's column": ("- name: metadata", "- name: ingest_time", "a column that lake and facts have"),
+    **{f"field {name}": ("- name: metadata", f"- name: {name}", "a column that lake and facts have")
+       for name in ("ingest_hour", "event_hour", "error", "record", "rule", "offset")},
+    **{f"reference column {name}": ("[kind, organisation]", f"[kind, organisation, {name}]", said) for name, said in {
+        "valid_from": "the dimensions that have its attributes", "valid_to": "the dimensions that have its attributes",
+        "is_current": "the dimensions that have its attributes", "ingest_hour": "lake and facts have",
+        "key": "where it is read", "__row": "not begin with __"}.items()},
+    "star valid_to": (STAR, "{ name: valid_to, source: user_id }", "a column of dimensions with attributes"),
+    "default of an optional field": (DEFAULT_OF_REQUIRED, DEFAULT_OF_OPTIONAL, "or leave the default out"),
     "reference's own column": ("[kind, organisation]", "[kind, organisation, updated_at]", "every reference has"),
     "long name": (*named("a" * 64), "at most 40 characters"),
     "capital name": (*named("Type"), "must be a name of lower-case letters"),
@@ -200,12 +217,43 @@ def test_every_column_of_a_rollup_is_reserved_or_derived(contract: Contract) -> 
     tables: list[Table] = [*speed.stream_tables(contract), *batch.stream_tables(contract)[:-1]]
     assert {c.name for t in tables for c in t.columns} <= known
     assert set(measures_of(contract)) <= known
-    assert set(shown._STATUS) <= known  # pyright: ignore[reportPrivateUsage]
-    assert {f"{m.name}_{q}" for m in rollup.measures if m.quantiles for q in shown.QUANTILES} <= known
-    assert {shown.rank_error(m.name) for m in rollup.measures if m.quantiles} <= known
-    assert {shown.distinct_error(d.name) for d in rollup.distinct} <= known
+    assert {*shown.WINDOW, *hourly_schema(contract), *daily_schema(contract), *view_columns(contract)} <= known
+    empty = pl.DataFrame(schema={"minute": pl.Datetime("us", "UTC"), **{c.name: c.polars for c in rollup.columns}})
+    kept = empty.with_columns(pl.lit("").alias(d) for d in contract.dimension_names)
+    kept = kept.with_columns(pl.lit(0).alias(c) for c in speed.COUNTERS)
+    assert set(shown.merge_minutes(kept, contract, shown.Window.parse("1m")).columns) <= known
 
 
 def test_a_new_column_of_the_tables_is_reserved_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "COUNTERS", (*speed.COUNTERS, "skipped"))
     assert "every rollup has" in refusal(TEXT.replace("name: actor_kind", "name: skipped"), tmp_path)
+
+
+CONTRADICTIONS = {
+    "stream": ("- name: other", "- name: user_events", "schema[0].name: the stream user_events stands in one.yaml too"),
+    "topic": (
+        "physicalName: app-other",
+        "physicalName: app-user-events",
+        "topic app-user-events stands in one.yaml too",
+    ),
+    "dimension": ("name: actors", "name: others", "star[0]: the dimension user has another reference in one.yaml"),
+}
+
+
+@pytest.mark.parametrize("edit", CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
+def test_files_that_contradict_each_other_are_told_with_the_line(edit: tuple[str, str, str], tmp_path: Path) -> None:
+    old, new, said = edit
+    own = TEXT.replace(
+        "  - name: user_events\n    physicalName: app-user-events", "  - name: other\n    physicalName: app-other"
+    )
+    assert own.count(old) == 1
+    (tmp_path / "one.yaml").write_text(TEXT)
+    (tmp_path / "two.yaml").write_text(own.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        load_contracts(tmp_path)
+    place = STAR if "star" in said else new
+    line = own.replace(old, new)[: own.replace(old, new).index(place)].count("\n") + 1
+    assert caught.value.what.startswith(f"two.yaml:{line} ")
+    assert said in caught.value.what
+    assert caught.value.hint == f"correct {tmp_path / 'two.yaml'}"
+    assert [(f.file, caught.value.what in f.message) for f in read_folder(tmp_path).faults] == [("two.yaml", True)]

@@ -78,7 +78,7 @@ def test_no_contract_at_all(tmp_path: Path) -> None:
 def test_two_files_of_one_stream(document: dict[str, Any], tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(yaml.safe_dump(document))
-    with pytest.raises(UserError, match="user_events stands twice"):
+    with pytest.raises(UserError, match=r"b\.yaml:\d+ .*stream user_events stands in a\.yaml too"):
         load_contracts(tmp_path)
 
 

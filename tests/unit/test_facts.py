@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from assets.dims.history import KEY, MICROSECONDS, VALID_FROM, History
+from assets.dims.history import History
 from assets.dims.keys import key_of
 from assets.facts import lake_rows
 from assets.facts.build import Built, FactsBuilder
@@ -28,7 +28,9 @@ from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.log_spans import LogRecords
 from streamgauge.records.payloads import Payloads
+from streamgauge.rollup.enrich import KEY
 from streamgauge.settings import CHECKOUT, batch_start
+from streamgauge.stores.dimension_tables import MICROSECONDS, VALID_FROM
 from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import lake_table
 from tests.batch_layer import assert_facts, assert_rollups

@@ -29,13 +29,14 @@ from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import Positions, Records
 from streaming.worker.rollup import sketch_columns
+from tests.every_kind import every_kind
 from tests.oracle import Expected, Idle, LogRecord, decode, java_partition, play
 
 T0 = 1_700_000_040_000
 PARTITIONS = range(3)
 SCHEMA_ID = 7
 CONTRACT = replace(
-    find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"),
+    every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events")),
     time=TimeSpec(
         allowedLatenessSeconds=60, futureToleranceSeconds=300, duplicateHorizonSeconds=240, idleAfterSeconds=10
     ),
@@ -162,6 +163,9 @@ class Postgres:
             latest = new_after[row["partition"]]
             assert key not in self.minutes or (latest is not None and row["minute"] <= latest)
             held = self.minutes.setdefault(key, {})
+            before, after = ((r.get("commits_last_ms"), r.get("commits_last")) for r in (held, row))
+            if None not in before and (None in after or before > after):
+                row |= {"commits_last_ms": before[0], "commits_last": before[1]}
             for name, value in row.items():
                 if name in ("count", "late", "duplicates") or name.endswith(("_n", "_sum")):
                     held[name] = held.get(name, 0) + value
@@ -313,6 +317,7 @@ def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Bat
         values = minute.values["commits"]
         assert (row["commits_n"], row["commits_sum"]) == (len(values), sum(values))
         assert (row["commits_min"], row["commits_max"]) == (min(values, default=None), max(values, default=None))
+        assert (row["commits_last"], row["commits_last_ms"]) == minute.last("commits")
         if values:
             assert sketches.load_kll(row["commits_kll"]).n == len(values)
         if minute.count:

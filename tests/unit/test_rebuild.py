@@ -92,6 +92,7 @@ def _compare(row: dict[str, Any], minute: Minute) -> None:
     values = minute.values.get("commits", [])
     assert (row["commits_n"], row["commits_sum"]) == (len(values), sum(values))
     assert (row["commits_min"], row["commits_max"]) == (min(values, default=None), max(values, default=None))
+    assert (row["commits_last"], row["commits_last_ms"]) == minute.last("commits")
     assert (row["commits_kll"] is None) == (not values)
     if values:
         assert sketches.load_kll(row["commits_kll"]).n == len(values)

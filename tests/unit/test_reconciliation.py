@@ -25,11 +25,12 @@ from streamgauge.dagster.hours import HOUR
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.settings import CHECKOUT
 from streamgauge.stores.lake import MILLISECONDS, contract_columns
+from tests.every_kind import every_kind
 from tests.oracle import LogRecord, Minute, play
 
 LATENESS = timedelta(seconds=60)
 CONTRACT = replace(
-    find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"),
+    every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events")),
     time=TimeSpec(
         allowedLatenessSeconds=60, futureToleranceSeconds=300, duplicateHorizonSeconds=3600, idleAfterSeconds=10
     ),
@@ -152,7 +153,7 @@ def _speed(minutes: dict[tuple[int, tuple[str, ...]], Minute]) -> pl.DataFrame:
         values = row.values.get("commits", [])
         totals = (len(values), sum(values), min(values, default=None), max(values, default=None))
         at = datetime.fromtimestamp(minute / 1000, UTC)
-        rows.append((at, *dimensions, row.count, row.late, row.duplicates, *totals))
+        rows.append((at, *dimensions, row.count, row.late, row.duplicates, *totals, *row.last("commits")))
     return pl.DataFrame(rows, schema=schema(CONTRACT, SPEED_COUNTERS), orient="row")
 
 
@@ -176,6 +177,8 @@ CORRUPTIONS: list[tuple[str, float]] = [
     ("commits_sum", 12_345.5),
     ("commits_min", -50_000.0),
     ("commits_max", 50_000.0),
+    ("commits_last", 50_000.0),
+    ("commits_last_ms", -86_400_000),
 ]
 
 

@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamgauge.contract.load import load_contracts
+from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
 from streamgauge.rollup.finality import Finality
-from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, merge_minutes, merge_tops, with_status
+from streamgauge.rollup.measure_kinds import RANKS
+from streamgauge.rollup.windows import MINUTE, Window, merge_minutes, merge_tops, with_status
 from streamgauge.settings import CHECKOUT
+from tests.every_kind import every_kind
 
-USER = next(c for c in load_contracts(CHECKOUT / "platform" / "contracts") if c.stream == "user_events")
+USER = every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"))
 START = datetime(2026, 3, 29, 0, 58, tzinfo=UTC)
 SCHEMA: dict[str, Any] = {
     "minute": pl.Datetime("us", "UTC"),
@@ -33,6 +35,8 @@ SCHEMA: dict[str, Any] = {
     "commits_sum": pl.Float64,
     "commits_min": pl.Float64,
     "commits_max": pl.Float64,
+    "commits_last": pl.Float64,
+    "commits_last_ms": pl.Int64,
     "commits_kll": pl.Binary,
 }
 
@@ -45,6 +49,7 @@ class Event:
     actor_kind: str
     user: str
     commits: int | None
+    second: int = 0
 
     @property
     def time(self) -> datetime:
@@ -60,6 +65,7 @@ events = st.lists(
         actor_kind=st.sampled_from(["bot", "human"]),
         user=st.sampled_from("uvwxyz"),
         commits=st.none() | st.integers(0, 50),
+        second=st.integers(0, 3),
     ),
     max_size=120,
 )
@@ -82,9 +88,17 @@ def minutes(of: Iterable[Event]) -> pl.DataFrame:
             kll.update(value)
         low, high = (min(values), max(values)) if values else (None, None)
         dumped = sketches.dump_kll(kll) if values else None
-        measure = (len(values), sum(values), low, high, dumped)
+        value, at = last(group)
+        measure = (len(values), sum(values), low, high, None if value is None else float(value), at, dumped)
         rows.append((minute, event_type, actor_kind, len(group), 1, 2, sketches.dump_hll(hll), *measure))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def last(group: Iterable[Event]) -> tuple[int | None, int | None]:
+    """The value of the latest event that has one, and its time in epoch ms; of several the greatest."""
+    valued = [(round(e.time.timestamp()) * 1000 + e.second * 1000, e.commits) for e in group if e.commits is not None]
+    at, value = max(valued, default=(None, None))
+    return value, at
 
 
 def starts(time: datetime, size: int, hop: int) -> list[datetime]:
@@ -123,7 +137,9 @@ def test_a_window_is_what_a_loop_over_its_events_gives(
         assert (row["commits_n"], row["commits_sum"]) == (len(values), sum(values))
         assert row["commits_min"] == min(values, default=None)
         assert row["commits_max"] == max(values, default=None)
-        for name, rank in QUANTILES.items():
+        assert row["commits_mean"] == (sum(values) / len(values) if values else None)
+        assert row["commits_last"] == last(group)[0]
+        for name, rank in RANKS.items():
             assert row[f"commits_{name}"] == (nearest_rank(values, rank) if values else None)
 
 
@@ -153,7 +169,7 @@ def test_quantiles_of_many_values_keep_their_promise() -> None:
     ]
     values = sorted(e.commits for e in given_events if e.commits is not None)
     (row,) = merge_minutes(minutes(given_events), USER, Window.parse("1h")).to_dicts()
-    for name, rank in QUANTILES.items():
+    for name, rank in RANKS.items():
         position = sum(v <= row[f"commits_{name}"] for v in values) / len(values)
         assert abs(position - rank) < 0.03
 

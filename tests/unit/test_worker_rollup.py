@@ -50,8 +50,8 @@ ODD = replace(
         ),
         distinct=(Source(name="repos", source="properties.repo"), Source(name="kinds", source="reference.kind")),
         measures=(
-            Measure(name="commits", source="properties.size", quantiles=True),
-            Measure(name="versions", source="schema_version"),
+            Measure(name="commits", source="properties.size", quantiles=True, last=True),
+            Measure(name="versions", source="schema_version", last=True),
             Measure(name="budget", source="reference.organisation", quantiles=True),
         ),
         top=(
@@ -148,11 +148,16 @@ class Stored:
         assert minutes.select(keys).rows() == sorted(set(minutes.select(keys).rows()))
         for row in minutes.iter_rows(named=True):
             held = self.minutes.setdefault(tuple(row.pop(k) for k in keys), {})
+            for m in self.contract.rollup.measures:
+                last = [f"{m.name}_last_ms", f"{m.name}_last"]
+                before, new = ([of.get(c) for c in last] for of in (held, row))
+                if None not in before and (None in new or before > new):
+                    row |= dict(zip(last, before, strict=True))
             for name, value in row.items():
                 before = held.get(name)
                 if value is None or before is None:
                     held[name] = before if value is None else value
-                elif name.endswith(("_hll", "_kll")):
+                elif name.endswith(("_hll", "_kll", "_last", "_last_ms")):
                     held[name] = value
                 else:
                     held[name] = _ADD.get(name[-4:], sum)((before, value))
@@ -184,15 +189,15 @@ def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -
     assert stored.minutes.keys() == expected.keys()
     for key, row in stored.minutes.items():
         for name, value in expected[key].items():
-            what = name.removeprefix(VALUES)
-            if what == name:
+            column = name.removeprefix(VALUES)
+            if column == name:
                 assert row[name] == (None if value is None else pytest.approx(value, rel=1e-9, abs=1e-6))
-            elif f"{what}_kll" in row:
-                assert (0 if row[f"{what}_kll"] is None else sketches.load_kll(row[f"{what}_kll"]).n) == len(value)
+            elif column.endswith("_kll"):
+                assert (0 if row[column] is None else sketches.load_kll(row[column]).n) == len(value)
             else:
                 # an HLL doesn't count the empty text
                 distinct = len([v for v in value if v])
-                made = row[f"{what}_hll"]
+                made = row[column]
                 assert (0 if made is None else round(sketches.load_hll(made).get_estimate())) == distinct
     tops = {
         (row[MINUTE], row[PARTITION], name): dict(zip(row[KEYS], row[WEIGHTS], strict=True))

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (
 )
 
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
+from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
 from streamgauge.state.applied import read_applied, read_personal
 from streamgauge.stores.ddl import Database, Grant
@@ -137,14 +138,15 @@ def _end_offsets(admin: AdminClient, partitions: Mapping[str, int]) -> dict[str,
 
 
 def read_subject(registry: Registry, subject: Subject) -> ActualSubject:
-    schema = dict(subject.schema)
+    schema, level = dict(subject.schema), registry.level(subject.name)
     if registry.lookup(subject.name, schema) is not None:
-        return ActualSubject(registered=True, level=registry.level(subject.name))
-    return ActualSubject(
-        registered=False,
-        level=registry.level(subject.name),
-        incompatibilities=registry.incompatibilities(subject.name, schema),
-    )
+        return ActualSubject(registered=True, level=level)
+    if level == subject.level:
+        reasons = registry.incompatibilities(subject.name, schema)
+    else:
+        # the registry answers by the level in force only, and `apply` sets the other one first
+        reasons = incompatibilities(subject.level, schema, registry.versions(subject.name))
+    return ActualSubject(registered=False, level=level, incompatibilities=reasons)
 
 
 def read_acls(admin: AdminClient) -> frozenset[Acl] | None:

@@ -72,7 +72,7 @@ def apply(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
         # Postgres first and committed last: what it refuses, or the registry refuses, leaves no trace in it.
         for change in plan.postgres:
             _postgres(session.connection, change)
-        _registry(session.registry, plan.registry)
+        change_registry(session.registry, plan.registry)
         for change in plan.kafka:
             _kafka(session.admin, change)
         return plan
@@ -105,9 +105,10 @@ def _session(settings: Settings, contracts: tuple[Contract, ...]) -> Generator[_
         client.close()
 
 
-def _registry(client: Registry, changes: tuple[RegistryChange, ...]) -> None:
-    """All levels before all schemas: a stricter level may refuse a schema that the old one let pass, and then
-    the levels are put back."""
+def change_registry(client: Registry, changes: tuple[RegistryChange, ...]) -> None:
+    """All levels before all schemas. Where the registry refuses a schema after all, because another version came since
+    the plan, the levels are put back.
+    """
     levels = [c for c in changes if isinstance(c, SetCompatibility)]
     schemas = [c.subject for c in changes if isinstance(c, RegisterSchema)]
     for level in levels:

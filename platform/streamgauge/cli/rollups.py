@@ -12,7 +12,8 @@ from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.rollup.windows import MINUTE, QUANTILES, Window, errors_of, latest_minute, read_windows
+from streamgauge.rollup.measure_kinds import error_names, figures
+from streamgauge.rollup.windows import MINUTE, Window, errors_of, latest_minute, read_windows
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.stores.progress import read_watermark
@@ -21,6 +22,8 @@ from streamgauge.text import moment, number
 
 SHOWN = 60
 """How many windows, where no time is given."""
+_IN_JSON_ONLY = ("n", "mean")
+"""Figures that the table has no room for: they follow from others."""
 
 
 def rollups(
@@ -44,7 +47,7 @@ def rollups(
         start, stop = _span(connection, contract, length, begin, end)
         found = read_windows(connection, contract, length, start, stop, groups)
     errors = errors_of(contract, found)
-    found = found.drop(c for c in found.columns if c.endswith("_error"))
+    found = found.drop(name for m in contract.rollup.measured for name in error_names(m))
     if as_json:
         print_json(
             {
@@ -94,14 +97,10 @@ def _show(
     if found.is_empty():
         out.print(f"{contract.stream} has no rollups in that time.")
         return
-    rollup = contract.rollup
-    figures = list(COUNTERS) + [f"{d.name}_distinct" for d in rollup.distinct]
-    for m in rollup.measures:
-        figures += [f"{m.name}_{part}" for part in ("sum", "min", "max")]
-        figures += [f"{m.name}_{q}" for q in QUANTILES] if m.quantiles else []
-    shown = table(window_start="left", **dict.fromkeys(groups, "left"), **dict.fromkeys(figures, RIGHT), status="left")
+    names = [*COUNTERS, *(f.name for f in figures(contract.rollup) if f.name.rpartition("_")[2] not in _IN_JSON_ONLY)]
+    shown = table(window_start="left", **dict.fromkeys(groups, "left"), **dict.fromkeys(names, RIGHT), status="left")
     for row in found.iter_rows(named=True):
-        cells = [*(Text(row[g]) for g in groups), *(number(row[f]) for f in figures)]
+        cells = [*(Text(row[g]) for g in groups), *(number(row[n]) for n in names)]
         shown.add_row(moment(row["window_start"]), *cells, _status(row), style="red" if row["unchecked"] else None)
     out.print(shown)
     out.print(

@@ -10,6 +10,7 @@ import polars as pl
 
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.document import Document, Place
+from streamgauge.contract.measures import stored_columns
 from streamgauge.contract.model import (
     CALENDAR,
     CLASSIFICATIONS,
@@ -25,9 +26,14 @@ from streamgauge.contract.model import (
 from streamgauge.contract.rules import field_rules
 from streamgauge.contract.text_bounds import LONGEST_CHARACTER
 from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
-from streamgauge.errors import UserError
+from streamgauge.rollup.enrich import KEY
+from streamgauge.rollup.measure_kinds import error_names, figures_of
+from streamgauge.rollup.windows import WINDOW
 from streamgauge.stores.ddl import MAX_NAME_BYTES, Table
+from streamgauge.stores.dimension_tables import member_schema
 from streamgauge.stores.fact_tables import facts_schema, key_column, quarantine_schema
+from streamgauge.stores.lake import lake_schema
+from streamgauge.stores.rollup_tables import daily_schema, hourly_schema
 from streamgauge.stores.tables import batch, speed, windows
 
 MAX_KEY_BYTES = 2600
@@ -37,12 +43,6 @@ _MAX_TOPIC = 249
 _WHOLE = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1), "timestamp-millis": (EARLIEST_MS, LATEST_MS)}
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]+")
-
-SHOWN_BESIDE = ("revision", "final_share", "complete")
-SHOWN_OF_DISTINCT = ("distinct", "distinct_error")
-SHOWN_OF_MEASURE = ("mean",)
-SHOWN_OF_QUANTILES = ("p50", "p95", "p99", "rank_error")
-"""What commands and the API add to the columns of the tables when they show a rollup."""
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ class _Check:
             self._add((*at, "name"), f'"{f.name}" must be letters, digits and _, and not begin with a digit or __')
         if self._at[f.name] != at:
             self._add((*at, "name"), f'"{f.name}" stands twice')
-        if f.name in _fact_columns(self._c):
-            self._add((*at, "name"), f'"{f.name}" is a column that all facts have; give the field another name')
+        if f.name in _lake_columns(self._c):
+            self._add((*at, "name"), f'"{f.name}" is a column that lake and facts have; give the field another name')
         if f.classification not in CLASSIFICATIONS:
             known = ", ".join(CLASSIFICATIONS)
             self._add((*at, "classification"), f'"{f.classification}" is not known; known are {known}')
@@ -141,7 +141,13 @@ class _Check:
                 self._add((*at, "quality"), f"validValues has {_shown(value)}, which is no {f.type}")
             elif broken := _broken(replace(f, allowed=()), value):
                 self._add((*at, "quality"), f"validValues has {_shown(value)}, which breaks a rule: {broken}")
-        if f.default is not None and not self._document.mistaken((*at, "quality")):
+        if f.default is not None and not f.required:
+            self._add(
+                (*at, "customProperties", 0, "value"),
+                f"{f.name} is optional, and what an optional field has where it is missing is null; make it required or"
+                " leave the default out",
+            )
+        elif f.default is not None and not self._document.mistaken((*at, "quality")):
             place = (*at, "customProperties", 0, "value")
             if not _fits(f, f.default):
                 self._add(place, f"the default {_shown(f.default)} is no {f.type}")
@@ -205,11 +211,15 @@ class _Check:
         tables = (speed.reference_table(bare), speed.reference_history_table(bare))
         taken = dict.fromkeys(_columns(t for t in tables if t), "is a column that every reference has")
         taken |= dict.fromkeys(self._c.field, "is a field too, and facts have both")
-        taken |= dict.fromkeys(_fact_columns(self._c), "is a column that all facts have")
+        taken |= dict.fromkeys(_lake_columns(self._c), "is a column that lake and facts have")
+        taken |= dict.fromkeys(_version_columns(), "is a column of the dimensions that have its attributes")
+        taken[KEY] = "is what the table's key is called where it is read"
         for i, column in enumerate(spec.columns):
             place = (*self._places.block("reference", "columns"), i)
-            if not _NAME.fullmatch(column) or len(column.encode()) > MAX_NAME_BYTES:
-                self._add(place, f'"{column}" must be letters, digits and _, at most {MAX_NAME_BYTES}')
+            if not _NAME.fullmatch(column) or column.startswith("__") or len(column.encode()) > MAX_NAME_BYTES:
+                self._add(
+                    place, f'"{column}" must be letters, digits and _, at most {MAX_NAME_BYTES}, and not begin with __'
+                )
             if column in taken:
                 self._add(place, f'"{column}" {taken[column]}; give the column another name')
             taken[column] = "stands twice"
@@ -264,7 +274,8 @@ class _Check:
 
     def _star_names(self) -> None:
         c = self._c
-        taken = dict.fromkeys(_fact_columns(c), "is a column that all facts have")
+        taken = dict.fromkeys(_lake_columns(c), "is a column that lake and facts have")
+        taken |= dict.fromkeys(_version_columns(), "is a column of dimensions with attributes")
         taken |= dict.fromkeys(CALENDAR, "is a dimension that every star has")
         taken |= {n: "is a field too, and facts have both" for n in c.field if n.endswith("_key")}
         attributes = c.reference.columns if c.reference else ()
@@ -319,11 +330,10 @@ _SINGULAR = {"dimensions": "dimension", "distinct": "distinct count", "measures"
 
 
 def reserved(c: Contract) -> set[str]:
-    """The columns that minutes and windows of any stream have, from the tables themselves."""
+    """The columns that rollups of any stream have, from the definitions of the tables, views and answers themselves."""
     bare = _bare(c)
-    top, minutes = speed.top_table(bare), speed.minutes_table(bare)
-    rolled = [t for t in batch.stream_tables(bare) if not t.name.endswith(batch.TOPS)]
-    return {*_columns([minutes, top, *rolled]), *windows.ADDED, *SHOWN_BESIDE}
+    tables = [*speed.stream_tables(bare), *batch.stream_tables(bare)]
+    return {*_columns(tables), *windows.view_columns(bare), *hourly_schema(bare), *daily_schema(bare), *WINDOW}
 
 
 def derived(c: Contract, placed: Placed) -> list[str]:
@@ -331,16 +341,11 @@ def derived(c: Contract, placed: Placed) -> list[str]:
     source = placed.source
     if isinstance(source, Top):
         return [f"top_{source.name}"]
-    bare = _bare(c)
-    if isinstance(source, Measure):
-        shown = SHOWN_OF_MEASURE + (SHOWN_OF_QUANTILES if source.quantiles else ())
-        stored = speed.measure_columns(replace(bare, rollup=RollupSpec(dimensions=(), measures=(source,))))
-    elif placed.what == "distinct":
-        shown = SHOWN_OF_DISTINCT
-        stored = speed.measure_columns(replace(bare, rollup=RollupSpec(dimensions=(), distinct=(source,))))
-    else:
+    if placed.what not in ("measures", "distinct"):
         return [source.name]
-    return [source.name, *(s.name for s in stored), *(f"{source.name}_{part}" for part in shown)]
+    stored, shown = stored_columns([source]), figures_of(source)
+    names = [source.name, *(s.name for s in stored), *(f.name for f in shown), *error_names(source)]
+    return list(dict.fromkeys(names))
 
 
 def _bare(c: Contract) -> Contract:
@@ -351,9 +356,14 @@ def _columns(tables: Iterable[Table]) -> Iterator[str]:
     return (column.name for table in tables for column in table.columns)
 
 
-def _fact_columns(c: Contract) -> set[str]:
+def _lake_columns(c: Contract) -> set[str]:
     bare = _bare(c)
-    return {*facts_schema(bare), *quarantine_schema(bare)}
+    return {*lake_schema(bare), *facts_schema(bare), *quarantine_schema(bare)}
+
+
+def _version_columns() -> set[str]:
+    """What the table of a dimension has beside its member, its key and its attributes."""
+    return {*member_schema("d", ("attribute",))} - {"d", key_column("d"), "attribute"}
 
 
 def _bytes(f: FieldSpec | None) -> int | None:
@@ -391,15 +401,34 @@ def _shown(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-def check_shared_dimensions(contracts: Iterable[Contract]) -> None:
-    """One dimension, one table: its members' attributes can't come from two places."""
+@dataclass(frozen=True)
+class ContractFile:
+    """A file, and its contract as far as one could be made of it."""
+
+    document: Document
+    contract: Contract | None
+    places: Places
+
+
+def check_together(files: Iterable[ContractFile]) -> None:
+    """Adds to the document of the later of two files where their contracts contradict each other."""
+    taken: dict[tuple[str, str], str] = {}
     described: dict[str, tuple[str, ReferenceSpec | None]] = {}
-    for c in contracts:
+    for file in files:
+        c, document = file.contract, file.document
+        if c is None:
+            continue
+        for what, name, place in (("stream", c.stream, "name"), ("topic", c.topic, "physicalName")):
+            other = taken.setdefault((what, name), document.path.name)
+            if other != document.path.name:
+                document.add(("schema", 0, place), f"the {what} {name} stands in {other} too; each has one file")
         for d in c.star:
+            # one dimension, one table: its members' attributes can't come from two places
             reference = c.reference if c.attributes(d) else None
-            stream, known = described.setdefault(d.name, (c.stream, reference))
+            other, known = described.setdefault(d.name, (document.path.name, reference))
             if known != reference:
-                raise UserError(
-                    f"{stream} and {c.stream} give the dimension {d.name} different references",
-                    "give both the same reference, or one of them another name for the dimension",
+                document.add(
+                    next((p.place for p in file.places.sources if p.source is d), ("customProperties",)),
+                    f"the dimension {d.name} has another reference in {other}; give both the same reference, or one of"
+                    " them another name for the dimension",
                 )

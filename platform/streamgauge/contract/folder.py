@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from streamgauge.contract.load import check_together, load_contract
+from streamgauge.contract.check import ContractFile, check_together
+from streamgauge.contract.document import refuse
+from streamgauge.contract.load import read_contract
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 
@@ -48,19 +50,21 @@ def _state(file: Path) -> tuple[int, ...]:
 
 @lru_cache(maxsize=2)
 def _read(files: tuple[tuple[Path, tuple[int, ...]], ...]) -> Folder:
-    contracts: list[Contract] = []
+    good: list[ContractFile] = []
+    contracts: dict[str, Contract] = {}
     faults: list[Fault] = []
-    names: dict[str, str] = {}
     for file, _ in files:
         try:
-            contract = load_contract(file)
-            check_together([*contracts, contract])
+            read = read_contract(file)
+            check_together([*good, read])
+            refuse(read.document.mistakes, [file])
         except (UserError, OSError) as e:
             faults.append(Fault(file.name, str(e)))
         else:
-            contracts.append(contract)
-            names[contract.stream] = file.name
-    return Folder(tuple(contracts), tuple(faults), names)
+            assert read.contract is not None
+            good.append(read)
+            contracts[file.name] = read.contract
+    return Folder(tuple(contracts.values()), tuple(faults), {c.stream: name for name, c in contracts.items()})
 
 
 def load_valid_contracts(folder: Path) -> tuple[Contract, ...]:

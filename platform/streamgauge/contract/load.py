@@ -5,7 +5,7 @@ What ODCS has no field for stands in its `customProperties`.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from copy import deepcopy
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,8 +15,8 @@ from open_data_contract_standard.model import DataQuality, OpenDataContractStand
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
-from streamgauge.contract.check import Placed, Places, check_contract, check_shared_dimensions
-from streamgauge.contract.document import ContractMistake, Document, Place, inside, read_document, refuse
+from streamgauge.contract.check import ContractFile, Placed, Places, check_contract, check_together
+from streamgauge.contract.document import Document, Place, inside, read_document, refuse
 from streamgauge.contract.model import (
     FIELD_TYPES,
     ChecksSpec,
@@ -61,22 +61,11 @@ def load_contracts(folder: Path) -> tuple[Contract, ...]:
             f"no contract in {folder}",
             "put one YAML file a stream there, or set STREAMGAUGE_CONTRACTS_DIR",
         )
-    read = [_read(f) for f in files]
-    wrong = [f for f, (_, mistakes) in zip(files, read, strict=True) if mistakes]
-    refuse([m for _, mistakes in read for m in mistakes], wrong)
-    contracts = tuple(contract for contract, _ in read if contract is not None)
-    check_together(contracts)
-    return contracts
-
-
-def check_together(contracts: Sequence[Contract]) -> None:
-    """Raises UserError where contracts contradict each other."""
-    for what in ("stream", "topic"):
-        names = [getattr(c, what) for c in contracts]
-        twice = sorted({n for n in names if names.count(n) > 1})
-        if twice:
-            raise UserError(f"contracts: {what} {', '.join(twice)} stands twice", "give each stream one file")
-    check_shared_dimensions(contracts)
+    read = [read_contract(f) for f in files]
+    check_together(read)
+    wrong = [f.document for f in read if f.document.mistakes]
+    refuse([m for d in wrong for m in d.mistakes], [d.path for d in wrong])
+    return tuple(f.contract for f in read if f.contract is not None)
 
 
 def find_contract(contracts: Iterable[Contract], stream: str) -> Contract:
@@ -87,16 +76,19 @@ def find_contract(contracts: Iterable[Contract], stream: str) -> Contract:
 
 
 def load_contract(path: Path) -> Contract:
-    contract, mistakes = _read(path)
-    refuse(mistakes, [path])
-    assert contract is not None
-    return contract
+    read = read_contract(path)
+    refuse(read.document.mistakes, [path])
+    assert read.contract is not None
+    return read.contract
 
 
-def _read(path: Path) -> tuple[Contract | None, Sequence[ContractMistake]]:
+def read_contract(path: Path) -> ContractFile:
+    """What can be made of the file. Its document has the mistakes. Raises UserError where it can't be read."""
     document = read_document(path)
-    contract = _Loader(document).contract() if isinstance(document.data, dict) else None
-    return contract, document.mistakes
+    if not isinstance(document.data, dict):
+        return ContractFile(document, None, Places((), {}))
+    loader = _Loader(document)
+    return ContractFile(document, loader.contract(), loader.places)
 
 
 class _Loader:
@@ -106,6 +98,7 @@ class _Loader:
         self._document = document
         self._add = document.add
         self._blocks: dict[str, tuple[Place, Any]] = {}
+        self.places = Places((), {})
 
     def contract(self) -> Contract | None:
         odcs = self._odcs()
@@ -175,7 +168,8 @@ class _Loader:
             facts_retention_ms=periods.get("factsRetention"),
             minutes_retention_ms=periods.get("minutesRetention"),
         )
-        check_contract(contract, Places(sources, {n: at for n, (at, _) in self._blocks.items()}), self._document)
+        self.places = Places(sources, {n: at for n, (at, _) in self._blocks.items()})
+        check_contract(contract, self.places, self._document)
         return contract
 
     def _odcs(self) -> OpenDataContractStandard | None:

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import Field, Strict
+
+from streamgauge.contract.measures import Block, Measure, Source, StoredColumn, stored_columns
 
 FieldType = Literal["string", "int", "long", "double", "boolean", "timestamp-millis", "map<string,string>"]
 FIELD_TYPES: tuple[str, ...] = FieldType.__args__  # pyright: ignore[reportAttributeAccessIssue]
@@ -29,30 +31,26 @@ Number = Annotated[float, Strict()]
 MAX_SECONDS = 366 * 86_400
 
 
-class _Block(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TopicSpec(_Block):
+class TopicSpec(Block):
     partitions: Whole = Field(ge=1, le=1024)
     partitionKey: str
     compatibility: Literal["BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"] = "BACKWARD_TRANSITIVE"
     countsTopic: str | None = None
 
 
-class TimeSpec(_Block):
+class TimeSpec(Block):
     allowedLatenessSeconds: Whole = Field(ge=0, le=MAX_SECONDS)
     futureToleranceSeconds: Whole = Field(ge=0, le=MAX_SECONDS)
     duplicateHorizonSeconds: Whole = Field(ge=60, le=MAX_SECONDS)
     idleAfterSeconds: Whole = Field(ge=1, le=MAX_SECONDS)
 
 
-class DeadLetterSpec(_Block):
+class DeadLetterSpec(Block):
     limit: Whole = Field(ge=1, le=1_000_000_000)
     perSeconds: Whole = Field(ge=1, le=MAX_SECONDS)
 
 
-class ReferenceSpec(_Block):
+class ReferenceSpec(Block):
     """A table in Postgres that adds columns to an event by one of its fields."""
 
     name: str
@@ -69,32 +67,31 @@ class ReferenceSpec(_Block):
         return f"{self.table}_history"
 
 
-class Source(_Block):
-    """`name` in the output, from a field, `map_field.key` or `reference.column`."""
-
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)
-    source: str
-
-
-class Measure(Source):
-    quantiles: bool = False
-
-
 class Top(Source):
     exactKeys: Whole = Field(ge=10, le=1_000_000)
 
 
-class RollupSpec(_Block):
+class RollupSpec(Block):
     dimensions: tuple[Source, ...]
     distinct: tuple[Source, ...] = ()
     measures: tuple[Measure, ...] = ()
     top: tuple[Top, ...] = ()
 
+    @property
+    def measured(self) -> tuple[Source, ...]:
+        """All that has columns of its own in the rollup tables."""
+        return (*self.distinct, *self.measures)
+
+    @property
+    def columns(self) -> list[StoredColumn]:
+        """Of every rollup table, whatever its window and layer, beside its key and its counters."""
+        return stored_columns(self.measured)
+
 
 Severity = Literal["error", "warning"]
 
 
-class CheckSpec(_Block):
+class CheckSpec(Block):
     """What a failed check means: an error or a warning, and whether the assets downstream wait."""
 
     severity: Severity = "error"
@@ -127,7 +124,7 @@ class SkewSpec(CheckSpec):
     p99Seconds: Number | None = Field(default=None, gt=0)
 
 
-class ChecksSpec(_Block):
+class ChecksSpec(Block):
     contract: CheckSpec = CheckSpec(blocking=True)
     quarantine: QuarantineSpec = QuarantineSpec()
     completeness: CompletenessSpec = CompletenessSpec()

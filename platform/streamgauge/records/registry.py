@@ -134,6 +134,15 @@ class Registry:
             return None
         return SubjectVersion(subject, body["version"], body["id"], json.loads(body["schema"]))
 
+    def versions(self, subject: str) -> list[Any]:
+        """The schemas of all its versions, the latest last."""
+        path = f"subjects/{quote(subject, safe='')}/versions"
+        try:
+            numbers = cast(list[int], self._call("GET", path))
+        except SchemaNotFound:
+            return []
+        return [json.loads(self._call("GET", f"{path}/{number}")["schema"]) for number in sorted(numbers)]
+
     def lookup(self, subject: str, schema: dict[str, Any]) -> SubjectVersion | None:
         """The subject's version with exactly this schema, the latest or an older one."""
         body = {"schema": json.dumps(schema), "schemaType": "AVRO"}
@@ -173,7 +182,9 @@ class Registry:
         content = {"content": json.dumps(schema), "contentType": "application/json"}
         answer = self._send("POST", url, {"content": content}, {"Content-Type": "application/json"})
         names = [field["name"] for field in schema["fields"]]
-        return re.sub(r"/fields/(\d+)", lambda m: f"{m[0]} ({names[int(m[1])]})", _message(answer))
+        # a reason may be about a version that is there, which can have more fields
+        named = {str(i): f" ({name})" for i, name in enumerate(names)}
+        return re.sub(r"/fields/(\d+)", lambda m: m[0] + named.get(m[1], ""), _message(answer))
 
     def register(self, subject: str, schema: dict[str, Any]) -> int:
         """The schema's id: a new one, or the one it already has."""

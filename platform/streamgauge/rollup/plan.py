@@ -8,8 +8,11 @@ import polars as pl
 
 from streamgauge.contract.model import MAX_UNRULED_TEXT, NO_VALUE, Contract, Source
 from streamgauge.rollup.enrich import REFERENCE
+from streamgauge.rollup.measure_kinds import rolled, sketched
 
 MINUTE_MS = 60_000
+TIME = "__time"
+"""Of the event, epoch ms."""
 MINUTE, PARTITION = "minute", "partition"
 COUNTED, LATE, DUPLICATE = "__counted", "__late", "__duplicate"
 VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
@@ -17,8 +20,8 @@ VALUES, KEYS, WEIGHTS = "__values", "keys", "weights"
 
 @dataclass(frozen=True)
 class Rolled:
-    """`minutes`: a row per minute, partition and dimensions, with counts, sums and, as lists, what the sketches
-    take in: the unique texts of a distinct count, the numbers of a measure.
+    """`minutes`: a row per minute, partition and dimensions, with counts, the columns of measures and, as lists behind
+    the name of their column, what the sketches are built from.
 
     `tops`: by the name of each top-N, a row per minute and partition with the lists `keys` and `weights`.
     """
@@ -41,9 +44,10 @@ class RollupPlan:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         rollup = contract.rollup
-        minute = pl.col(contract.event_time).to_physical().floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE)
+        time = pl.col(contract.event_time).to_physical()
         self._texts = [
-            minute,
+            time.floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE),
+            time.alias(TIME),
             *(text_of(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
             *(text_of(s).alias(s.name) for s in rollup.distinct),
             *(text_of(s).alias(f"top_{s.name}") for s in rollup.top),
@@ -56,18 +60,11 @@ class RollupPlan:
             pl.col(DUPLICATE).sum().cast(pl.Int64).alias("duplicates"),
         ]
         for m in rollup.measures:
-            value = pl.col(m.name)
-            self._aggregates += [
-                value.count().cast(pl.Int64).alias(f"{m.name}_n"),
-                value.sum().alias(f"{m.name}_sum"),
-                value.min().alias(f"{m.name}_min"),
-                value.max().alias(f"{m.name}_max"),
-            ]
-        self._quantiles = [m.name for m in rollup.measures if m.quantiles]
+            self._aggregates += rolled(m, pl.col(m.name), pl.col(TIME))
 
     @property
     def inputs(self) -> Sequence[pl.Expr | str]:
-        """Of each judged event before any grouping: minute, partition, verdicts, dimensions and values."""
+        """Of each judged event before any grouping: minute, time, partition, verdicts, dimensions and values."""
         numbers = [pl.when(COUNTED).then(number).alias(name) for name, number in self._numbers.items()]
         return [*self._texts, *numbers, PARTITION, COUNTED, LATE, DUPLICATE]
 
@@ -77,10 +74,10 @@ class RollupPlan:
         """
         inputs = events.lazy().select(self.inputs)
         lists = [
-            *(pl.col(d.name).filter(COUNTED).drop_nulls().unique() for d in self._contract.rollup.distinct),
-            *(pl.col(name).drop_nulls() for name in self._quantiles),
+            sketch.gathered(pl.col(m.name).filter(COUNTED)).alias(VALUES + column.name)
+            for m, column, sketch in sketched(self._contract.rollup.measured)
         ]
-        minutes = inputs.group_by(self._keys).agg(*self._aggregates, *(one.name.prefix(VALUES) for one in lists))
+        minutes = inputs.group_by(self._keys).agg(*self._aggregates, *lists)
         counted = inputs.filter(COUNTED)
         tops = {
             top.name: counted.drop_nulls(f"top_{top.name}")

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from streamgauge.contract.model import MAX_UNRULED_TEXT, Contract, ReferenceSpec
 from streamgauge.errors import UserError
-from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.enrich import KEY, Reference
 from streamgauge.stores.postgres import Connection
 
 
@@ -37,7 +37,7 @@ def read_reference(connection: Connection, contract: Contract) -> Reference | No
         sql.SQL(", ").join(map(sql.Identifier, (spec.key, *spec.columns))), sql.Identifier(spec.table)
     )
     rows = connection.execute(query).fetchall()
-    return Reference(spec, pl.DataFrame(rows, schema=dict.fromkeys(("key", *spec.columns), pl.String), orient="row"))
+    return Reference(spec, pl.DataFrame(rows, schema=dict.fromkeys((KEY, *spec.columns), pl.String), orient="row"))
 
 
 def load_reference(connection: Connection, spec: ReferenceSpec, file: Path) -> Loaded:

@@ -4,7 +4,7 @@ A window of 5 m by 1 m *hops*: it starts every minute, and a minute is part of f
 windows follow one another (*tumble*). They start at multiples of their hop since 1970, so all windows agree.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,11 +12,13 @@ from typing import Any
 import polars as pl
 from psycopg import sql
 
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
 from streamgauge.rollup.finality import PROVISIONAL as PROVISIONAL
 from streamgauge.rollup.finality import Finality, read_finality
+from streamgauge.rollup.measure_kinds import shown, sketched
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import read_watermark
 from streamgauge.stores.tables.batch import ROLLUPS
@@ -24,7 +26,6 @@ from streamgauge.stores.tables.speed import COUNTERS
 
 MINUTE = timedelta(minutes=1)
 WINDOWS = {"1m": MINUTE, "5m": timedelta(minutes=5), "1h": timedelta(hours=1)}
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 _TIME = pl.Datetime("us", "UTC")
 
@@ -69,8 +70,9 @@ def merge_minutes(
     window: Window,
     group_by: Sequence[str] = (),
 ) -> pl.DataFrame:
-    """One row a window and group, from rows of minutes. Beside an estimate stands its error: `<name>_distinct_error`
-    relative to the count, `<measure>_rank_error` of the quantiles' ranks; both are 0 where few values make it exact.
+    """One row a window and group, from rows of minutes, with all figures of the stream's measures. Beside estimates
+    stands their error: `<name>_distinct_error` relative to the count, `<measure>_rank_error` of the quantiles' ranks;
+    both are 0 where few values make it exact.
     """
     for name in group_by:
         if name not in contract.dimension_names:
@@ -78,34 +80,10 @@ def merge_minutes(
                 f"{contract.stream} has no dimension {name!r}",
                 f"its dimensions are {', '.join(contract.dimension_names)}",
             )
-    rollup = contract.rollup
     keys = ["window_start", *group_by]
-    aggregates = [pl.col(c).sum() for c in COUNTERS]
-    shown: list[pl.Expr] = [pl.col(c) for c in (*keys, *COUNTERS)]
-    for distinct in rollup.distinct:
-        aggregates.append(pl.col(f"{distinct.name}_hll").drop_nulls())
-        pair = pl.Array(pl.Float64, 2)
-        estimate = pl.col(f"{distinct.name}_hll").map_elements(_each(_distinct), return_dtype=pair)
-        shown += [
-            estimate.arr.get(0).round().cast(pl.Int64).alias(f"{distinct.name}_distinct"),
-            estimate.arr.get(1).alias(distinct_error(distinct.name)),
-        ]
-    for m in rollup.measures:
-        aggregates += [
-            pl.col(f"{m.name}_n").sum(),
-            pl.col(f"{m.name}_sum").sum(),
-            pl.col(f"{m.name}_min").min(),
-            pl.col(f"{m.name}_max").max(),
-        ]
-        shown += [pl.col(f"{m.name}_{part}") for part in ("n", "sum", "min", "max")]
-        if m.quantiles:
-            aggregates.append(pl.col(f"{m.name}_kll").drop_nulls())
-            quantiles = pl.col(f"{m.name}_kll").map_elements(
-                _each(_quantiles), return_dtype=pl.Array(pl.Float64, len(QUANTILES) + 1)
-            )
-            names = (*(f"{m.name}_{q}" for q in QUANTILES), rank_error(m.name))
-            shown += [quantiles.arr.get(i).alias(name) for i, name in enumerate(names)]
-    return _spread(minutes, window).group_by(keys).agg(aggregates).sort(keys).select(shown)
+    columns = [*map(counter, COUNTERS), *contract.rollup.columns]
+    merged = _spread(minutes, window).group_by(keys).agg(c.merged() for c in columns).sort(keys)
+    return merged.select(*keys, *COUNTERS, *shown(contract.rollup))
 
 
 def with_status(
@@ -119,39 +97,28 @@ def with_status(
         at, end = finality.standing(start, start + window.size), start + window.size
         complete = at.final_share == 1 or (complete_before is not None and end <= complete_before)
         rows.append((start, at.status, at.revision, at.final_share, at.unchecked, complete))
-    statuses = pl.DataFrame(rows, schema=_STATUS, orient="row")
+    statuses = pl.DataFrame(rows, schema={"window_start": _TIME, **STANDING}, orient="row")
     return windows.join(statuses, on="window_start", how="left", maintain_order="left")
 
 
-_STATUS: dict[str, pl.DataType] = {
-    "window_start": _TIME,
+STANDING: dict[str, pl.DataType] = {
     "status": pl.String(),
     "revision": pl.Int64(),
     "final_share": pl.Float64(),
     "unchecked": pl.Boolean(),
     "complete": pl.Boolean(),
 }
-
-
-def distinct_error(name: str) -> str:
-    return f"{name}_distinct_error"
-
-
-def rank_error(measure: str) -> str:
-    return f"{measure}_rank_error"
+WINDOW: dict[str, pl.DataType] = {"window_start": _TIME, "window_end": _TIME, **STANDING}
+"""What answers have of a window beside its dimensions and figures."""
 
 
 def errors_of(contract: Contract, windows: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """By measure that is an estimate, its largest error in any of these windows."""
-    found: dict[str, dict[str, Any]] = {}
-    for d in contract.rollup.distinct:
-        found[f"{d.name}_distinct"] = sketches.value_error(_most(windows[distinct_error(d.name)]))
-    for m in contract.rollup.measures:
-        if m.quantiles:
-            found |= dict.fromkeys(
-                (f"{m.name}_{q}" for q in QUANTILES), sketches.rank_error_of(_most(windows[rank_error(m.name)]))
-            )
-    return found
+    """By figure that is an estimate, its largest error in any of these windows."""
+    return {
+        f"{m.name}_{part}": sketch.explained(_most(windows[f"{m.name}_{sketch.error}"]))
+        for m, _, sketch in sketched(contract.rollup.measured)
+        for part in sketch.parts
+    }
 
 
 def _most(errors: pl.Series) -> float:
@@ -164,22 +131,6 @@ def _spread(minutes: pl.DataFrame, window: Window) -> pl.DataFrame:
     last = pl.col("minute").dt.truncate(hop)
     starts = [last - i * window.hop for i in range(window.starts_per_minute)]
     return minutes.with_columns(pl.concat_list(starts).alias("window_start")).explode("window_start")
-
-
-def _each(merge: Callable[[Iterable[bytes]], object]) -> Callable[[pl.Series], object]:
-    return lambda dumped: merge(dumped.to_list())
-
-
-def _distinct(dumped: Iterable[bytes]) -> list[float]:
-    merged = sketches.load_hll(sketches.union_hll(dumped))
-    return [merged.get_estimate(), sketches.distinct_error(merged)]
-
-
-def _quantiles(dumped: Iterable[bytes]) -> list[float | None]:
-    merged = sketches.load_kll(sketches.union_kll(dumped))
-    if merged.is_empty():
-        return [None] * (len(QUANTILES) + 1)
-    return [*merged.get_quantiles(list(QUANTILES.values()), True), sketches.rank_error(merged)]
 
 
 def merge_tops(dumped: Iterable[bytes], limit: int) -> Top:
@@ -196,13 +147,7 @@ def read_minutes(
     schema: dict[str, pl.DataType] = {"minute": _TIME}
     schema |= dict.fromkeys(contract.dimension_names, pl.String())
     schema |= dict.fromkeys(COUNTERS, pl.Int64())
-    for d in contract.rollup.distinct:
-        schema[f"{d.name}_hll"] = pl.Binary()
-    for m in contract.rollup.measures:
-        schema[f"{m.name}_n"] = pl.Int64()
-        schema |= {f"{m.name}_{part}": pl.Float64() for part in ("sum", "min", "max")}
-        if m.quantiles:
-            schema[f"{m.name}_kll"] = pl.Binary()
+    schema |= {c.name: c.polars for c in contract.rollup.columns}
     batch: dict[str, sql.Composable] = {"minute": sql.Identifier("window_start"), "late": sql.SQL("0::bigint")}
     layer = sql.SQL(
         "SELECT {columns} FROM {table} WHERE {time} >= %(start)s AND {time} < %(end)s"

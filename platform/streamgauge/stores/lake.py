@@ -235,7 +235,12 @@ class LakeTable:
 
 def lake_table(root: str, contract: Contract) -> LakeTable:
     """Every record of the stream, by hour of ingest time."""
-    schema = pl.Schema(
+    about = f"{contract.stream}: every record of {contract.topic}, by hour of ingest time"
+    return table_at(root, f"lake/{contract.stream}", lake_schema(contract), INGEST_HOUR, about)
+
+
+def lake_schema(contract: Contract) -> pl.Schema:
+    return pl.Schema(
         {
             **contract_columns(contract),
             PARTITION: pl.Int32,
@@ -247,8 +252,6 @@ def lake_table(root: str, contract: Contract) -> LakeTable:
             RECORD: pl.Binary,
         }
     )
-    about = f"{contract.stream}: every record of {contract.topic}, by hour of ingest time"
-    return table_at(root, f"lake/{contract.stream}", schema, INGEST_HOUR, about)
 
 
 def contract_columns(contract: Contract) -> dict[str, Any]:

@@ -45,18 +45,11 @@ def minutes_table(contract: Contract) -> Table:
 
 
 def measure_columns(contract: Contract) -> list[Column]:
-    """Of every rollup, whatever its window and layer: sums, extremes and sketches."""
-    columns = [Column(f"{d.name}_hll", "bytea", null=True) for d in contract.rollup.distinct]
-    for m in contract.rollup.measures:
-        columns += [
-            Column(f"{m.name}_n", "bigint", default="0"),
-            Column(f"{m.name}_sum", "double precision", default="0"),
-            Column(f"{m.name}_min", "double precision", null=True),
-            Column(f"{m.name}_max", "double precision", null=True),
-        ]
-        if m.quantiles:
-            columns.append(Column(f"{m.name}_kll", "bytea", null=True))
-    return columns
+    """Of every rollup, whatever its window and layer."""
+    return [
+        Column(c.name, c.type, default="0") if c.counter else Column(c.name, c.type, null=True)
+        for c in contract.rollup.columns
+    ]
 
 
 def top_table(contract: Contract) -> Table:

@@ -1,5 +1,6 @@
 """Views of windows over both layers, for those who ask in SQL."""
 
+from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.stores.ddl import View, bucket, check_name, literal, names, quote
 from streamgauge.stores.tables.batch import ROLLUPS
@@ -15,13 +16,16 @@ def window_views(contract: Contract) -> list[View]:
         for w in ("1m", "5m", "1h")
     ]
     hopping = _windows(
-        contract, "minute - hop * interval '1 minute'", " CROSS JOIN generate_series(0, 4) AS hop", "bool_and(final)"
+        contract,
+        "minute - __hop * interval '1 minute'",
+        " CROSS JOIN generate_series(0, 4) AS __hop",
+        "bool_and(__final)",
     )
     # a window over the border of two hours is what both of them are, whichever of them it has rows of
     ends = ("window_start", "window_start + interval '4 minutes'")
     final = " AND ".join(_is_final(contract, at) for at in ends)
-    unchecked = " OR ".join(_is_final(contract, at, " AND NOT r.checked") for at in ends)
-    columns = ", ".join(map(quote, ("window_start", *contract.dimension_names, *COUNTERS, *_figures(contract))))
+    unchecked = " OR ".join(_is_final(contract, at, " AND NOT r.__checked") for at in ends)
+    columns = ", ".join(map(quote, view_columns(contract)[: -len(_STANDING)]))
     status = f"CASE WHEN status AND {final} THEN 'final' ELSE 'provisional' END AS status, {unchecked} AS unchecked"
     views.append(View(f"{contract.stream}_5m_hop_1m", f"SELECT {columns}, {status} FROM ({hopping}) AS windows"))
     for view in views:
@@ -29,26 +33,28 @@ def window_views(contract: Contract) -> list[View]:
     return views
 
 
-ADDED = ("window_start", "status", "unchecked", "final", "hop", "hour", "checked")
-"""The names that a view has, or goes through, beside those of the tables of minutes."""
+_STANDING = ("status", "unchecked")
 
-_ALL_FINAL = "CASE WHEN bool_and(final) THEN 'final' ELSE 'provisional' END"
+
+def view_columns(contract: Contract) -> tuple[str, ...]:
+    """In their order. What the views go through within has names that no contract can give: they begin with __."""
+    return ("window_start", *contract.dimension_names, *COUNTERS, *_figures(contract), *_STANDING)
+
+
+_ALL_FINAL = "CASE WHEN bool_and(__final) THEN 'final' ELSE 'provisional' END"
 
 
 def _figures(contract: Contract) -> list[str]:
-    return [f"{m.name}_{part}" for m in contract.rollup.measures for part in ("n", "sum", "min", "max")]
+    return [c.name for c in contract.rollup.columns if c.merge]
 
 
 def _windows(contract: Contract, start: str, more: str, status: str) -> str:
-    measures = [f"sum({quote(c)})::bigint AS {quote(c)}" for c in COUNTERS]
-    for m in contract.rollup.measures:
-        n, total, low, high = (quote(f"{m.name}_{part}") for part in ("n", "sum", "min", "max"))
-        measures += [
-            f"sum({n})::bigint AS {n}",
-            f"sum({total}) AS {total}",
-            f"min({low}) AS {low}",
-            f"max({high}) AS {high}",
-        ]
+    columns = [*map(counter, COUNTERS), *contract.rollup.columns]
+    measures = [
+        f"{c.merge.aggregate.format(c=quote(c.name), by=quote(c.by or c.name))} AS {quote(c.name)}"
+        for c in columns
+        if c.merge
+    ]
     keys = "".join(f", {quote(c)}" for c in contract.dimension_names)
     return (
         f"SELECT {start} AS window_start{keys}, {', '.join(measures)}, {status} AS status,"
@@ -60,20 +66,20 @@ def _minutes_of_both(contract: Contract) -> str:
     kept = names((*contract.dimension_names, "count", "duplicates", *_figures(contract)))
     batch, hour = f"{contract.stream}_{ROLLUPS['1m']}", bucket("1 hour", "window_start")
     return (
-        f"SELECT minute, {kept}, late, false AS final, false AS unchecked FROM {quote(contract.minutes_table)}"
+        f"SELECT minute, {kept}, late, false AS __final, false AS unchecked FROM {quote(contract.minutes_table)}"
         f" WHERE NOT {_is_final(contract, 'minute')}"
-        f" UNION ALL SELECT window_start, {kept}, 0::bigint, true, NOT r.checked"
-        f" FROM {quote(batch)} JOIN ({_latest(contract)}) AS r ON r.hour = {hour}"
+        f" UNION ALL SELECT window_start, {kept}, 0::bigint, true, NOT r.__checked"
+        f" FROM {quote(batch)} JOIN ({_latest(contract)}) AS r ON r.__hour = {hour}"
     )
 
 
 def _is_final(contract: Contract, time: str, more: str = "") -> str:
-    return f"EXISTS (SELECT FROM ({_latest(contract)}) AS r WHERE r.hour = {bucket('1 hour', time)}{more})"
+    return f"EXISTS (SELECT FROM ({_latest(contract)}) AS r WHERE r.__hour = {bucket('1 hour', time)}{more})"
 
 
 def _latest(contract: Contract) -> str:
     """Each final hour's latest revision."""
     return (
-        "SELECT DISTINCT ON (hour) hour, checked FROM hour_revisions"
+        "SELECT DISTINCT ON (hour) hour AS __hour, checked AS __checked FROM hour_revisions"
         f" WHERE stream = {literal(contract.stream)} ORDER BY hour, revision DESC"
     )

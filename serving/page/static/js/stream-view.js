@@ -48,10 +48,12 @@ function measuresOf(stream) {
     { name: "duplicates", label: "duplicates", text: "Duplicates" },
   ];
   const distinct = stream.distinct.map((/** @type {string} */ d) => ({ name: `${d}_distinct`, label: `distinct ${words(d)}`, text: `Distinct ${words(d)}` }));
-  const measures = stream.measures.flatMap((/** @type {{ name: string, quantiles: boolean }} */ m) => {
-    const parts = ["sum", "mean", "max", ...(m.quantiles ? ["p50", "p95", "p99"] : [])];
-    return parts.map((p) => ({ name: `${m.name}_${p}`, label: `${words(m.name)} (${p})`, text: `${capital(words(m.name))}, ${p}` }));
-  });
+  const measures = stream.measures.flatMap((/** @type {{ name: string, figures: string[] }} */ m) =>
+    m.figures.map((name) => {
+      const part = words(name.slice(m.name.length + 1));
+      return { name, label: `${words(m.name)} (${part})`, text: `${capital(words(m.name))}, ${part}` };
+    }),
+  );
   return [...counters, ...distinct, ...measures];
 }
 
