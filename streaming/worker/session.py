@@ -30,7 +30,7 @@ from streaming.worker.connection import connect_worker
 from streaming.worker.isolation import Isolation, as_set_aside, without_values
 from streaming.worker.lifetime import TICK_SECONDS, Lifetime, Waits
 from streaming.worker.pipeline import Checked, StateSize
-from streaming.worker.reader import Reader
+from streaming.worker.reader import BATCH_RECORDS, Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Store
 from streaming.worker.takeover import take_over
@@ -115,7 +115,11 @@ class Session:
     def _read(self, reader: Reader) -> None:
         maintained = time.monotonic()
         while not self._stop.is_set() and not self._lifetime.over:
+            since = time.monotonic()
             records = reader.read()
+            if records is None or len(records.positions) < BATCH_RECORDS:
+                # it waited for more
+                self._waits.idle += time.monotonic() - since
             if records is not None and reader.assignment is not None:
                 if self._isolation.active:
                     self._one_by_one(reader, reader.assignment, records)

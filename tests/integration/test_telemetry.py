@@ -147,7 +147,8 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
             emitted.scrape(url(port))
             assert figure(port, "streamgauge_worker_state_ids", stream=stream) > 600
             assert figure(port, "streamgauge_worker_state_size_bytes", stream=stream, kind="sketches") > 0
-            assert figure(port, "streamgauge_worker_stage_wait_seconds_total", stage="commit", state="idle") > 0
+            for stage in ("read", "classify", "commit"):
+                assert figure(port, "streamgauge_worker_stage_wait_seconds_total", stage=stage, state="idle") > 0
             assert figure(api_port, "streamgauge_hours_final_delay_seconds", stream=stream) > 0
         running.workers.stop(worker)
         assert committed_in_a_span(running.workers.log(), stream), "a commit's line has its trace and offsets"
