@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-from pydantic import TypeAdapter
 
+from streamgauge.contract.fingerprint import AS_JSON
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.names import CODE_REFERENCES
 from streamgauge.settings import source_url
@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _DATA = {"fields", "together", "event_id", "event_time", "time", "rollup", "star", "reference"}
 """What of a contract decides which rows there are; owners, checks and freshness don't."""
-_CONTRACT = TypeAdapter(Contract)
 
 
 def code_version(contracts: Iterable[Contract], packages: Sequence[str]) -> str:
@@ -28,7 +27,7 @@ def code_version(contracts: Iterable[Contract], packages: Sequence[str]) -> str:
     marks what an older one made.
     """
     contracts = tuple(contracts)
-    known = [_CONTRACT.dump_json(c, include=_DATA) for c in contracts]
+    known = [AS_JSON.dump_json(c, include=_DATA) for c in contracts]
     digest = hashlib.sha256(b"\0".join([*known, *(_code(p).encode() for p in packages)])).hexdigest()
     return f"{'+'.join(dict.fromkeys(c.version for c in contracts))}-{digest[:12]}"
 

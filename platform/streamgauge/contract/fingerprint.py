@@ -6,9 +6,9 @@ from pydantic import TypeAdapter
 
 from streamgauge.contract.model import Contract
 
-_CONTRACT = TypeAdapter(Contract)
+AS_JSON = TypeAdapter(Contract)
 
 
 def fingerprint(contract: Contract) -> str:
     """Of what the contract says: comments and layout of its file make no other one."""
-    return hashlib.sha256(_CONTRACT.dump_json(contract)).hexdigest()[:32]
+    return hashlib.sha256(AS_JSON.dump_json(contract)).hexdigest()[:32]

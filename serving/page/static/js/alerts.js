@@ -46,7 +46,7 @@ export function showAlerts() {
     item.replaceChildren(
       el("span", { class: "level", "data-level": a.severity === "critical" || a.severity === "page" ? "bad" : "warn" }, a.severity),
       el("strong", {}, a.summary || a.name),
-      a.description && a.description !== a.summary && el("span", { class: "soft" }, a.description),
+      ...(a.description && a.description !== a.summary ? [el("span", { class: "soft" }, a.description)] : []),
       el("span", { class: "soft" }, `${a.name ?? "No name"}. ${since}. ${a.accepted_by ? `Accepted by ${a.accepted_by}: ${a.accepted_because}. ` : ""}`, a.runbook_url && link(a.runbook_url, "What to do", `What to do about ${a.name}`), a.asset_url && " ", a.asset_url && link(a.asset_url, a.asset ?? "Dagster", `${a.asset ?? "Its asset"} in Dagster`)),
     );
   });
