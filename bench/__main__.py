@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import batch, lake, latency, others, place, serving, worker
+from bench import batch, ingest, lake, latency, others, place, serving, worker
 from bench.figures import run as figures_of
 from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
@@ -41,6 +41,7 @@ def bench(
     asked: Annotated[
         float, typer.Option("--serving", help="Seconds for each question to the API; 0 leaves API and page out.")
     ] = 30,
+    posted: Annotated[float, typer.Option("--ingest", help="Seconds of events over HTTP; 0 leaves them out.")] = 30,
     as_json_: Json = False,
 ) -> None:
     """Measure the worker beside what else could read the same topic, the API beside the database, and the batch
@@ -55,6 +56,8 @@ def bench(
     if asked:
         what = f"the API and the live page at {rate:,.0f} events/s"
         compared += part(what, lambda folder: _serving(folder, rate, asked))
+    if posted:
+        compared += part(f"events over HTTP at {ingest.RATE:,}/s", lambda folder: _ingest(folder, posted))
     if facts:
         what = f"facts and rollups of {facts:,} events, beside DuckDB"
         compared += part(what, lambda folder: batch.rows(batch.measure(folder, facts)))
@@ -93,6 +96,11 @@ def _measure(
 def _serving(folder: Path, rate: float, seconds: float) -> list[Row]:
     with place.servers(_say):
         return serving.rows(serving.measure(folder, rate, seconds))
+
+
+def _ingest(folder: Path, seconds: float) -> list[Row]:
+    with place.servers(_say):
+        return ingest.rows(ingest.measure(folder, seconds))
 
 
 def part(what: str, measure: Callable[[Path], list[Row]]) -> list[Row]:

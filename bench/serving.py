@@ -88,15 +88,15 @@ def measure(folder: Path, rate: float, seconds: float) -> Serving:
                 folder / "flow.log", "bench.children.flow", str(rate), str(2 * _MOST_SECONDS + 4 * seconds)
             ),
         ):
-            _wait_until_ready(api, url)
+            wait_until_ready(api, url)
             time.sleep(_FLOW_SECONDS)
             began, before = time.monotonic(), _committed(contract)
             job = {"url": url, "api": api.process.pid, "stream": contract.stream, "dimension": DIMENSION}
-            answers = _child("serving", {**job, "seconds": seconds}, seconds)
+            answers = child("serving", {**job, "seconds": seconds}, seconds)
             flowed = (_committed(contract) - before) / (time.monotonic() - began)
             chromium = shutil.which("chromium")
             page = {"url": f"{url}/#/{contract.stream}", "chromium": chromium, "times": _OPENED}
-            opened = chromium and _child("page", page, seconds)
+            opened = chromium and child("page", page, seconds)
     top, day = (
         Beside(Times.of(found["served"]), Times.of(found["bare"]), found["cpu"])
         for found in (answers["top"], answers["day"])
@@ -146,7 +146,7 @@ def _ms(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
-def _wait_until_ready(api: Program, url: str) -> None:
+def wait_until_ready(api: Program, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _ready(url):
         if not api.running or time.monotonic() > deadline:
@@ -166,7 +166,7 @@ def _committed(contract: Contract) -> int:
         return sum(worker.committed(connection, contract).values())
 
 
-def _child(name: str, job: dict[str, Any], seconds: float) -> Any:
+def child(name: str, job: dict[str, Any], seconds: float) -> Any:
     try:
         done = subprocess.run(
             [sys.executable, "-m", f"bench.children.{name}"],

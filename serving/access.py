@@ -11,7 +11,7 @@ from serving.config import ApiConfig
 from serving.database import Database
 from serving.problems import AWAY, FORBIDDEN, NO_KEY, TOO_OFTEN, Problem
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import OPERATIONS, PERSONAL, READ_ALL
+from streamgauge.state.api_keys import OPERATIONS, PERSONAL, READ_ALL, WRITE_ALL
 from streamgauge.web.origin import address, from_this_machine
 
 _TRUSTED_SECONDS = 10.0
@@ -38,13 +38,17 @@ class Caller:
         if not self.may_read(stream):
             raise _lacks(f"read:{stream}")
 
+    def require_write(self, stream: str) -> None:
+        if WRITE_ALL not in self.scopes:
+            self.require(f"write:{stream}")
+
     @property
     def sees_personal(self) -> bool:
         return PERSONAL in self.scopes
 
 
 LOCAL = Caller("anonymous", frozenset({READ_ALL, OPERATIONS}))
-"""Someone on this machine, without a key: reads, and never personal values."""
+"""Someone on this machine, without a key: reads, never personal values, and writes nothing."""
 
 
 def _lacks(scope: str) -> Problem:

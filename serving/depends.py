@@ -28,11 +28,22 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 
 
 def find_stream(services: Services, caller: Caller, stream: str) -> Contract:
+    contract = _existing(services, caller, stream)
+    caller.require_read(stream)
+    return contract
+
+
+def find_stream_to_write(services: Services, caller: Caller, stream: str) -> Contract:
+    contract = _existing(services, caller, stream)
+    caller.require_write(stream)
+    return contract
+
+
+def _existing(services: Services, caller: Caller, stream: str) -> Contract:
     contract = services.contracts.get(stream)
     if contract is None:
         known = ", ".join(s for s in services.contracts if caller.may_read(s))
         raise Problem(NOT_FOUND, f"There is no stream {stream!r}.", f"The streams are {known}.")
-    caller.require_read(stream)
     return contract
 
 
@@ -70,12 +81,15 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 _WORDS = {
-    400: "The request can't be answered.",
+    400: "The body is not what its Content-Type says.",
     401: "A valid API key is needed.",
     403: "The API key lacks the scope.",
     404: "There is nothing of that name.",
     406: "No such format.",
+    408: "The body took too long.",
     409: "It is not in a state for that.",
+    413: "The body has too many bytes or events.",
+    415: "The body is of no kind that is read.",
     422: "A parameter is wrong, or the answer would be too large or too slow.",
     429: "Too many requests.",
     500: "The API made a mistake.",

@@ -24,14 +24,14 @@ def create(
     name: Annotated[str, typer.Argument(help="Who or what uses it.")],
     scope: Annotated[
         list[str],
-        typer.Option(help="read:STREAM, read:*, operations, dagster, personal or admin; may be repeated."),
+        typer.Option(help="read:STREAM, write:STREAM (* for all), operations, dagster, personal, admin."),
     ],
     days: Annotated[int | None, typer.Option(help="How long it is valid; by default for ever.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, this once."""
     settings = Settings.for_role("admin")
-    scopes = keys.checked_scopes(scope, (c.stream for c in load_contracts(settings.contracts_dir)))
+    scopes = keys.checked_scopes(scope, [c.stream for c in load_contracts(settings.contracts_dir)])
     with connect_or_explain(settings, application=_APPLICATION) as connection:
         key, stored = keys.create(connection, name, scopes, None if days is None else timedelta(days=days))
     if as_json:

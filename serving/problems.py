@@ -58,6 +58,17 @@ NO_KEY = Kind(
 FORBIDDEN = Kind(
     "scope-missing", 403, "The API key doesn't allow that", "Use a key that has the scope named in `detail`."
 )
+MALFORMED = Kind("malformed-body", 400, "The body can't be read", "Send what the Content-Type says.")
+TOO_SLOW_BODY = Kind("body-too-slow", 408, "The body took too long", "Send fewer events at once.")
+TOO_LARGE = Kind("body-too-large", 413, "The body is too large", "Send fewer events at once.")
+UNSUPPORTED = Kind("unsupported-media-type", 415, "The body is of no kind that is read", "See `detail`.")
+REFUSED = Kind("events-refused", 422, "No event keeps the contract", "Correct what `errors` names.")
+CROWDED = Kind(
+    "ingest-full",
+    429,
+    "No more events can be taken now",
+    "Send the same request again after `Retry-After` seconds.",
+)
 TOO_OFTEN = Kind("too-many-requests", 429, "Too many requests", "Wait as long as `Retry-After` says; ask less often.")
 FULL = Kind("too-many-clients", 503, "Too many live clients", "Wait as long as `Retry-After` says, or poll instead.")
 AWAY = Kind("server-away", 503, "A server that is needed is away", "Try again after `Retry-After` seconds.")
@@ -80,6 +91,12 @@ KINDS = {
         CONFLICT,
         NO_KEY,
         FORBIDDEN,
+        MALFORMED,
+        TOO_SLOW_BODY,
+        TOO_LARGE,
+        UNSUPPORTED,
+        REFUSED,
+        CROWDED,
         TOO_OFTEN,
         FULL,
         AWAY,

@@ -200,6 +200,21 @@ class Tops(_Shape):
     tops: list[TopShape]
 
 
+class RecordVerdict(_Shape):
+    index: int = Field(description="The event's place in the request, from 0.")
+    verdict: Literal["accepted", "refused"]
+    field: str | None = Field(default=None, description="Of a refused one: what is wrong with it.")
+    reason: str | None = Field(default=None, description="Of a refused one. Holds no value of it.")
+
+
+class Taken(_Shape):
+    stream: str
+    accepted: int = Field(description="Events that Kafka has acknowledged. They may be duplicates of others.")
+    refused: int
+    correlation_id: str
+    records: list[RecordVerdict]
+
+
 class ApiKey(_Shape):
     id: str
     name: str

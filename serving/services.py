@@ -11,6 +11,7 @@ from serving.access import Access
 from serving.config import ApiConfig
 from serving.dagster_activity import DagsterActivity
 from serving.database import Database
+from serving.ingest.ingest import Ingest
 from serving.live import Channel, Hub
 from serving.numbers import Reader
 from serving.personal import Pseudonyms
@@ -35,6 +36,7 @@ class Services:
     tops: Tops
     pseudonyms: Pseudonyms
     hub: Hub
+    ingest: Ingest
     dagster: DagsterActivity | None
     """None where nobody said where Dagster is."""
 
@@ -42,11 +44,13 @@ class Services:
         self.database.open()
         self.watch.start()
         self.hub.start()
+        self.ingest.open()
         if self.dagster is not None:
             self.dagster.start()
 
     def close(self) -> None:
         self.hub.close()
+        self.ingest.close()
         self.watch.stop()
         if self.dagster is not None:
             self.dagster.stop()
@@ -81,6 +85,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         tops=tops,
         pseudonyms=pseudonyms,
         hub=Hub(contracts, channel, config.live_clients, _now),
+        ingest=Ingest(settings),
         dagster=DagsterActivity(settings.dagster_url, settings.dagster_key) if settings.dagster_url else None,
     )
 

@@ -22,7 +22,9 @@ class KeyWanted(BaseModel):
 
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f]+$", description="Who or what uses it.")
     scopes: list[str] = Field(
-        min_length=1, max_length=100, description="read:STREAM, read:*, operations, dagster, personal, admin."
+        min_length=1,
+        max_length=100,
+        description="read:STREAM, write:STREAM (* for all), operations, dagster, personal, admin.",
     )
     days: int | None = Field(default=None, ge=1, le=3650, description="How long it is valid; by default for ever.")
 
@@ -43,7 +45,7 @@ def listed(request: Request, services: ServicesDep) -> Response:
 )
 def created(services: ServicesDep, wanted: KeyWanted) -> Response:
     try:
-        scopes = keys.checked_scopes(wanted.scopes, services.contracts)
+        scopes = keys.checked_scopes(wanted.scopes, tuple(services.contracts))
     except UserError as e:
         raise Problem(INVALID, f"{e.what}.", f"{e.hint}.", parameter="scopes") from e
     lifetime = None if wanted.days is None else timedelta(days=wanted.days)

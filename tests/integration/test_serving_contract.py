@@ -397,7 +397,7 @@ def test_schemathesis(client: TestClient, tmp_path: Path) -> None:
 
     Not all that a schema lets through can be answered: a range may be too long, or a dimension unknown.
     """
-    everything = key("read:*", OPERATIONS, ADMIN)
+    everything = key("read:*", "write:*", OPERATIONS, ADMIN)
     tried: Counter[str] = Counter()
     every_check: Any = list(HealthCheck)
     with served(CONTRACTS, tmp_path, requests_per_second="10000", burst="10000") as api:

@@ -8,6 +8,8 @@ import pytest
 
 from bench.__main__ import part
 from bench.figures import Sample, delays, memory, run
+from bench.ingest import Ingested
+from bench.ingest import rows as ingest_rows
 from bench.lake import Taken
 from bench.lake import rows as lake_rows
 from bench.others import Rate
@@ -90,6 +92,15 @@ def test_the_api_is_held_against_its_bars() -> None:
     assert met(fast, fast, times(0.5, 0.9)) == [True, True, True]
     assert met(slow, slow, times(0.5, 1.1)) == [False, False, False]
     assert met(fast, fast, None)[-1] is None
+
+
+def test_events_over_http_are_held_against_their_bars() -> None:
+    def met(seconds: float, counted: int, per_second: float) -> list[bool | None]:
+        found = Ingested(Times.of([seconds] * 100), 10_000, 10_000, counted, per_second, 1e-5, {})
+        return [row.met for row in ingest_rows(found) if row.expected]
+
+    assert met(0.1, 10_000, 9_900) == [True, True, True]
+    assert met(0.2, 9_999, 9_700) == [False, False, False]
 
 
 def test_a_part_that_fails_leaves_the_figures_of_the_others() -> None:

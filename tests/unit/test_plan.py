@@ -201,6 +201,7 @@ def test_each_role_may_do_what_it_needs_and_no_more() -> None:
     assert {a for a in allowed if a.user == "producer"} == {
         Acl("producer", "topic", c.topic, "write") for c in CONTRACTS
     }
+    assert {a for a in allowed if a.user == "api"} == {Acl("api", "topic", c.topic, "write") for c in CONTRACTS}
     assert not {a for a in allowed if a.user == "reader" and a.operation == "write"}
     assert Acl("worker", "topic", USER.topic, "write") not in allowed
     assert {Acl("worker", "topic", USER.topic, "read"), Acl("worker", "group", USER.group, "read")} <= allowed

@@ -119,7 +119,7 @@ def _acls(c: Contract) -> list[Acl]:
         *(Acl(WORKER, "topic", t, "write") for t in written),
         Acl(BATCH, "topic", c.topic, "read"),
         Acl(BATCH, "group", c.group, "describe"),
-        Acl(API, "topic", c.topic, "describe"),
+        Acl(API, "topic", c.topic, "write"),
         *(Acl(READER, "topic", t, "read") for t in (c.topic, *written)),
         Acl(READER, "group", c.group, "describe"),
     ]

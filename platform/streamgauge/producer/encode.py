@@ -29,7 +29,13 @@ class Encoder:
 
     def __init__(self, contract: Contract, schema_id: int) -> None:
         self._fields = contract.fields
+        self._key = contract.topic_spec.partitionKey
         self._frame = frame(schema_id)
+
+    def keys(self, events: pl.DataFrame) -> list[bytes]:
+        """Of each event what decides its partition, as text. Without a value all go to the same one: without a key
+        they would go to any, and their duplicates to others."""
+        return [k.encode() for k in events[self._key].cast(pl.String).fill_null("").to_list()]
 
     def encode(self, events: pl.DataFrame) -> list[bytes]:
         """`events` has the contract's fields; a required field is never null."""

@@ -70,7 +70,7 @@ def _series(f: FieldSpec, values: list[Any]) -> pl.Series:
 def breaches(contract: Contract, frame: pl.DataFrame) -> list[Broken]:
     """The events that break a rule of the contract, each with the first rule it breaks; rows as in `frame`."""
     rules = violations(contract)
-    if not frame.select(pl.any_horizontal([r.expr for r in rules]).any()).item():
+    if not any(frame.select(r.anywhere.alias(str(i)) for i, r in enumerate(rules)).row(0)):
         return []
     flags = frame.select(r.expr.alias(str(i)) for i, r in enumerate(rules)).with_row_index("__row")
     bad = flags.filter(pl.any_horizontal(pl.exclude("__row")))

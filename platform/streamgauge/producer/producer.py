@@ -64,8 +64,7 @@ class EventProducer:
         return broken
 
     def keys(self, events: pl.DataFrame) -> list[bytes]:
-        key = events[self.contract.topic_spec.partitionKey]
-        return [k.encode() for k in key.cast(pl.String).to_list()]
+        return self._encoder.keys(events)
 
     def encode(self, events: pl.DataFrame) -> list[bytes]:
         """The events as they would be sent, contract or not."""

@@ -29,8 +29,10 @@ def tracer() -> Tracer:
 
 
 @contextmanager
-def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) -> Generator[Headers]:
-    """A span around the sending of a batch, and the headers of its records."""
+def publishing(
+    tracer: Tracer, topic: str, records: int, correlation_id: str, sender: str | None = None
+) -> Generator[Headers]:
+    """A span around the sending of a batch, and the headers of its records. `sender` is by default this process."""
     attributes = {
         "messaging.system": "kafka",
         "messaging.operation.name": "send",
@@ -42,5 +44,5 @@ def publishing(tracer: Tracer, topic: str, records: int, correlation_id: str) ->
     with tracer.start_as_current_span(f"send {topic}", kind=SpanKind.PRODUCER, attributes=attributes):
         carrier: dict[str, str] = {}
         _propagator.inject(carrier)
-        named = {**carrier, CORRELATION_ID: correlation_id, PRODUCER: f"{socket.gethostname()}:{os.getpid()}"}
+        named = {**carrier, CORRELATION_ID: correlation_id, PRODUCER: sender or f"{socket.gethostname()}:{os.getpid()}"}
         yield [(name, value.encode()) for name, value in named.items()]

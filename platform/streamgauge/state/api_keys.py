@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -16,7 +16,7 @@ from streamgauge.stores.postgres import Connection
 
 ADMIN, PERSONAL, OPERATIONS, DAGSTER = "admin", "personal", "operations", "dagster"
 """Manage keys; see personal values as they are; see how the platform is doing; change things in Dagster."""
-READ_ALL = "read:*"
+READ_ALL, WRITE_ALL = "read:*", "write:*"
 
 _PARTS = re.compile(r"sg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -75,8 +75,9 @@ def look_up(connection: Connection, key: str) -> StoredKey | None:
     return _stored(row[1:])
 
 
-def checked_scopes(scopes: Iterable[str], streams: Iterable[str]) -> tuple[str, ...]:
-    known = (READ_ALL, *(f"read:{s}" for s in streams), OPERATIONS, DAGSTER, PERSONAL, ADMIN)
+def checked_scopes(scopes: Iterable[str], streams: Collection[str]) -> tuple[str, ...]:
+    of_streams = [f"{verb}:{stream}" for verb in ("read", "write") for stream in streams]
+    known = (READ_ALL, WRITE_ALL, *of_streams, OPERATIONS, DAGSTER, PERSONAL, ADMIN)
     given = tuple(dict.fromkeys(scopes))
     for scope in given:
         if scope not in known:
