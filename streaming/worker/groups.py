@@ -30,7 +30,7 @@ class Groups:
         if not self.dimensions:
             return [()] * len(self)
         codes, firsts = _code_rows([(d.codes, len(d.values)) for d in self.dimensions])
-        columns = [d.values.gather(d.codes[firsts]).to_list() for d in self.dimensions]
+        columns = [d.values[d.codes[firsts]].to_list() for d in self.dimensions]
         different: list[tuple[str, ...]] = list(zip(*columns, strict=True))
         return [different[code] for code in codes.tolist()]
 

@@ -1,6 +1,5 @@
 """From checked events to the rows that a transaction writes: by number, so that texts are looked at once a value."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -103,7 +102,7 @@ class Rollup:
         if not touched.all():
             groups, tally, group = groups.take(touched), tally[touched], (np.cumsum(touched) - 1)[group]
         counted = group_rows(group.astype(np.int32), len(groups), verdict, COUNTED)
-        dimensions = [d.values.gather(d.codes) for d in groups.dimensions]
+        dimensions = [d.values[d.codes] for d in groups.dimensions]
         cells = _cells(groups)
         minutes = [
             pl.Series(MINUTE, groups.minutes),
@@ -181,8 +180,8 @@ class _Columns:
         """NaN where there is none."""
         if source in self._coded or self._column(source).dtype == pl.String:
             coded = self._code(source)
-            return _each(coded.values, as_number, source).fill_null(math.nan).to_numpy()[coded.codes]
-        return _each(self._column(source), as_number, source).fill_null(math.nan).to_numpy()
+            return _each(coded.values, as_number, source).to_numpy()[coded.codes]
+        return _each(self._column(source), as_number, source).to_numpy()
 
     def _code(self, source: str) -> Coded:
         if source not in self._coded:
@@ -204,7 +203,8 @@ def _coupons(texts: Coded) -> UInt32s:
 
 
 def _named(dimension: Coded) -> Coded:
-    return Coded(dimension.codes, dimension.values.fill_null(NO_VALUE))
+    values = dimension.values
+    return Coded(dimension.codes, values.fill_null(NO_VALUE)) if values.null_count() else dimension
 
 
 def _numbers(inputs: Sequence[RollupInput], name: str) -> Float64s:

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -41,7 +40,7 @@ from tests.batch_layer import assert_facts, assert_rollups
 from tests.batch_oracle import Batch, make
 from tests.integration.own_stream import block
 from tests.integration.running import Running, encoded, events, now_ms, one, schema_of
-from tests.integration.workers import wait_until_read
+from tests.integration.workers import wait_for, wait_until_read
 from tests.oracle import LogRecord, from_ledger
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(300)]
@@ -130,6 +129,8 @@ def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running
     send(stream, ledger, end - 9 * 3_600_000, 1)
     first = from_ledger(ledger.frame())
     wait_until_read(contract)
+    table_read = "the reference table was read"
+    before = stream.workers.log().count(table_read)
     reference = tmp_path / "people.csv"
     users = [f"user_id-{i}" for i in range(0, 40, 2)]
     reference.write_text("user_id,kind,organisation\n" + "".join(f"{u},bot,acme\n" for u in users))
@@ -138,8 +139,7 @@ def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running
         query = sql.SQL("select user_id, valid_from from {}").format(sql.Identifier(contract.reference.history_table))
         noted = dict(connection.execute(query).fetchall())
     assert sorted(noted) == sorted(users)
-    # a worker looks at the table every few seconds
-    time.sleep(12)
+    wait_for(lambda: stream.workers.log().count(table_read) > before, "the worker has read the table again")
     send(stream, ledger, end, 2)
     log = from_ledger(ledger.frame())
     wait_until_read(contract)
@@ -197,7 +197,7 @@ def test_two_builds_at_once_give_what_one_gives(stream: Running) -> None:
 
 
 _CHILD = """
-import sys, time
+import sys
 from datetime import datetime
 from assets.facts.asset import build
 from assets.resources import BatchResource
@@ -208,7 +208,7 @@ replace = LakeTable.replace
 def told(self, *args, **kwargs):
     done = replace(self, *args, **kwargs)
     print(self.url, flush=True)
-    time.sleep(0.5)
+    sys.stdin.readline()
     return done
 LakeTable.replace = told
 hours = [datetime.fromisoformat(h) for h in sys.argv[1:]]
@@ -218,15 +218,23 @@ roll_hours(batch, batch.contracts[0], hours, "killed")
 
 
 def killed_after(layer: str, hours: list[datetime]) -> None:
-    """Killed when the first of the layer's tables is written, and nothing after it."""
-    child = subprocess.Popen(
-        [sys.executable, "-c", _CHILD, *(h.isoformat() for h in hours)], stdout=subprocess.PIPE, env=os.environ
-    )
-    assert child.stdout is not None
-    written = iter(child.stdout.readline, b"")
-    assert any(f"/{layer}/" in line.decode() for line in written), "it ended before it was killed"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    """Killed when the first of the layer's tables is written, and nothing after it: it waits after each to be told."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _CHILD, *(h.isoformat() for h in hours)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ,
+        text=True,
+        bufsize=1,
+    ) as child:
+        assert child.stdin is not None and child.stdout is not None
+        for line in child.stdout:
+            if f"/{layer}/" in line:
+                break
+            child.stdin.write("\n")
+        else:
+            raise AssertionError("it ended before it was killed")
+        child.send_signal(signal.SIGKILL)
 
 
 def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream: Running) -> None:

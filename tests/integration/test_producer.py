@@ -29,6 +29,8 @@ from streamgauge.producer.sender import NotDelivered
 from streamgauge.records.avro import avro_schema
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
+from streamgauge.state.accounts import log_offsets
+from streamgauge.stores.kafka import admin_client
 from streaming.cli.load import load as load_command
 from streaming.cli.replay import replay as replay_command
 from streaming.ledger import Ledger, read_ledger
@@ -39,7 +41,7 @@ from tests.integration import running as own_running
 from tests.integration.log import read_log
 from tests.integration.own_stream import OwnStream
 from tests.integration.running import Running
-from tests.integration.workers import wait_until_read
+from tests.integration.workers import wait_for, wait_until_read
 from tests.oracle import LogRecord, from_ledger, java_partition, play
 
 
@@ -144,9 +146,9 @@ def test_broker_away_and_back(stream: OwnStream, stack: Stack) -> None:
 
     thread = threading.Thread(target=send)
     thread.start()
-    time.sleep(1.5)
+    admin = admin_client(stream.settings("admin"))
+    wait_for(lambda: sum(end for _, end in log_offsets(admin, contract).values()) > 1000, "some are in the log")
     stack.stop_program("kafka")
-    time.sleep(1)
     stack.start_program("kafka")
     thread.join(120)
     assert not thread.is_alive() and not failures

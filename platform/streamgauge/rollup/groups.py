@@ -23,7 +23,7 @@ class Coded:
 def code_texts(texts: pl.Series) -> Coded:
     """Null is a value too."""
     _, codes, firsts = _code(texts)
-    return Coded(codes, texts.gather(firsts))
+    return Coded(codes, texts[firsts])
 
 
 def code_numbers(numbers: Int64s) -> tuple[Int32s, UInt32s]:

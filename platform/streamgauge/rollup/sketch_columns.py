@@ -129,7 +129,8 @@ def add_keys(stored: Stored, keys: Coded, grouped: Grouped, lg_max: int) -> Accu
     held = max(map(len, stored.values()), default=0) // _KEY_BYTES
     room = int(np.minimum(come, len(counts)).max(initial=0)) + held
     items, slots = np.empty(room * _ITEM_BYTES, np.uint8), np.empty(room * _SLOTS_EACH + _FEWEST_SLOTS, np.uint32)
-    each = keys.values.str.len_bytes().fill_null(0).to_numpy().astype(np.int64) + _KEY_BYTES
+    lengths = keys.values.str.len_bytes()
+    each = (lengths.fill_null(0) if lengths.null_count() else lengths).to_numpy().astype(np.int64) + _KEY_BYTES
     # a row holds a key once
     more = int(np.minimum(come * each.max(initial=0), each.sum()).sum())
     before, after = (
