@@ -17,6 +17,7 @@ from psycopg import sql
 
 from lineage.tail import search_log
 from streamgauge.contract.model import Contract
+from streamgauge.contract.rules import violations
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_of, hour_start
 from streamgauge.dagster.keys import AssetPath
@@ -170,8 +171,10 @@ class _Walk:
         verdict, batch = self._batch()
         if verdict == OPEN and self._refused is not None:
             verdict = DEAD_LETTER
-        served = self._served() if verdict in (FACT, OPEN) else ()
-        steps = [self._log(), *self._speed(), *self._lake(), *batch, *served]
+        # nothing is said of a broken record's fields: what stands in the wrong one may be another's value
+        broken = None if verdict in (FACT, DUPLICATE_OF) else self._broken()
+        served = self._served() if verdict in (FACT, OPEN) and broken is None else ()
+        steps = [self._log(), *self._speed(broken), *self._lake(), *batch, *served]
         return Trace(
             c.stream,
             c.topic,
@@ -198,7 +201,13 @@ class _Walk:
         place = f"partition {row[PARTITION]}, offset {row[OFFSET]}, appended {row[INGEST_TIME]:%Y-%m-%d %H:%M:%S} UTC"
         return self._step("log", asset_keys.kafka(self._contract), place)
 
-    def _speed(self) -> Iterator[Step]:
+    def _broken(self) -> str | None:
+        """The first rule of the contract that the record breaks; None where it breaks none, or can't be decoded."""
+        if self._row[ERROR] is not None:
+            return None
+        return next((r.name for r in violations(self._contract) if self._record.select(r.expr).item()), None)
+
+    def _speed(self, broken: str | None) -> Iterator[Step]:
         """A dead letter, or the bucket that the worker put it in, whatever its verdict was."""
         c = self._contract
         if self._refused is not None:
@@ -209,6 +218,10 @@ class _Walk:
             return
         if self._happened is None or self._row[ERROR] is not None:
             yield self._step("speed", asset_keys.minutes(c), "not read yet")
+            return
+        if broken is not None:
+            said = f"breaks its contract ({broken}), and is counted nowhere"
+            yield self._step("speed", asset_keys.minutes(c), said)
             return
         minute, bucket = self._bucket()
         counts = self._sum(c.minutes_table, "minute", ("count", "late", "duplicates"), minute, bucket)

@@ -94,6 +94,21 @@ def test_a_dead_letter_is_one_from_the_log_to_the_quarantine(stream: Running) ->
         assert client.get("/v1/lineage/bad", params={"from": "2026-01-02", "to": "2026-01-01"}).status_code == 422
 
 
+def test_what_broke_a_rule_is_not_shown_before_the_worker_has_seen_it(stream: Running) -> None:
+    """It may be another field's value: here an address stands where the type belongs."""
+    contract = stream.contract
+    ((schema_id, schema),) = schema_of(contract).items()
+    bad = one(contract, event_id="unread", event_type="ann@example.org")
+    stream.send_raw((b"ann", encoded(schema, schema_id, bad)))
+    (found,) = find(contract, "unread")
+    assert "event_type: doesn't match" in texts(found)["speed"]
+    assert "example.org" not in str(found)
+    take_into_lake(contract)
+    with in_process(stream.own.folder) as client:
+        answer = client.get("/v1/lineage/unread")
+        assert answer.status_code == 200 and "example.org" not in answer.text
+
+
 def test_the_api_looks_no_longer_than_it_may(stream: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(followed, "_HOURS_AT_ONCE", 1)
     with in_process(stream.own.folder, query_seconds=0.000001) as client:
