@@ -91,7 +91,10 @@ def test_plans_exit_code_says_whether_there_is_something_to_do(
     assert planned.exit_code == 2
     targets = {step["target"] for step in json.loads(planned.output)}
     assert {f"topic app-{stream.name}", f"hypertable {stream.name}_minutes"} <= targets
-    applied = runner.invoke(app, ["apply"])
+    summed_up = runner.invoke(app, ["plan"]).output
+    assert len(summed_up.splitlines()) < 20 < len(targets)
+    assert f"app-{stream.name}, app-{stream.name}-dead-letters" in summed_up and "--verbose" in summed_up
+    applied = runner.invoke(app, ["apply", "--verbose"])
     assert applied.exit_code == 0
     assert f"subject app-{stream.name}-value" in applied.output
     nothing = runner.invoke(app, ["plan"])

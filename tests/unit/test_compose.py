@@ -84,6 +84,13 @@ def test_our_services_have_settings_that_are_complete_and_known(
     assert Settings.for_role("worker").kafka_bootstrap_servers == "kafka:9092"
 
 
+def test_all_of_ours_work_by_the_same_contracts() -> None:
+    ours = [s for s in SERVICES.values() if s.get("image", "").startswith("streamgauge")]
+    assert len(ours) == 6
+    for service in ours:
+        assert "${STREAMGAUGE_CONTRACTS:-../contracts}:/contracts:ro" in service["volumes"]
+
+
 def test_nobody_is_let_in_without_a_key() -> None:
     """Only the local stack's own files turn that on; in front of these services there may be a proxy."""
     assert all(f"{PREFIX}API_ANONYMOUS" not in service.get("environment", {}) for service in SERVICES.values())

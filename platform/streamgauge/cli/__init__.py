@@ -2,6 +2,7 @@
 
 import sys
 from importlib.metadata import entry_points, version
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from streamgauge.errors import UserError
+from streamgauge.project.settings_file import take_up_settings
 
 GROUP = "streamgauge.commands"
 
@@ -51,6 +53,7 @@ def _version(asked: bool) -> None:
 def main() -> None:
     """Exit codes: 0 done, 1 failed or found wanting, 2 wrong usage, 130 interrupted."""
     asked = sys.argv[1] if len(sys.argv) > 1 else None
+    take_up_settings(Path.cwd())
     try:
         build(asked)()
     except UserError as e:

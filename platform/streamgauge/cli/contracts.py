@@ -1,5 +1,8 @@
 """`streamgauge plan` and `streamgauge apply`."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import typer
 from rich.table import Table
 from rich.text import Text
@@ -16,37 +19,45 @@ from streamgauge.text import plural
 CHANGES_PENDING = 2
 """`plan`'s exit code where there is something to apply; 0 is nothing, 1 a refusal or an error."""
 
+_MOST_LINES = 12
+"""Changes that are listed one by one; more are summed up by kind, as nobody reads hundreds."""
+_NAMED = 4
+
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List each change, where they are many.")]
+
 _STYLES = {"create": "green", "register": "green", "change": "yellow", "allow": "cyan", "refuse": "red"}
 
 
-def plan(as_json: Json = False) -> None:
+def plan(verbose: Verbose = False, as_json: Json = False) -> None:
     """Show what the contracts would change: exit code 0 for nothing, 2 for changes, 1 for a refusal."""
     settings = Settings.for_role("admin")
     found = plan_contracts(settings, load_contracts(settings.contracts_dir))
-    _show(found, as_json, "The contracts are applied: nothing to change.", "{n} to apply.")
+    _show(found, verbose, as_json, "The contracts are applied: nothing to change.", "{n} to apply.")
     if found.refusals:
         raise typer.Exit(1)
     if found.changes:
         raise typer.Exit(CHANGES_PENDING)
 
 
-def apply(as_json: Json = False) -> None:
+def apply(verbose: Verbose = False, as_json: Json = False) -> None:
     """Make topics, subjects, tables and rights as the contracts say; again, it changes nothing."""
     settings = Settings.for_role("admin")
     done = apply_contracts(settings, load_contracts(settings.contracts_dir))
-    _show(done, as_json, "The contracts were applied already: nothing changed.", "{n} applied.")
+    _show(done, verbose, as_json, "The contracts were applied already: nothing changed.", "{n} applied.")
 
 
-def _show(plan: Plan, as_json: bool, none: str, some: str) -> None:
+def _show(plan: Plan, verbose: bool, as_json: bool, none: str, some: str) -> None:
     out = console()
-    steps = [
-        *(Described("refuse", r.target, r.reason) for r in plan.refusals),
-        *(describe(c) for c in plan.changes),
-    ]
+    refused = [Described("refuse", r.target, r.reason) for r in plan.refusals]
+    changes = [describe(c) for c in plan.changes]
+    steps = [*refused, *changes]
     if as_json:
         rows = [{"action": s.action, "target": s.target, "detail": s.detail} for s in steps]
         print_json(rows)
         return
+    short = not verbose and len(changes) > _MOST_LINES
+    if short:
+        steps = [*refused, *summed_up(changes)]
     if steps:
         shown = Table(box=None, show_header=False, pad_edge=False)
         for step in steps:
@@ -58,3 +69,22 @@ def _show(plan: Plan, as_json: bool, none: str, some: str) -> None:
             out.print(f"Hint: {hint}")
     else:
         out.print(some.format(n=plural(len(plan.changes), "change")) if plan.changes else none)
+    if short:
+        out.print("[dim]--verbose lists each.[/dim]")
+
+
+def summed_up(steps: Sequence[Described]) -> list[Described]:
+    """One line for each kind of change, in the order in which they come first: how many, and of what."""
+    names: dict[tuple[str, str], list[str]] = {}
+    for step in steps:
+        kind, _, name = step.target.partition(" ")
+        names.setdefault((step.action, kind), []).append(name)
+    return [
+        Described(action, f"{kind}: {len(found)}", _few(list(dict.fromkeys(found))))
+        for (action, kind), found in names.items()
+    ]
+
+
+def _few(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from streamgauge.contract.check import ContractFile, Placed, Places, check_contract, check_together
-from streamgauge.contract.document import Document, Place, inside, read_document, refuse
+from streamgauge.contract.document import ContractMistake, Document, Place, inside, read_document, refuse
 from streamgauge.contract.model import (
     FIELD_TYPES,
     ChecksSpec,
@@ -55,17 +55,29 @@ _RECORD: Place = ("schema", 0)
 
 def load_contracts(folder: Path) -> tuple[Contract, ...]:
     """Every contract in `folder`, by stream name. Raises UserError naming each mistake of each file."""
+    read = [read_contract(f) for f in contract_files(folder)]
+    check_together(read)
+    wrong = [f.document for f in read if f.document.mistakes]
+    refuse([m for d in wrong for m in d.mistakes], [d.path for d in wrong])
+    return tuple(f.contract for f in read if f.contract is not None)
+
+
+def contract_files(folder: Path) -> list[Path]:
+    """Raises UserError where there is none."""
     files = sorted(folder.glob("*.yaml"))
     if not files:
         raise UserError(
             f"no contract in {folder}",
             "put one YAML file a stream there, or set STREAMGAUGE_CONTRACTS_DIR",
         )
+    return files
+
+
+def mistakes_in(files: Iterable[Path]) -> list[ContractMistake]:
+    """Of each contract alone, and of all together."""
     read = [read_contract(f) for f in files]
     check_together(read)
-    wrong = [f.document for f in read if f.document.mistakes]
-    refuse([m for d in wrong for m in d.mistakes], [d.path for d in wrong])
-    return tuple(f.contract for f in read if f.contract is not None)
+    return [m for f in read for m in f.document.mistakes]
 
 
 def find_contract(contracts: Iterable[Contract], stream: str) -> Contract:

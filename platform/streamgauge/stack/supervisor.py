@@ -122,7 +122,7 @@ class Supervisor:
         write_private(config, self._config(programs))
         command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(config)]
         done = subprocess.run(
-            command, cwd="/", capture_output=True, text=True, check=False, env=_environment(self._layout)
+            command, cwd="/", capture_output=True, text=True, check=False, env=environment(self._layout)
         )
         deadline = time.monotonic() + 10
         while self.pid() is None:
@@ -216,7 +216,7 @@ class Supervisor:
         )
 
 
-def _environment(layout: Layout) -> dict[str, str]:
+def environment(layout: Layout) -> dict[str, str]:
     """Little of the caller's: a server started today and one started tomorrow should be the same."""
     kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")}
     ours = {
@@ -224,6 +224,10 @@ def _environment(layout: Layout) -> dict[str, str]:
         for k, v in os.environ.items()
         if k.removeprefix(PREFIX) in _PASSED or k.startswith((f"{PREFIX}API_", "AWS_", "OTEL_", "OPENLINEAGE_"))
     }
+    contracts = f"{PREFIX}CONTRACTS_DIR"
+    if contracts in ours:
+        # The processes run in other folders.
+        ours[contracts] = str(Path(ours[contracts]).absolute())
     place = {f"{PREFIX}INSTANCE": layout.instance, f"{PREFIX}DATA_DIR": str(layout.root)}
     return {**kept, **ours, **place}
 
