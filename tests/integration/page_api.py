@@ -30,6 +30,10 @@ def text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+FIGURES = ("sum", "mean", "max", "p50", "p95", "p99")
+"""Of the measure, as the API names them: `commits_sum` and so on."""
+
+
 @dataclass
 class Answers:
     """What the API says. A test changes it while a page is open."""
@@ -75,7 +79,7 @@ class Answers:
             "topic": f"app-{name}",
             "dimensions": ["event_type"],
             "distinct": ["users"],
-            "measures": [{"name": "commits", "quantiles": True}],
+            "measures": [{"name": "commits", "quantiles": True, "figures": [f"commits_{f}" for f in FIGURES]}],
             "tops": ["users", "organisations"],
             "targets": {
                 "freshness_seconds": 60,
