@@ -89,6 +89,7 @@ class Answers:
                 "allowed_lateness_seconds": 120,
             },
             "pauses": [],
+            "links": {},
             "assets": [
                 {
                     "asset": f"facts/{name}_facts",

@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quality.report.model import Hour
 from quality.report.page import render
+from serving.schemas import Stream
 from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
 from tests.integration.page_api import Answers, serve
@@ -50,6 +51,10 @@ def shown(browser: Browser, api: str) -> Generator[Page]:
 
 def status(page: Page) -> str | None:
     return page.locator("body").get_attribute("data-connection")
+
+
+def test_the_answers_here_have_the_shape_of_the_apis(answers: Answers) -> None:
+    Stream.model_validate(answers.stream("user_events"))
 
 
 def test_the_answer_comes_first_then_the_numbers(shown: Page, answers: Answers) -> None:
