@@ -46,7 +46,8 @@ def test_nobody_without_the_login_sets_silences_or_reads(stack: Stack) -> None:
         found = read_firing(lambda: Incidents((), datetime.now(UTC)), own["alertmanager"], datetime.now(UTC))
         assert found.well
         wait_for(lambda: _up(own["prometheus"]) >= {"prometheus", "alertmanager"}, "Prometheus reads both")
-        wait_for(lambda: _alerts(own["alertmanager"]) >= {"Watchdog"}, "Alertmanager hears from Prometheus")
+        # an alert that fired before Prometheus knew its Alertmanager is sent again after a minute
+        wait_for(lambda: _alerts(own["alertmanager"]) >= {"Watchdog"}, "Alertmanager hears from Prometheus", 150)
     finally:
         for name in ("prometheus", "alertmanager"):
             stack.stop_program(name)

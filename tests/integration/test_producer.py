@@ -149,6 +149,7 @@ def test_broker_away_and_back(stream: OwnStream, stack: Stack) -> None:
     admin = admin_client(stream.settings("admin"))
     wait_for(lambda: sum(end for _, end in log_offsets(admin, contract).values()) > 1000, "some are in the log")
     stack.stop_program("kafka")
+    time.sleep(1)  # it is away for longer than a reconnection takes
     stack.start_program("kafka")
     thread.join(120)
     assert not thread.is_alive() and not failures
