@@ -94,7 +94,7 @@ def mount(app: FastAPI) -> None:
             return await files.get_response(path, request.scope)
         raise HTTPException(404)
 
-    app.router.routes += [Route("/docs/{path:path}", show), Route("/docs", show, name="docs")]
+    app.router.routes.append(Route("/docs/{path:path}", show))
 
 
 def _contents(pages: dict[str, str]) -> str:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sensors.alerting.incidents import Acceptance, Alert, Incident, Message, Severity, asset_url
-from streamgauge.stores.postgres import Connection
+from streamgauge.stores.postgres import Connection, has_relation
 
 _FIRST_PAUSE, _LONGEST_PAUSE = timedelta(seconds=5), timedelta(minutes=10)
 _KEPT = timedelta(days=90)
@@ -45,8 +45,7 @@ def exclusive(connection: Connection) -> Generator[None]:
 
 def is_set_up(connection: Connection) -> bool:
     """Whether `apply` has run on this database at all."""
-    (there,) = connection.execute("select to_regclass('alerts') is not null").fetchone() or (False,)
-    return there
+    return has_relation(connection, "alerts")
 
 
 def read_memory(connection: Connection) -> dict[str, Any]:

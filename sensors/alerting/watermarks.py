@@ -14,7 +14,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.state.starts import LOOK_BACK
-from streamgauge.stores.postgres import Connection
+from streamgauge.stores.postgres import Connection, has_relation
 from streamgauge.stores.progress import pauses_of, read_progress, watermark_of
 
 _DAYS_BACK = timedelta(days=31)
@@ -156,8 +156,9 @@ def _cold(connection: Connection, contract: Contract, now: datetime) -> dict[str
 
 def _days(connection: Connection, table: str, of: Mapping[str, object]) -> tuple[datetime | None] | None:
     """None where the stream has no tables: its contract is not applied yet."""
-    (there,) = connection.execute("select to_regclass(%s) is not null", (table,)).fetchone() or (False,)
-    return connection.execute(_DAYS_PENDING.format(table=table).encode(), of).fetchone() if there else None
+    if not has_relation(connection, table):
+        return None
+    return connection.execute(_DAYS_PENDING.format(table=table).encode(), of).fetchone()
 
 
 def complete_to(closed: set[datetime], now: datetime) -> datetime | None:

@@ -3,8 +3,10 @@
 import re
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
-from serving.documentation import folder, render, titles
+from serving.documentation import folder, mount, render, titles
 
 DOCS = folder()
 PAGES = titles(DOCS)
@@ -26,6 +28,20 @@ def test_links_within_the_documentation_lead_to_a_page_and_to_a_heading_in_it(pa
         assert found.exists(), target
         if heading:
             assert f'id="{heading}"' in shown(found.resolve().relative_to(DOCS).as_posix()), target
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/", "/docs/runbooks/", "/docs/lake.md", "/docs/architecture.svg"])
+def test_what_is_there_is_served(path: str) -> None:
+    app = FastAPI(docs_url=None)
+    mount(app)
+    assert TestClient(app).get(path).raise_for_status().content
+
+
+@pytest.mark.parametrize("path", ["/docs/nothing.md", "/docs/../pyproject.toml", "/docs/%2e%2e/README.md"])
+def test_what_is_not_there_is_not_found(path: str) -> None:
+    app = FastAPI(docs_url=None)
+    mount(app)
+    assert TestClient(app).get(path).status_code == 404
 
 
 def test_html_in_a_page_is_text() -> None:

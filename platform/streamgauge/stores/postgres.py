@@ -35,3 +35,9 @@ def connect_or_explain(settings: Settings, *, autocommit: bool = False, applicat
         return connect(settings, autocommit=autocommit, application=application)
     except psycopg.OperationalError as e:
         raise UserError(f"no connection to Postgres: {str(e).strip()}", "see streamgauge stack status") from e
+
+
+def has_relation(connection: Connection, name: str) -> bool:
+    """Whether there is a table or view of that name, as SQL would write it: before the first `apply` there is none."""
+    (there,) = connection.execute("select to_regclass(%s) is not null", (name,)).fetchone() or (False,)
+    return there
