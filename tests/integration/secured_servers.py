@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from streamgauge.settings import CHECKOUT, PREFIX
 from streamgauge.stack.installed import java, kafka_jars, postgres_bin, redis_server, registry_jar, server_user
 from tests.integration.free_port import free_port
+from tests.integration.program import running_program
 
 HOST = "127.0.0.1"
 PASSWORD = "a password of the tests' own servers"
@@ -116,7 +117,9 @@ def secured_servers(folder: Path) -> Generator[SecuredServers]:
     (folder / "pgpass").chmod(0o600)
     with ExitStack() as stack:
         for start in (_postgres, _kafka, _redis, _registry):
-            stack.enter_context(_running(folder, start.__name__[1:], start(servers)))
+            name = start.__name__[1:]
+            program = running_program(start(servers), folder / f"{name}.log", folder / name, server_user())
+            stack.enter_context(program)
         _wait(folder, _ready(servers))
         yield servers
 
@@ -229,20 +232,6 @@ def _own_folder(folder: Path, name: str) -> Path:
 def _run(command: list[str], text: str | None = None) -> None:
     done = subprocess.run(command, input=text, capture_output=True, text=True, check=False, user=server_user(), cwd="/")
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@contextmanager
-def _running(folder: Path, name: str, command: list[str]) -> Generator[None]:
-    with (folder / f"{name}.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, user=server_user(), cwd=folder / name)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
 
 
 def _ready(servers: SecuredServers) -> Iterable[Callable[[], object]]:

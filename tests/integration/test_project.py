@@ -4,8 +4,7 @@ import json
 import subprocess
 import sys
 import uuid
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from quality.cli.sample import read_sample
 from streamgauge.contract.load import load_contracts
 from streamgauge.settings import Settings
 from tests.integration.free_port import free_port
+from tests.integration.program import running_program
 from tests.integration.workers import wait_for, wait_until_read
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(240)]
@@ -35,20 +35,9 @@ def streamgauge(project: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout
 
 
-@contextmanager
-def going_on(project: Path, *arguments: str) -> Generator[None]:
-    with (project / f"{arguments[0]}.log").open("wb") as log:
-        command = [sys.executable, "-m", "streamgauge.cli", *arguments]
-        process = subprocess.Popen(command, cwd=project, stdout=log, stderr=log)
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+def going_on(project: Path, *arguments: str) -> AbstractContextManager[None]:
+    command = [sys.executable, "-m", "streamgauge.cli", *arguments]
+    return running_program(command, project / f"{arguments[0]}.log", project)
 
 
 def test_from_an_empty_folder_to_a_number(stack: Any, tmp_path: Path) -> None:
