@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -130,6 +131,25 @@ def test_second_up_changes_nothing(stack: Stack) -> None:
     before = [h.process and h.process.pid for h in stack.health()]
     stack.up()
     assert [h.process and h.process.pid for h in stack.health()] == before
+
+
+def test_up_waits_for_a_server_that_answers_late(stack: Stack) -> None:
+    frozen = pid_of(stack, "redis")
+    os.kill(frozen, signal.SIGSTOP)
+    going_on = threading.Timer(5.0, os.kill, (frozen, signal.SIGCONT))
+    going_on.start()
+    try:
+        stack.up()
+        assert pid_of(stack, "redis") == frozen
+    finally:
+        going_on.join()
+
+
+def test_up_restarts_a_server_that_does_not_answer(stack: Stack) -> None:
+    frozen = pid_of(stack, "redis")
+    os.kill(frozen, signal.SIGSTOP)
+    stack.up()
+    assert pid_of(stack, "redis") != frozen
 
 
 def test_down_leaves_nothing_running_and_up_finds_the_data(stack: Stack) -> None:

@@ -24,6 +24,10 @@ _QUEUE_FULL_WAIT = 0.1
 """Seconds until a full queue is tried again; an acknowledgement ends them at once."""
 _FLUSH_STEP = 0.2
 """Seconds between two reports while everything is waited for: longer, and progress bars would stand still."""
+_REFUSED_SECONDS = 5.0
+"""How long a login must have been refused before it is believed to be wrong: one that a broker breaks off as it ends or
+starts is reported as refused too, and the client goes on by itself.
+"""
 _MARGIN_SECONDS = 5
 """Waited beyond librdkafka's own deadline: at the same time, its reason would be lost."""
 
@@ -67,6 +71,7 @@ class Sender:
         self._reported = Counter[str]()
         ACKNOWLEDGED.add([], stream)
         self._dead: KafkaError | None = None
+        self._refused_since: float | None = None
         merged: dict[str, Any] = {**producer_config(settings), **(config or {}), "error_cb": self._on_error}
         self._patience: float = merged["delivery.timeout.ms"] / 1000 + _MARGIN_SECONDS
         self._producer = Producer(merged)
@@ -130,6 +135,7 @@ class Sender:
         for result, n in (now - self._reported).items():
             SENT.add(n, {"stream": self._stream, "result": result})
             if result == "acknowledged":
+                self._refused_since = None
                 ACKNOWLEDGED.add(done.latencies[-n:], self._stream)
             if result == "acknowledged" and self._on_progress is not None:
                 self._on_progress(n)
@@ -156,9 +162,17 @@ class Sender:
         return note
 
     def _on_error(self, error: KafkaError) -> None:
-        """Brokers that are away come back; a refused login or a fatal error stays."""
-        if error.fatal() or error.code() == KafkaError._AUTHENTICATION:  # pyright: ignore[reportPrivateUsage]
+        """Brokers that are away come back; a login that is refused again and again, or a fatal error, stays."""
+        code, now = error.code(), time.monotonic()
+        if error.fatal():
             self._dead = error
+        elif code == KafkaError._AUTHENTICATION:  # pyright: ignore[reportPrivateUsage]
+            since = self._refused_since = self._refused_since or now
+            if now - since > _REFUSED_SECONDS:
+                self._dead = error
+        elif code == KafkaError._TRANSPORT:  # pyright: ignore[reportPrivateUsage]
+            # the broker itself is away
+            self._refused_since = None
 
 
 def _hint(error: KafkaError) -> str:

@@ -22,6 +22,10 @@ from streamgauge.stack.supervisor import MARK, Process, Supervisor
 
 MIN_FREE_BYTES = 1 << 30
 _LOG_LINES = 15
+_SLOW_SECONDS = 15.0
+"""How long a part that runs may leave `up` without an answer before it is restarted: on a busy machine a probe runs out
+of time though the part is well, and a restart would make an outage of that.
+"""
 
 Say = Callable[[str], None]
 
@@ -143,8 +147,8 @@ class Stack:
             for p in [p for p in waiting.values() if not any(n in waiting or n in starting for n in p.needs)]:
                 del waiting[p.name]
                 process = self._supervisor.processes()[p.name]
-                if process.state == "RUNNING" and _health(p, process, known).problem:
-                    say(f"{p.name} runs and is not ready: restarting it")
+                if process.state == "RUNNING" and not self._answers(p, known):
+                    say(f"{p.name} runs and is not ready after {_SLOW_SECONDS:.0f} s: restarting it")
                     self._supervisor.stop(p.name)
                     process = self._supervisor.processes()[p.name]
                 if not process.running:
@@ -157,6 +161,17 @@ class Stack:
                     del starting[p.name]
                     say(f"{p.name} is ready" + (f" on port {self.layout.port(p.ports[0])}" if p.ports else ""))
             time.sleep(0.05)
+
+    def _answers(self, p: Part, known: Credentials) -> bool:
+        """Whether a part that runs is ready, or becomes so soon."""
+        until = time.monotonic() + _SLOW_SECONDS
+        while (process := self._supervisor.processes()[p.name]).running:
+            if _health(p, process, known).ready:
+                return True
+            if time.monotonic() > until:
+                break
+            time.sleep(0.2)
+        return False
 
     def _ready(self, p: Part, known: Credentials, since: float) -> bool:
         process = self._supervisor.processes()[p.name]
