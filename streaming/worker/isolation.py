@@ -21,7 +21,7 @@ from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry import metrics
 from streaming.worker.claims import Fenced
 from streaming.worker.pipeline import Checked
-from streaming.worker.reader import BATCH_RECORDS, TopicRecreated
+from streaming.worker.reader import BATCH_RECORDS, FetchStalled, TopicRecreated
 from streaming.worker.records import Records, some_of
 
 log = logging.getLogger(__name__)
@@ -142,8 +142,9 @@ def read_set_aside(connection: Connection, contract: Contract, read_from: Mappin
 
 def unforeseen(e: BaseException) -> bool:
     """Whether a record may be to blame. Servers that are away, other workers and missing topics are not."""
-    foreseen = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException, Fenced, TopicRecreated, UserError)
-    return isinstance(e, Exception) and not isinstance(e, (*foreseen, OSError, MemoryError))
+    servers = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException, OSError)
+    foreseen = (Fenced, TopicRecreated, FetchStalled, UserError, MemoryError)
+    return isinstance(e, Exception) and not isinstance(e, (*servers, *foreseen))
 
 
 def without_values(records: Records, rows: Mapping[int, str]) -> Records:

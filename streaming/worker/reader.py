@@ -25,7 +25,13 @@ _ANSWER_SECONDS = 2.0
 """How long a broker is waited for: longer, and the group would give the member up that doesn't poll."""
 _IDLE_SECONDS = 2.0
 """How often the broker is asked for the ends of silent partitions: with each batch would be ten times a second."""
-
+_STALLED_SECONDS = 10.0
+"""How long fetching may bring nothing of a log that has more, while the broker answers. A client that has lost a
+partition at a rebalance or a restart of the broker doesn't find it again: without this end, the partition would stand
+still until somebody restarted the worker.
+"""
+_STALLED_FETCHES = 50
+"""How often it must have been tried in that time: nothing is fetched while the stages behind are waited for."""
 
 TakeOver = Callable[[str, dict[int, tuple[int, int]]], Takeover]
 """Takes partitions over, given the topic's id and the offsets at the ends of their logs."""
@@ -33,6 +39,10 @@ TakeOver = Callable[[str, dict[int, tuple[int, int]]], Takeover]
 
 class TopicRecreated(Exception):
     """The topic was deleted and created again: what this session knows of its offsets is of the old one."""
+
+
+class FetchStalled(Exception):
+    """Nothing is fetched of a partition that has more, though the broker answers."""
 
 
 class Reader:
@@ -61,6 +71,11 @@ class Reader:
         self._heard: dict[int, float] = {}
         self._position: dict[int, int] = {}
         self._idle_asked = 0.0
+        self._fetches = 0
+        self._checked: dict[int, int] = {}
+        """The positions at the last look for partitions that stand still."""
+        self._behind: dict[int, tuple[float, int]] = {}
+        """Since when, and since which fetch, partitions stand still before the end of their logs."""
         self._member.subscribe(
             [contract.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
@@ -74,6 +89,7 @@ class Reader:
             return None
         ended: dict[int, int] = {}
         fetched, events = self._fetcher.fetch(BATCH_RECORDS, LINGER_SECONDS)
+        self._fetches += 1
         for event in events:
             _raise_unless_passing(event.error)
             if event.error.code() == KafkaError._PARTITION_EOF:  # pyright: ignore[reportPrivateUsage]
@@ -120,6 +136,25 @@ class Reader:
         if found is not None and found != assignment.topic_id:
             raise TopicRecreated(f"{self._contract.topic} was deleted and created again: its id is {found} now")
 
+    def check_stalled(self, paused: set[int]) -> None:
+        """Raises FetchStalled where a partition stands still that should not, KafkaException where the broker doesn't
+        answer. To be called every few seconds.
+        """
+        unmoved = [p for p, at in self._position.items() if at == self._checked.get(p) and p not in paused]
+        self._checked, before, self._behind = dict(self._position), self._behind, {}
+        now = time.monotonic()
+        behind: dict[int, tuple[float, int]] = {}
+        for partition in unmoved:
+            end = self._first.get(partition, 0) + self._ends(partition)[1]
+            if end > self._position[partition]:
+                since, fetches = behind[partition] = before.get(partition, (now, self._fetches))
+                if now - since >= _STALLED_SECONDS and self._fetches - fetches >= _STALLED_FETCHES:
+                    raise FetchStalled(
+                        f"nothing is fetched of partition {partition} from {self._position[partition]} on, though its "
+                        f"log goes on to {end}"
+                    )
+        self._behind = behind
+
     def ends(self) -> dict[int, int]:
         """The position at each log's end, as last heard from the broker."""
         heard = {p: self._fetcher.end(p) for p in self._position}
@@ -136,7 +171,7 @@ class Reader:
         log.info("%s: assigned partitions %s", self._contract.stream, list(self._wanted))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        del partitions
+        log.info("%s: partitions %s are taken back", self._contract.stream, sorted(p.partition for p in partitions))
         self._revoke()
         consumer.unassign()
 
@@ -153,6 +188,7 @@ class Reader:
         takeover = self._take_over(found, {p: self._ends(p) for p in self._wanted})
         self._first, self.assignment = takeover.first_positions, takeover.assignment
         self._position = dict(takeover.read_from)
+        self._checked, self._behind = {}, {}
         self._heard = dict.fromkeys(takeover.read_from, time.monotonic())
         self._fetcher.start_from(takeover.first_positions)
         self._fetcher.assign(takeover.read_from)

@@ -30,14 +30,15 @@ from streaming.worker.connection import connect_worker
 from streaming.worker.isolation import Isolation, as_set_aside, without_values
 from streaming.worker.lifetime import TICK_SECONDS, Lifetime, Waits
 from streaming.worker.pipeline import Checked, StateSize
+from streaming.worker.predecessor import without_predecessor
 from streaming.worker.reader import BATCH_RECORDS, Reader
 from streaming.worker.records import Records
 from streaming.worker.store import Store
 from streaming.worker.takeover import take_over
 
 _MAINTENANCE_SECONDS = 5.0
-"""How often the topic's id, the group's offsets and the ends of the log are looked at: a topic that was created again
-is noticed so late, and each look asks the broker.
+"""How often the topic's id, stalled partitions, the group's offsets and the ends of the log are looked at: a topic that
+was created again is noticed so late, and each look asks the broker.
 """
 _POLL_SECONDS = 2.0
 """How long the reader waits for those behind it before it polls: the group gives up a member that doesn't."""
@@ -134,6 +135,7 @@ class Session:
                 # a topic that nothing can be read from gives no batch that would be verified
                 with suppress(KafkaException):
                     reader.verify_topic(reader.assignment)
+                    reader.check_stalled(reader.assignment.paused)
                 reader.commit_group_offsets(dict(reader.assignment.committed))
                 reader.assignment.ends = reader.ends()
 
@@ -185,7 +187,10 @@ class Session:
             thread.join(max(0.0, until - time.monotonic()))
 
     def _take_over(self, topic_id: str, ends: dict[int, tuple[int, int]]) -> Takeover:
-        with connect_worker(self._settings) as connection:
+        with (
+            connect_worker(self._settings) as connection,
+            without_predecessor(self._settings, connection, self._contract.stream),
+        ):
             takeover = take_over(
                 connection, self._store, self._contract, self._registry, self._isolation, topic_id, ends
             )

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import psycopg
 import pytest
+from psycopg import sql
 
 from streamgauge.records.avro import avro_schema
 from streamgauge.records.registry import registry
@@ -163,3 +164,26 @@ def test_a_worker_frozen_inside_a_transaction_lets_its_partition_go(running: Run
         assert (progress.next_offset, progress.epoch) == (0, 2)
         with pytest.raises(psycopg.Error):
             frozen.execute("commit")
+
+
+def test_a_worker_frozen_while_it_copies_lets_its_partitions_go(running: Running) -> None:
+    """Postgres doesn't count such a transaction as idle."""
+    running.apply()
+    contract, settings = running.contract, Settings.for_role("worker")
+    running.send(events(contract, 100))
+    process = running.workers.start()
+    wait_until_read(contract)
+    running.workers.stop(process)
+    with connect_worker(settings) as frozen, frozen.cursor() as cursor:
+        cursor.execute("begin")
+        cursor.execute("update stream_offsets set next_offset = 50 where topic = %s", (contract.topic,))
+        with (
+            pytest.raises(psycopg.OperationalError),
+            cursor.copy(sql.SQL("copy {} from stdin").format(sql.Identifier(contract.minutes_table))) as copy,
+        ):
+            running.send(events(contract, 100, start=1_000))
+            running.workers.start()
+            assert wait_until_read(contract).counted == 200
+            copy.write("x")
+    assert "it is cut off" in running.workers.log()
+    assert_as_expected(contract, expected_of(contract))
