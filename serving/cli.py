@@ -14,7 +14,7 @@ from streamgauge.settings import Settings
 from streamgauge.state.metrics import export_state
 from streamgauge.telemetry.logs import configure_logs
 from streamgauge.telemetry.metrics import export_metrics
-from streamgauge.telemetry.tracing import export_traces
+from streamgauge.telemetry.span_export import export_traces
 
 
 def api(

@@ -67,5 +67,5 @@ def _span() -> Context:
     span = trace.get_current_span()
     if not span.get_span_context().is_valid:
         trace_id, span_id = int(current().trace_id, 16), random.getrandbits(64) or 1
-        span = NonRecordingSpan(SpanContext(trace_id, span_id, True, TraceFlags(TraceFlags.SAMPLED)))
+        span = NonRecordingSpan(SpanContext(trace_id, span_id, True, TraceFlags(TraceFlags.DEFAULT)))
     return trace.set_span_in_context(span)

@@ -3,10 +3,12 @@
 import queue
 from collections.abc import Sequence
 
+from streamgauge.telemetry.catalog import attributes as a
+from streamgauge.telemetry.tracing import span, within
 from streaming.worker.assignment import Assignment
-from streaming.worker.batch import Batch, Ticket, Write
+from streaming.worker.batch import Batch, Ticket, Write, finish_together, links_to
 from streaming.worker.lifetime import Lifetime, Waits
-from streaming.worker.pipeline import Checked
+from streaming.worker.pipeline import Checked, Delta
 from streaming.worker.reader import BATCH_RECORDS
 
 _CHECKED_AHEAD = 3
@@ -41,7 +43,7 @@ class Classifier:
                 if len(checked.positions) < BATCH_RECORDS or _records(self._gathered) >= _TOGETHER_RECORDS:
                     self._flush()
             else:
-                batch.ticket.done.set()
+                batch.ticket.finish()
             # while this thread waits, the batch's memory is free
             del batch, checked
         self._flush()
@@ -51,17 +53,27 @@ class Classifier:
         """What was gathered becomes one transaction."""
         gathered, tickets, assignment = self._gathered, self._tickets, self._assignment
         self._gathered, self._tickets = [], []
-        if not gathered or assignment is None or assignment.revoked.is_set():
+        if not gathered or assignment is None:
             return
-        delta = assignment.pipeline.aggregate(gathered)
+        if assignment.revoked.is_set():
+            for ticket in tickets:
+                ticket.span.end()
+            return
+        with within(tickets[0].span), span("classify", links=links_to(tickets[1:])) as classifying:
+            delta = assignment.pipeline.aggregate(gathered)
+            classifying.set_attributes({a.RECORDS.name: _records(gathered), **_verdicts(delta)})
         # while the committer is waited for, the batches' memory is free
         gathered.clear()
         if delta.partitions:
             self._lifetime.put(self._writes, Write(assignment, delta, tickets), self.waits)
         else:
-            for ticket in tickets:
-                ticket.done.set()
+            finish_together(tickets)
 
 
 def _records(gathered: Sequence[Checked]) -> int:
     return sum(len(c.positions) for c in gathered)
+
+
+def _verdicts(delta: Delta) -> dict[str, int]:
+    verdicts = {a.COUNTED: "counted", a.LATE: "late", a.DUPLICATES: "duplicates", a.DEAD_LETTERS: "dead_letters"}
+    return {of.name: sum(getattr(p, verdict) for p in delta.partitions) for of, verdict in verdicts.items()}

@@ -16,7 +16,7 @@ from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect, connect_or_explain
 from streamgauge.telemetry.logs import configure_logs, own_stderr
 from streamgauge.telemetry.metrics import serve_metrics
-from streamgauge.telemetry.tracing import export_traces
+from streamgauge.telemetry.span_export import export_traces
 from streaming.worker.process import run_worker
 
 _YOUNG_OBJECTS = 200_000

@@ -6,16 +6,17 @@ import time
 from collections.abc import Callable
 
 import psycopg
-from opentelemetry.trace import use_span
 
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.state.arrivals import ALL
 from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
+from streamgauge.telemetry.tracing import span, within
 from streaming.worker.assignment import Assignment
-from streaming.worker.batch import Write
+from streaming.worker.batch import Write, finish_together
 from streaming.worker.claims import Fenced
 from streaming.worker.completion import windows_completed
 from streaming.worker.connection import connect_worker
@@ -68,13 +69,14 @@ class Committer:
 
         while (write := self._lifetime.get(self.inbox, maintain, self.waits)) is not None:
             if not write.assignment.revoked.is_set():
-                span = use_span(write.tickets[0].span, end_on_exit=True)
-                with span, bound_to(offsets=_offsets(write.delta)):
+                offsets, rows = _offsets(write.delta), write.delta.minutes.height + len(write.delta.tops)
+                with (
+                    within(write.tickets[0].span),
+                    bound_to(offsets=offsets),
+                    span("commit", {a.OFFSETS.name: offsets, a.ROWS.name: rows}),
+                ):
                     connection = self._commit(connection, write)
-                for ticket in write.tickets[1:]:
-                    ticket.span.end()
-            for ticket in write.tickets:
-                ticket.done.set()
+            finish_together(write.tickets)
             maintain()
         connection.close()
 
@@ -145,7 +147,7 @@ class Committer:
 def _offsets(delta: Delta) -> str:
     """What the transaction moves on, as PARTITION:FIRST-LAST; nothing of partitions whose watermark alone moves."""
     moved = ((p.before, p.after) for p in delta.partitions if p.after.next_offset > p.before.next_offset)
-    return " ".join(f"{b.partition}:{b.next_offset}-{a.next_offset - 1}" for b, a in moved)
+    return " ".join(f"{b.partition}:{b.next_offset}-{then.next_offset - 1}" for b, then in moved)
 
 
 def _measure(stream: str, delta: Delta, seconds: float) -> None:
@@ -155,9 +157,9 @@ def _measure(stream: str, delta: Delta, seconds: float) -> None:
         total += count
         if count:
             metrics.EVENTS.add(count, {"stream": stream, "verdict": verdict})
-    for a in delta.arrivals:
-        if a.kind != ALL:
-            metrics.ARRIVALS.add(a.records, {"stream": stream, "kind": a.kind})
+    for arrived in delta.arrivals:
+        if arrived.kind != ALL:
+            metrics.ARRIVALS.add(arrived.records, {"stream": stream, "kind": arrived.kind})
     metrics.COMMIT_DURATION.record(seconds, {"stream": stream})
     now = time.time()
     if delta.earliest_ingest_ms is not None:

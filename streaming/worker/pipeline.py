@@ -13,13 +13,15 @@ import polars as pl
 from streamgauge.contract.model import Contract
 from streamgauge.contract.rules import violations
 from streamgauge.contract.text_bounds import Bounds
-from streamgauge.records.decode import ROW, Decoder, Rejected, SchemaOf
+from streamgauge.records.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
 from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.partitioner import misplaced
 from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import MINUTE_MS, picked
 from streamgauge.state.arrivals import AHEAD, MISPLACED
 from streamgauge.state.arrivals import LATE as ARRIVED_LATE
+from streamgauge.telemetry.catalog import attributes as a
+from streamgauge.telemetry.tracing import span
 from streamgauge.types import Int64s, UInt8s, UInt64s
 from streaming.worker import arrivals
 from streaming.worker.arrivals import Arrivals, Observed
@@ -186,7 +188,16 @@ class Pipeline:
 
     def check(self, records: Records) -> Checked:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""
-        decoded = self._decoder.decode(records.payloads)
+        given = {a.RECORDS.name: len(records.positions), a.BYTES.name: records.payloads.bytes}
+        with span("decode", given):
+            decoded = self._decoder.decode(records.payloads)
+        with span("check", {a.RECORDS.name: decoded.frame.height}) as checking:
+            checked = self._check(records, decoded)
+            verdicts = {a.EVENTS.name: len(checked.rows), a.DEAD_LETTERS.name: len(checked.rejected)}
+            checking.set_attributes(verdicts)
+        return checked
+
+    def _check(self, records: Records, decoded: Decoded) -> Checked:
         events, broken = self._validate(decoded.frame, decoded.bounds, records)
         rejected = sorted(decoded.rejected + broken, key=lambda r: r.row)
         rows = events[ROW].to_numpy().astype(np.int64)

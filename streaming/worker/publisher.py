@@ -10,12 +10,15 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 from confluent_kafka import KafkaException, Producer
+from opentelemetry import trace
+from opentelemetry.trace import INVALID_SPAN, Link, NonRecordingSpan, SpanContext, SpanKind
 from redis.exceptions import RedisError
 
 from streamgauge.contract.model import Contract
@@ -27,7 +30,9 @@ from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, producer_config
 from streamgauge.stores.postgres import Connection, connect
 from streamgauge.stores.redis import redis_client, replace_unless_newer
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
+from streamgauge.telemetry.tracing import fail, span
 from streaming.worker.outbox import Outbox
 from streaming.worker.recent import Recent, Snapshot
 from streaming.worker.topics import NotAcknowledged, Topics
@@ -49,6 +54,8 @@ _REPEAT_SECONDS = 10.0
 """How often everything is published although nothing was committed, for a Redis that lost it."""
 _TTL_SECONDS = 7 * 24 * 3600
 """What a stream that is gone left in Redis would otherwise stay for ever."""
+_LINKED = 32
+"""Commits that a tick is linked to at most: a worker that catches up makes many between two ticks."""
 _LETTERS = 500
 """Dead letters read at once: they are kept whole, so all of a flood would not fit into memory."""
 
@@ -61,6 +68,7 @@ class Publisher:
         self._contract = contract
         self._stop = stop
         self._dirty = threading.Event()
+        self._commits: deque[SpanContext] = deque(maxlen=_LINKED)
         self._outbox = Outbox(contract)
         self._redis = redis_client(settings)
         self._replace = replace_unless_newer(self._redis)
@@ -71,6 +79,8 @@ class Publisher:
         self._published: dict[str, float] = {}
 
     def committed(self) -> None:
+        """To be told within the span of the commit."""
+        self._commits.append(trace.get_current_span().get_span_context())
         self._dirty.set()
 
     def run(self) -> None:
@@ -109,8 +119,14 @@ class Publisher:
         return bool(row and row[0])
 
     def _tick(self, connection: Connection, recent: Recent) -> None:
-        self._publish(connection, recent)
-        self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
+        """Part of the trace of the commit that asked for it first, and linked to those that came meanwhile."""
+        commits = [self._commits.popleft() for _ in range(len(self._commits))]
+        with (
+            trace.use_span(NonRecordingSpan(commits[0]) if commits else INVALID_SPAN),
+            span("publish", links=[Link(c) for c in commits[1:]]),
+        ):
+            self._publish(connection, recent)
+            self._attempt("dead letters", (NotAcknowledged, KafkaException), lambda: self._dead_letters(connection))
 
     def _publish(self, connection: Connection, recent: Recent) -> None:
         with connection.transaction():
@@ -132,6 +148,15 @@ class Publisher:
     def _to_redis(self, recent: Recent, snapshot: Snapshot, totals: list[tuple[int, int, int, int]]) -> None:
         now = time.monotonic()
         windows = [w for w, (_, seconds) in WINDOWS.items() if now - self._published.get(w, -seconds) >= seconds]
+        keys = 1 + len(windows) * len(self._contract.rollup.top)
+        writing = {a.DB_SYSTEM.name: "redis", a.DB_OPERATION.name: "EVALSHA", a.DB_BATCH.name: keys}
+        with span("EVALSHA", writing, kind=SpanKind.CLIENT):
+            self._write_redis(recent, snapshot, totals, windows)
+        self._published |= dict.fromkeys(windows, now)
+
+    def _write_redis(
+        self, recent: Recent, snapshot: Snapshot, totals: list[tuple[int, int, int, int]], windows: list[str]
+    ) -> None:
         stamp: dict[str, Any] = {
             "version": snapshot.version,
             "as_of": _iso(int(time.time() * 1000)),
@@ -160,7 +185,6 @@ class Publisher:
                     "error": error,
                 }
                 self._put(self._contract.redis_top_key(top.name, window), answer)
-        self._published |= dict.fromkeys(windows, now)
 
     def _put(self, key: str, answer: Mapping[str, Any]) -> None:
         self._replace(keys=[key], args=[answer["version"], json.dumps(answer), _TTL_SECONDS])
@@ -180,6 +204,7 @@ class Publisher:
         try:
             work()
         except passing as e:
+            fail(trace.get_current_span(), e)
             self._note(target, e)
             self._dirty.set()
         else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from streamgauge.records.fetcher import Fetched, RawRecord
 from streamgauge.records.payloads import Payloads
-from streamgauge.types import Int64s
+from streamgauge.types import Bools, Int64s
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Positions:
 
 @dataclass(frozen=True)
 class Records:
-    """`raw(row)` gives one record whole, `headers(row)` its headers alone. The client keeps its memory for as long as a
-    batch of these is held.
+    """`raw(row)` gives one record whole, `headers(row)` its headers alone; `sampled(rows)` says whose sender has set
+    the sampled flag of its trace context. The client keeps its memory for as long as a batch of these is held.
     """
 
     positions: Positions
@@ -46,6 +46,7 @@ class Records:
     payloads: Payloads
     raw: Callable[[int], RawRecord]
     headers: Callable[[int], list[tuple[str, bytes | None]]]
+    sampled: Callable[[Int64s], Bools]
 
 
 def some_of(records: Records, rows: Int64s) -> Records:
@@ -58,6 +59,7 @@ def some_of(records: Records, rows: Int64s) -> Records:
         records.payloads.take(rows),
         lambda row: records.raw(int(rows[row])),
         lambda row: records.headers(int(rows[row])),
+        lambda some: records.sampled(rows[some]),
     )
 
 
@@ -65,4 +67,4 @@ def from_fetched(fetched: Fetched, idle: dict[int, int]) -> Records:
     fetched = fetched.take(np.argsort(fetched.partitions, kind="stable"))
     ingest_ms = fetched.ingest_ms(np.arange(len(fetched)))
     positions = Positions(fetched.partitions, fetched.offsets, ingest_ms, idle)
-    return Records(positions, fetched.keys(), fetched.payloads, fetched.raw, fetched.headers)
+    return Records(positions, fetched.keys(), fetched.payloads, fetched.raw, fetched.headers, fetched.sampled)

@@ -14,14 +14,14 @@ from contextlib import suppress
 from functools import partial
 
 from confluent_kafka import KafkaException
-from opentelemetry.trace import Span, use_span
+from opentelemetry.trace import Span, SpanKind
 
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Registry, RegistryUnavailable
-from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
+from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
-from streamgauge.telemetry.tracing import batch_span, tracing_wanted
+from streamgauge.telemetry.tracing import batch_span, fail, messaging, past, span, within
 from streaming.worker.assignment import Assignment, Takeover
 from streaming.worker.batch import Batch, Ticket
 from streaming.worker.classifier import Classifier
@@ -33,6 +33,7 @@ from streaming.worker.pipeline import Checked, StateSize
 from streaming.worker.predecessor import without_predecessor
 from streaming.worker.reader import BATCH_RECORDS, Reader
 from streaming.worker.records import Records
+from streaming.worker.senders import senders
 from streaming.worker.store import Store
 from streaming.worker.takeover import take_over
 
@@ -70,6 +71,8 @@ class Session:
         self._classifier = Classifier(self._lifetime, self._committer.inbox)
         self._checkers = ThreadPoolExecutor(_CHECKERS, thread_name_prefix=f"{contract.stream}_check")
         self._waits = Waits()
+        self._spans: list[Span] = []
+        """Of the batches begun. Those that no thread has ended end with the session."""
 
     @property
     def waits(self) -> dict[str, Waits]:
@@ -110,22 +113,31 @@ class Session:
             for thread in threads:
                 # one that hangs in a server's answer is left to its fate: whatever it still sends meets the fence
                 thread.join(TICK_SECONDS)
+            self._end_spans()
         if self._lifetime.failure is not None:
             raise self._lifetime.failure
+
+    def _end_spans(self) -> None:
+        for unfinished in self._spans:
+            if unfinished.is_recording():
+                if self._lifetime.failure is not None:
+                    fail(unfinished, self._lifetime.failure)
+                unfinished.end()
 
     def _read(self, reader: Reader) -> None:
         maintained = time.monotonic()
         while not self._stop.is_set() and not self._lifetime.over:
             since = time.monotonic()
+            began = time.time_ns()
             records = reader.read()
             if records is None or len(records.positions) < BATCH_RECORDS:
                 # it waited for more
                 self._waits.idle += time.monotonic() - since
             if records is not None and reader.assignment is not None:
                 if self._isolation.active:
-                    self._one_by_one(reader, reader.assignment, records)
+                    self._one_by_one(reader, reader.assignment, records, began)
                 else:
-                    self._hand_over(reader, self._begin(reader, reader.assignment, records))
+                    self._hand_over(reader, self._begin(reader, reader.assignment, records, began))
             del records
             if reader.assignment is None:
                 continue
@@ -139,13 +151,13 @@ class Session:
                 reader.commit_group_offsets(dict(reader.assignment.committed))
                 reader.assignment.ends = reader.ends()
 
-    def _one_by_one(self, reader: Reader, assignment: Assignment, records: Records) -> None:
+    def _one_by_one(self, reader: Reader, assignment: Assignment, records: Records, began: int) -> None:
         """A batch in parts, each after the one before is committed: the record is looked for that ends sessions."""
         committed = {p: state.progress.next_offset for p, state in assignment.pipeline.states.items()}
         for part, is_new in self._isolation.parts(records, committed):
             if is_new:
                 self._isolation.begin(part)
-            batch = self._begin(reader, assignment, part)
+            batch = self._begin(reader, assignment, part, began)
             self._hand_over(reader, batch)
             while not batch.ticket.done.is_set():
                 if self._lifetime.over or self._stop.is_set() or assignment.revoked.is_set():
@@ -154,18 +166,26 @@ class Session:
             if is_new:
                 self._isolation.part_done()
 
-    def _begin(self, reader: Reader, assignment: Assignment, records: Records) -> Batch:
-        span = self._span(records)
-        return Batch(assignment, self._checkers.submit(self._check, reader, assignment, records, span), Ticket(span))
+    def _begin(self, reader: Reader, assignment: Assignment, records: Records, began: int) -> Batch:
+        """`began` is when its reading did (epoch ns)."""
+        topic, group, count = self._contract.topic, self._contract.group, len(records.positions)
+        ticket = Ticket(batch_span(topic, group, count, senders(records), began))
+        if ticket.span.is_recording():
+            with within(ticket.span):
+                read = {**messaging(topic, "poll", "receive", count), a.CONSUMER_GROUP.name: group}
+                past(f"poll {topic}", began, {**read, a.BYTES.name: records.payloads.bytes}, kind=SpanKind.CLIENT)
+        self._spans = [s for s in (*self._spans, ticket.span) if s.is_recording()]
+        return Batch(assignment, self._checkers.submit(self._check, reader, assignment, records, ticket), ticket)
 
-    def _check(self, reader: Reader, assignment: Assignment, records: Records, span: Span) -> Checked | None:
+    def _check(self, reader: Reader, assignment: Assignment, records: Records, ticket: Ticket) -> Checked | None:
         if assignment.revoked.is_set():
             return None
-        with use_span(span), bound_to(stream=self._contract.stream):
+        with within(ticket.span), bound_to(stream=self._contract.stream):
             rows = self._isolation.rows(records)
             check = partial(assignment.pipeline.check, without_values(records, rows) if rows else records)
             checked = self._lifetime.retry(RegistryUnavailable, "the schema registry", check)
-            self._lifetime.retry(KafkaException, "Kafka", partial(reader.verify_topic, assignment))
+            with span("verify topic"):
+                self._lifetime.retry(KafkaException, "Kafka", partial(reader.verify_topic, assignment))
             return as_set_aside(checked, rows) if rows else checked
 
     def _hand_over(self, reader: Reader, batch: Batch) -> None:
@@ -173,6 +193,7 @@ class Session:
         while not self._lifetime.offer(self._classifier.inbox, batch, self._waits):
             if batch.assignment.revoked.is_set() or self._stop.is_set():
                 batch.checked.cancel()
+                batch.ticket.span.end()
                 return
             if time.monotonic() - since > _POLL_SECONDS:
                 reader.poll_group(TICK_SECONDS)
@@ -196,9 +217,3 @@ class Session:
             )
         self._committer.assignment = takeover.assignment
         return takeover
-
-    def _span(self, records: Records) -> Span:
-        """Linked to who sent the first record of each partition: headers cost too much to read them all."""
-        firsts = first_rows(records.positions.partitions).values() if tracing_wanted() else ()
-        sampled = (records.raw(row).headers for row in firsts)
-        return batch_span(self._contract.topic, self._contract.group, len(records.positions), sampled)

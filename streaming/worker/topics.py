@@ -2,15 +2,18 @@
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from opentelemetry.trace import Span, SpanKind
 
 from streamgauge.contract.model import Contract
 from streamgauge.records.avro import counts_schema, frame, parse, write_record
 from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.registry import Registry
+from streamgauge.telemetry.tracing import messaging, span
 
 _FLUSH_SECONDS = 3.0
 """A publisher that waited longer for Kafka would hold up Redis."""
@@ -46,17 +49,22 @@ class Topics:
                 raise NotAcknowledged(f"the registry has no {subject}: run streamgauge apply")
             self._frame = frame(latest.id)
         names = ("minute", *self._contract.dimension_names, "count", "late", "duplicates")
-        for row in rows:
-            body = io.BytesIO()
-            body.write(self._frame)
-            write_record(body, self._schema, dict(zip(names, row, strict=True)))
-            self._send(topic, "|".join(map(str, row[:-3])).encode(), body.getvalue(), [])
-        self._flush()
+        with _publishing(topic, len(rows)):
+            for row in rows:
+                body = io.BytesIO()
+                body.write(self._frame)
+                write_record(body, self._schema, dict(zip(names, row, strict=True)))
+                self._send(topic, "|".join(map(str, row[:-3])).encode(), body.getvalue(), [])
+            self._flush()
 
     def send_dead_letters(self, letters: Sequence[tuple[RawRecord, str]]) -> None:
         """The record as it was, its own headers first. One that is too large for the topic goes without its value, key
         and headers, which Postgres has: it must not hold up those behind it.
         """
+        with _publishing(self._contract.dead_letter_topic, len(letters)):
+            self._send_dead_letters(letters)
+
+    def _send_dead_letters(self, letters: Sequence[tuple[RawRecord, str]]) -> None:
         topic = self._contract.dead_letter_topic
         for record, reason in letters:
             place = {
@@ -110,3 +118,7 @@ class Topics:
         refused, self._refused = self._refused, None
         if left or refused:
             raise NotAcknowledged(refused or f"{left} records were not acknowledged in {_FLUSH_SECONDS} s")
+
+
+def _publishing(topic: str, records: int) -> AbstractContextManager[Span]:
+    return span(f"publish {topic}", messaging(topic, "publish", "send", records), kind=SpanKind.PRODUCER)

@@ -9,6 +9,7 @@ import httpx
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from prometheus_client.parser import text_string_to_metric_families
 
+from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.catalog.log_fields import LOG_FIELDS
 from streamgauge.telemetry.catalog.metrics import LIBRARIES, METRICS
 from streamgauge.telemetry.catalog.spans import SPANS
@@ -47,17 +48,18 @@ def differing_metrics(emitted: Emitted) -> list[str]:
 
 
 def differing_spans(spans: Iterable[Span]) -> list[str]:
-    """A span is found by its kind: its name varies."""
+    """Of the kinds and names, and of the attributes of those that are listed. `error.type` may be on each."""
     found: dict[str, set[str]] = defaultdict(set)
     for span in spans:
         kind = Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_").lower()
-        found[kind] |= attributes(span).keys()
-        for link in span.links:
-            found[f"link of {kind}"] |= attributes(link).keys()
-    listed = {s.kind: {x.name for x in s.attributes} for s in SPANS}
-    listed |= {f"link of {s.kind}": {x.name for x in s.link_attributes} for s in SPANS if s.link_attributes}
-    conditional = {x.name for s in SPANS for x in s.attributes if x.conditional}
-    return [*_differing(found, listed, "span", conditional)]
+        name = next((s.name for s in SPANS if s.kind == kind and s.names(span.name)), span.name)
+        found[f"{kind} {name}"] |= attributes(span).keys() - {a.ERROR_TYPE.name}
+        linked = {x for link in span.links for x in attributes(link)}
+        if linked:
+            found[f"link of {kind} {name}"] |= linked
+    listed = {f"{s.kind} {s.name}": {x.name for x in s.attributes} - {a.ERROR_TYPE.name} for s in SPANS}
+    listed |= {f"link of {s.kind} {s.name}": {x.name for x in s.link_attributes} for s in SPANS if s.link_attributes}
+    return [*_differing(found, listed, "span", set())]
 
 
 def differing_log_fields(emitted: Emitted) -> list[str]:

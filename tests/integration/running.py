@@ -61,12 +61,16 @@ class Running:
             assert not producer.send(events)
 
     def send_raw(
-        self, *records: tuple[bytes | None, bytes | None], producer: str = "raw", partitioner: str = "murmur2_random"
+        self,
+        *records: tuple[bytes | None, bytes | None],
+        producer: str = "raw",
+        partitioner: str = "murmur2_random",
+        traceparent: str = "00-1-2-01",
     ) -> list[tuple[int, int]]:
-        """Returns each record's position. `producer` is the name in their header."""
+        """Returns each record's position. `producer` and `traceparent` are in their headers."""
         config = producer_config(Settings.for_role("producer"))
         client = Producer({**config, **_LARGE, "partitioner": partitioner})
-        headers: list[tuple[str, str | bytes | None]] = [("traceparent", b"00-1-2-01"), ("producer", producer)]
+        headers: list[tuple[str, str | bytes | None]] = [("traceparent", traceparent), ("producer", producer)]
         placed: list[tuple[int, int]] = []
 
         def note(error: KafkaError | None, message: Message) -> None:

@@ -280,6 +280,7 @@ def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
         payloads=Payloads.of([r.value for r in taken]),
         raw=raw,
         headers=headers,
+        sampled=lambda rows: np.zeros(len(rows), np.bool_),
     )
 
 

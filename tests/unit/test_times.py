@@ -58,6 +58,7 @@ def records_of(log: Sequence[LogRecord]) -> Records:
         Payloads.of([r.value for r in log]),
         lambda row: RawRecord(0, log[row].offset, None, log[row].value, [], log[row].ingest_ms),
         lambda _: [],
+        lambda rows: np.zeros(len(rows), np.bool_),
     )
 
 

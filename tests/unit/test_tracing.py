@@ -19,7 +19,8 @@ import logging, sys
 from opentelemetry.trace import use_span
 from streamgauge.telemetry.logs import configure_logs
 from streamgauge.settings import Settings
-from streamgauge.telemetry.tracing import batch_span, export_traces
+from streamgauge.telemetry.span_export import export_traces
+from streamgauge.telemetry.tracing import batch_span
 from streamgauge.producer.trace import publishing, tracer
 
 configure_logs(Settings.model_construct(log_format="json", log_level="INFO"))

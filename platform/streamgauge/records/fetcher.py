@@ -15,9 +15,11 @@ from confluent_kafka import KafkaError, KafkaException
 from streamgauge.native.library import native
 from streamgauge.records.librdkafka import NO_CONSUMER_CLOSE, message_headers, new_consumer, rdkafka
 from streamgauge.records.payloads import Payloads
-from streamgauge.types import Int64s
+from streamgauge.types import Bools, Int64s
 
 _TIMESTAMP = ctypes.cast(rdkafka.rd_kafka_message_timestamp, ctypes.c_void_p)
+_HEADERS = ctypes.cast(rdkafka.rd_kafka_message_headers, ctypes.c_void_p)
+_LAST_HEADER = ctypes.cast(rdkafka.rd_kafka_header_get_last, ctypes.c_void_p)
 _DESTROY = ctypes.cast(rdkafka.rd_kafka_message_destroy, ctypes.c_void_p)
 
 
@@ -95,6 +97,12 @@ class Fetched:
         messages = np.ascontiguousarray(self.messages)
         native.streamgauge_keys(messages.ctypes.data, len(self), addresses.ctypes.data, sizes.ctypes.data)
         return Payloads(addresses, sizes, self.payloads.owner)
+
+    def sampled(self, rows: Int64s) -> Bools:
+        """Whether their senders have set the sampled flag of their trace context."""
+        messages, found = self.messages[rows], np.empty(len(rows), np.bool_)
+        native.streamgauge_sampled(messages.ctypes.data, len(rows), _HEADERS, _LAST_HEADER, found.ctypes.data)
+        return found
 
     def headers(self, row: int) -> list[tuple[str, bytes | None]]:
         return message_headers(int(self.messages[row]))

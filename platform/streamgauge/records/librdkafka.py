@@ -49,6 +49,7 @@ def _load() -> ctypes.CDLL:
         "rd_kafka_resume_partitions": (ctypes.c_int, [pointer, pointer]),
         "rd_kafka_get_watermark_offsets": (ctypes.c_int, [pointer, text, ctypes.c_int32, pointer, pointer]),
         "rd_kafka_message_headers": (ctypes.c_int, [pointer, ctypes.POINTER(pointer)]),
+        "rd_kafka_header_get_last": (ctypes.c_int, [pointer, text, pointer, pointer]),
         "rd_kafka_header_get_all": (
             ctypes.c_int,
             [pointer, ctypes.c_size_t, ctypes.POINTER(text), ctypes.POINTER(pointer), ctypes.POINTER(ctypes.c_size_t)],

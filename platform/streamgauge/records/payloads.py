@@ -31,5 +31,9 @@ class Payloads:
         size = int(self.sizes[row])
         return None if size < 0 else ctypes.string_at(int(self.addresses[row]), size)
 
+    @property
+    def bytes(self) -> int:
+        return int(self.sizes[self.sizes > 0].sum())
+
     def take(self, rows: Int64s) -> "Payloads":
         return Payloads(self.addresses[rows], self.sizes[rows], self.owner)

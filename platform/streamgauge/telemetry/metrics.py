@@ -63,6 +63,7 @@ def _observable(metric: Metric) -> None:
     create(metric.name, callbacks, metric.unit, metric.meaning)
 
 
+SPANS = _counter(catalog.SPANS)
 SENT = _counter(catalog.SENT)
 ACKNOWLEDGED = BulkHistogram(catalog.ACKNOWLEDGED)
 EVENTS = _counter(catalog.EVENTS)

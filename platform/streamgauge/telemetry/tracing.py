@@ -1,72 +1,132 @@
-"""Traces: where they go, and how a batch of records is tied to those who sent it.
+"""Spans, and how a batch of records is tied to those who sent it.
 
-Exported by OTLP over HTTP where OTEL_EXPORTER_OTLP_ENDPOINT says so, with OpenTelemetry's own settings
-(https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/). Names follow the conventions for
-messaging (https://opentelemetry.io/docs/specs/semconv/messaging/kafka/).
+Where they go is said in span_export.py. Names follow the conventions for messaging and databases
+(https://opentelemetry.io/docs/specs/semconv/messaging/kafka/, https://opentelemetry.io/docs/specs/semconv/db/).
 """
 
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind
+from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from streamgauge.telemetry.catalog import attributes as a
 
 CORRELATION_ID = "correlation_id"
 PRODUCER = "producer"
 """A record's header that names the process that sent it."""
 
 Headers = Sequence[tuple[str, str | bytes | None]]
+Values = Mapping[str, str | int]
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _propagator = TraceContextTextMapPropagator()
+_tracer = trace.get_tracer("streamgauge")
 
 
 def tracing_wanted() -> bool:
     return any(os.environ.get(name) for name in _ENDPOINTS)
 
 
-def export_traces(service: str) -> None:
-    """From now on this process's spans are exported, where the environment says to whom; at its end, those left too."""
-    if tracing_wanted():
-        provider = TracerProvider(resource=Resource.create({"service.name": service}))
-        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        trace.set_tracer_provider(provider)
+@contextmanager
+def span(
+    name: str, attributes: Values | None = None, *, kind: SpanKind = SpanKind.INTERNAL, links: Sequence[Link] = ()
+) -> Generator[Span]:
+    """A child of the current span, and the current one within the block. Nothing where there is no current one."""
+    if not trace.get_current_span().get_span_context().is_valid:
+        yield INVALID_SPAN
+        return
+    with lasting(_tracer.start_span(name, kind=kind, attributes=attributes, links=links)) as made:
+        yield made
 
 
-def batch_span(topic: str, group: str, records: int, sampled: Iterable[Headers]) -> Span:
-    """A span for what becomes of a batch, not yet current and for the caller to end.
+@contextmanager
+def lasting(made: Span) -> Generator[Span]:
+    """A span that was started: the current one within the block, and ended by it."""
+    try:
+        with within(made):
+            yield made
+    finally:
+        made.end()
 
-    It has no parent, because a batch has many senders: it is linked to those of the `sampled` records, each once.
+
+@contextmanager
+def within(made: Span) -> Generator[None]:
+    """Current within the block, which does not end it. Of an error its type is noted: its text may quote an event."""
+    with trace.use_span(made, record_exception=False, set_status_on_exception=False):
+        try:
+            yield
+        except Exception as e:
+            fail(made, e)
+            raise
+
+
+def fail(made: Span, error: BaseException) -> None:
+    made.set_status(StatusCode.ERROR)
+    made.set_attribute(a.ERROR_TYPE.name, type(error).__qualname__)
+
+
+def past(name: str, since: int, attributes: Values | None = None, *, kind: SpanKind = SpanKind.INTERNAL) -> None:
+    """A child of the current span, if there is one, that ends now and began at `since` (epoch ns)."""
+    if trace.get_current_span().get_span_context().is_valid:
+        _tracer.start_span(name, kind=kind, attributes=attributes, start_time=since).end()
+
+
+@contextmanager
+def statement(operation: str, table: str, rows: int) -> Generator[None]:
+    """A statement that writes so many rows of a table in Postgres."""
+    attributes = {
+        a.DB_SYSTEM.name: "postgresql",
+        a.DB_OPERATION.name: operation,
+        a.DB_COLLECTION.name: table,
+        a.ROWS.name: rows,
+    }
+    with span(f"{operation} {table}", attributes, kind=SpanKind.CLIENT):
+        yield
+
+
+def messaging(topic: str, operation: str, kind: str, records: int) -> dict[str, str | int]:
+    """Attributes of what is done with a batch of records. `kind` is the conventions' type of the operation."""
+    return {
+        a.MESSAGING_SYSTEM.name: "kafka",
+        a.OPERATION_NAME.name: operation,
+        a.OPERATION_TYPE.name: kind,
+        a.DESTINATION.name: topic,
+        a.BATCH_COUNT.name: records,
+    }
+
+
+def batch_span(topic: str, group: str, records: int, headers: Iterable[Headers], since: int | None = None) -> Span:
+    """A span for what becomes of a batch whose reading began at `since` (epoch ns), not yet current and for the caller
+    to end.
+
+    It has no parent, because a batch has many senders: it is linked to those of the records whose `headers` are given,
+    each once.
     """
     if not records or not tracing_wanted():
         return INVALID_SPAN
-    return trace.get_tracer("streamgauge.worker").start_span(
+    attributes = {**messaging(topic, "process", "process", records), a.CONSUMER_GROUP.name: group}
+    return _tracer.start_span(
         f"process {topic}",
+        # without a context of its own it would be a child of whatever is current
+        context=trace.set_span_in_context(INVALID_SPAN),
         kind=SpanKind.CONSUMER,
-        links=_links(sampled),
-        attributes={
-            "messaging.system": "kafka",
-            "messaging.operation.name": "process",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": topic,
-            "messaging.consumer.group.name": group,
-            "messaging.batch.message_count": records,
-        },
+        links=_links(headers),
+        attributes=attributes,
+        start_time=since or time.time_ns(),
     )
 
 
-def _links(sampled: Iterable[Headers]) -> list[Link]:
+def _links(headers: Iterable[Headers]) -> list[Link]:
     senders: dict[tuple[int, int], Link] = {}
-    for headers in sampled:
-        values = {k: v.decode(errors="replace") for k, v in headers if isinstance(v, bytes)}
+    for given in headers:
+        values = {k: v.decode(errors="replace") for k, v in given if isinstance(v, bytes)}
         context = trace.get_current_span(_propagator.extract(values)).get_span_context()
         if context.is_valid and context.is_remote:
             correlation = values.get(CORRELATION_ID)
-            attributes = None if correlation is None else {"messaging.message.conversation_id": correlation}
+            attributes = None if correlation is None else {a.CONVERSATION.name: correlation}
             senders.setdefault((context.trace_id, context.span_id), Link(context, attributes))
     return list(senders.values())

@@ -24,6 +24,9 @@ ERROR_TYPE = Attribute(
     "error.type", "The class of an error, never its text; absent without one.", convention=True, conditional=True
 )
 DB_SYSTEM = Attribute("db.system.name", "postgresql or redis.", convention=True)
+DB_OPERATION = Attribute("db.operation.name", "INSERT, UPDATE, COMMIT, EVALSHA, …", convention=True)
+DB_BATCH = Attribute("db.operation.batch.size", "Keys that are written.", convention=True)
+DB_COLLECTION = Attribute("db.collection.name", "The table.", convention=True)
 HTTP_METHOD = Attribute("http.request.method", "GET, POST, …", convention=True)
 HTTP_ROUTE = Attribute("http.route", "The route's pattern; `other` where there is none.", convention=True)
 HTTP_STATUS = Attribute("http.response.status_code", "499 where the caller went first.", convention=True)
@@ -35,9 +38,29 @@ def _messaging(name: str, meaning: str) -> Attribute:
 
 
 MESSAGING_SYSTEM = _messaging("system", "Always kafka.")
-OPERATION_NAME = _messaging("operation.name", "send or process.")
-OPERATION_TYPE = _messaging("operation.type", "send or process.")
+OPERATION_NAME = _messaging("operation.name", "send, publish, poll or process.")
+OPERATION_TYPE = _messaging("operation.type", "send, receive or process.")
 DESTINATION = _messaging("destination.name", "The topic.")
 CONSUMER_GROUP = _messaging("consumer.group.name", "The worker's consumer group.")
 BATCH_COUNT = _messaging("batch.message_count", "Records in the batch.")
 CONVERSATION = _messaging("message.conversation_id", "The sender's correlation id.")
+
+
+def _size(name: str, meaning: str) -> Attribute:
+    return Attribute(f"streamgauge.{name}", meaning, stability=Stability.DEVELOPMENT)
+
+
+RECORDS = _size("records", "Records that are worked on.")
+BYTES = _size("bytes", "Bytes of their values.")
+EVENTS = _size("events", "Records that are valid events.")
+COUNTED = _size("counted", "Events that are counted.")
+LATE = _size("late", "Events that came too late.")
+DUPLICATES = _size("duplicates", "Events that were counted before.")
+DEAD_LETTERS = _size("dead_letters", "Records that are no valid events. A trace that has some is kept.")
+ROWS = _size("rows", "Rows that are written.")
+OFFSETS = _size("offsets", "Records of the transaction, as PARTITION:FIRST-LAST.")
+SPAN_RESULT = Attribute(
+    "result",
+    "exported; failed: the collector did not take it; dropped: too many wait for it; unsampled.",
+    stability=Stability.DEVELOPMENT,
+)

@@ -140,6 +140,15 @@ THREADS = Metric(
     convention=True,
     stability=_NEW,
 )
+SPANS = Metric(
+    "streamgauge.trace.spans",
+    Kind.COUNTER,
+    "{span}",
+    "Spans by what became of them, where traces are exported.",
+    EVERY_PROCESS,
+    (a.SPAN_RESULT,),
+    stability=_NEW,
+)
 
 # The API
 REQUEST_DURATION = Metric(

@@ -1,5 +1,6 @@
 """What an entry of the list says."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -96,14 +97,17 @@ class LibraryMetric:
 
 @dataclass(frozen=True)
 class Span:
-    """`name` has what varies in capitals."""
+    """`name` has what varies in braces."""
 
     name: str
     kind: str
     meaning: str
     emitter: Emitter
-    attributes: tuple[Attribute, ...]
+    attributes: tuple[Attribute, ...] = ()
     link_attributes: tuple[Attribute, ...] = ()
+
+    def names(self, name: str) -> bool:
+        return re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(self.name)), name) is not None
 
 
 @dataclass(frozen=True)
