@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from streamgauge.contract.measures import stored_columns
+from streamgauge.contract.measures import Named, stored_columns
 from streamgauge.contract.model import CALENDAR, Contract, Source
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.stores.ddl import Column as TableColumn
@@ -183,9 +183,15 @@ def _rollup(contract: Contract, source: Key, keys: Mapping[str, str]) -> dict[st
     return origins
 
 
-def _sources(contract: Contract, events: Key, source: Source) -> tuple[Origin, ...]:
+def _sources(contract: Contract, events: Key, part: Named) -> tuple[Origin, ...]:
+    """A derived field comes from all that it is computed of."""
+    read = contract.read_of(part)
+    return tuple(dict.fromkeys(origin for r in read for origin in _origins(contract, events, r)))
+
+
+def _origins(contract: Contract, events: Key, read: str) -> tuple[Origin, ...]:
     """A map's entry comes from the map's column; a reference's column from the reference, found by its key."""
-    head, _, tail = source.source.partition(".")
+    head, _, tail = read.partition(".")
     if head != "reference" or contract.reference is None:
         return (Origin(events, head),)
     if events[0] == "facts":

@@ -255,7 +255,7 @@ class _Walk:
         if c.reference is not None:
             record = self._reference().enrich(record)
         flags = (pl.lit(True).alias(name) for name in (COUNTED, LATE, DUPLICATE))
-        row = record.with_columns(*flags).select(RollupPlan(c).inputs).row(0, named=True)
+        row = RollupPlan(c).inputs(record.with_columns(*flags)).row(0, named=True)
         minute = datetime.fromtimestamp(row[MINUTE] / 1000, UTC)
         return minute, {d: row[d] for d in c.dimension_names}
 

@@ -62,6 +62,8 @@ class Accounts(_Shape):
 
 
 class MeasureShape(_Shape):
+    """A measure, a count of events, or a ratio of two of them; the latter two have one figure, of their own name."""
+
     name: str
     quantiles: bool
     figures: list[str] = Field(description="What `measures` may name of it when rollups are asked for.")

@@ -20,7 +20,7 @@ from streamgauge.contract.model import CALENDAR, NO_VALUE, Contract, Source
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.names import ROW_COUNT
 from streamgauge.rollup.enrich import REFERENCE
-from streamgauge.rollup.plan import text_of
+from streamgauge.rollup.plan import Sources
 from streamgauge.settings import batch_start, lake_root
 from streamgauge.stores.fact_tables import duplicates_table, facts_table
 
@@ -86,8 +86,10 @@ def remake(batch: BatchResource, name: str, contracts: Sequence[Contract]) -> in
 
 def _values(root: str, contract: Contract, dimension: Source) -> pl.Series:
     named = {c: REFERENCE + c for c in (contract.reference.columns if contract.reference else ())}
-    value = text_of(dimension).fill_null(NO_VALUE).alias(dimension.name)
-    frames = [t(root, contract).scan().rename(named).select(value) for t in (facts_table, duplicates_table)]
+    sources = Sources(contract, dimension.reads)
+    value = sources.text(dimension).fill_null(NO_VALUE).alias(dimension.name)
+    tables = (facts_table(root, contract), duplicates_table(root, contract))
+    frames = [sources.add(t.scan().rename(named)).select(value) for t in tables]
     return pl.concat(frames).unique().collect(engine="streaming").to_series()
 
 

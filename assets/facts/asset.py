@@ -85,7 +85,7 @@ def _specs(contract: Contract, partitions: Partitions) -> list[dg.AssetSpec]:
             uri=table.url,
             columns=_columns(contract, table.schema),
             freshness=hourly_freshness(contract),
-            code=["assets.facts", "assets.dims", "streamgauge.contract.rules"],
+            code=["assets.facts", "assets.dims", "streamgauge.contract.rules", "streamgauge.expression"],
             deps=[upstream(asset_keys.lake(contract))],
             partitions=partitions.event_hours,
             metadata=column_lineage([contract], path),

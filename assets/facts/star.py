@@ -10,7 +10,7 @@ from assets.dims.members import date_key
 from streamgauge.contract.model import NO_VALUE, Contract
 from streamgauge.dagster.hours import HOUR_FORMAT
 from streamgauge.rollup.enrich import REFERENCE
-from streamgauge.rollup.plan import text_of
+from streamgauge.rollup.plan import Sources
 from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, facts_schema, key_column
 from streamgauge.stores.lake import EVENT_HOUR
 
@@ -25,11 +25,13 @@ class Star:
 
 def star(valid: pl.DataFrame, contract: Contract, history: History | None) -> Star:
     enriched = history.enrich(valid) if history is not None else valid
+    sources = Sources(contract, (d.source for d in contract.star))
+    known = sources.add(enriched)
     keys: list[pl.Series] = []
     members: dict[str, pl.Series] = {}
     for dimension in contract.star:
-        value = text_of(dimension).fill_null(NO_VALUE).alias(dimension.name)
-        values = enriched.select(value).to_series()
+        value = sources.text(dimension).fill_null(NO_VALUE).alias(dimension.name)
+        values = known.select(value).to_series()
         members[dimension.name] = values.unique()
         key = keys_of(values).alias(key_column(dimension.name))
         if contract.attributes(dimension):

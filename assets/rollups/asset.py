@@ -27,7 +27,7 @@ from streamgauge.stores.rollup_tables import daily_table, hourly_table
 from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
 
 _DAY = timedelta(days=1)
-_CODE = ["assets.rollups", "streamgauge.rollup"]
+_CODE = ["assets.rollups", "streamgauge.rollup", "streamgauge.expression"]
 
 
 def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:

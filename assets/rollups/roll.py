@@ -32,9 +32,7 @@ class Windows:
 
 def source_columns(contract: Contract) -> list[str]:
     """What of the facts a rollup reads."""
-    rollup = contract.rollup
-    sources = [*rollup.dimensions, *rollup.distinct, *rollup.measures, *rollup.top]
-    parts = [s.source.partition(".") for s in sources]
+    parts = [read.partition(".") for read in contract.rollup_reads]
     read = [tail if head == "reference" else head for head, _, tail in parts]
     return list(dict.fromkeys((contract.event_time, *read)))
 

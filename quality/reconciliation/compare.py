@@ -15,7 +15,7 @@ import polars as pl
 from quality.reconciliation.coverage import Missing
 from quality.reconciliation.evidence import Evidence, Figures, Values, unreachable
 from quality.reconciliation.layers import DUPLICATES, SPEED_COUNTERS, bucket_columns, compared, figures
-from streamgauge.contract.measures import NUMBERS, StoredColumn, kinds_of
+from streamgauge.contract.measures import NUMBERS, Count, StoredColumn, kinds_of
 from streamgauge.contract.model import Contract, Measure
 from streamgauge.rollup.measure_kinds import possible
 
@@ -94,9 +94,9 @@ def beside(contract: Contract, speed: pl.DataFrame, batch: pl.DataFrame, facts: 
     ).sort(keys)
 
 
-def _columns(contract: Contract) -> dict[str, tuple[Measure, StoredColumn]]:
+def _columns(contract: Contract) -> dict[str, tuple[Count | Measure, StoredColumn]]:
     """The compared columns of each measure, by name."""
-    return {c.name: (m, c) for m in contract.rollup.measures for k in kinds_of(m) for c in k.columns(m.name) if c.merge}
+    return {c.name: (m, c) for m in contract.rollup.numbered for k in kinds_of(m) for c in k.columns(m.name) if c.merge}
 
 
 def _same(contract: Contract, figure: str, one: Layer, other: Layer) -> pl.Expr:
@@ -221,7 +221,7 @@ class _Judge:
         found: list[Difference] = []
         if gained:
             found.append(self._difference("count", True, why))
-        for m in self._contract.rollup.measures:
+        for m in self._contract.rollup.numbered:
             columns = [c.name for owner, c in self._columns.values() if owner is m]
             differing = [c for c in columns if not self._same(c, "speed", "batch")]
             wrong = self._impossible(m, left_out, taken_in) if differing else set[str]()
@@ -230,15 +230,17 @@ class _Judge:
                 found.append(self._difference(column, column not in wrong, reason))
         return found
 
-    def _impossible(self, m: Measure, left_out: int, taken_in: int) -> set[str]:
+    def _impossible(self, m: Count | Measure, left_out: int, taken_in: int) -> set[str]:
         """The columns that leaving events out, or taking duplicates in, can't have made of the facts."""
         facts = self._evidence.facts.get(m.name, Values())
         others = self._evidence.duplicates.get(m.name, Values())
-        numbers = [c.name for c in NUMBERS.columns(m.name)]
-        speed = Figures(*(self._row[f"__speed_{c}"] for c in numbers))
-        tolerance = self._tolerance(numbers[1], "speed", "batch")
-        parts = unreachable(speed, facts.values, others.values, left_out, taken_in, tolerance)
-        wrong = {f"{m.name}_{part}" for part in parts}
+        wrong = set[str]()
+        if isinstance(m, Measure):
+            numbers = [c.name for c in NUMBERS.columns(m.name)]
+            speed = Figures(*(self._row[f"__speed_{c}"] for c in numbers))
+            tolerance = self._tolerance(numbers[1], "speed", "batch")
+            parts = unreachable(speed, facts.values, others.values, left_out, taken_in, tolerance)
+            wrong = {f"{m.name}_{part}" for part in parts}
         for kind in kinds_of(m):
             columns = [c.name for c in kind.columns(m.name) if c.merge]
             stored = [self._row[f"__speed_{c}"] for c in columns]

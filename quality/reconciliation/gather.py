@@ -25,7 +25,7 @@ class Gathered:
 def gather(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame, differing: pl.DataFrame) -> Gathered:
     keys = bucket_columns(contract)
     width = len(keys) - 1
-    measures = [m.name for m in contract.rollup.measures]
+    measures = [m.name for m in contract.rollup.numbered]
     wanted = differing.select(keys).lazy()
     values = [pl.struct(pl.col(m), pl.col(TIME)).filter(pl.col(m).is_not_null()).sort().alias(m) for m in measures]
 

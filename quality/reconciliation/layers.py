@@ -51,15 +51,15 @@ def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
     reference = contract.reference
     held = facts.rename({c: REFERENCE + c for c in reference.columns}) if reference else facts
     verdicts = (pl.lit(True).alias(COUNTED), pl.lit(False).alias(LATE), pl.lit(False).alias(DUPLICATE))
-    inputs = RollupPlan(contract).inputs
+    named = (pl.col(contract.event_id).alias(EVENT_ID), pl.col(INGEST_TIME).alias(CAME_IN))
     return (
-        held.with_columns(verdicts)
-        .select(*inputs, pl.col(contract.event_id).alias(EVENT_ID), pl.col(INGEST_TIME).alias(CAME_IN))
+        RollupPlan(contract)
+        .inputs(held.with_columns(verdicts), *named)
         .select(
             pl.col(MINUTE).cast(pl.Datetime("ms", "UTC")).cast(MINUTE_TYPE),
             *contract.dimension_names,
             TIME,
-            *(m.name for m in contract.rollup.measures),
+            *(m.name for m in contract.rollup.numbered),
             EVENT_ID,
             CAME_IN,
         )
@@ -70,7 +70,7 @@ def rolled_up(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame)
     """The batch layer's minutes, made again from what the lake holds."""
     keys = bucket_columns(contract)
     aggregates: list[pl.Expr] = [pl.len().cast(pl.Int64).alias("count")]
-    for m in contract.rollup.measures:
+    for m in contract.rollup.numbered:
         aggregates += rolled(m, pl.col(m.name), pl.col(TIME))
     counted = valued(contract, facts).group_by(keys).agg(aggregates)
     left_out = valued(contract, duplicates).group_by(keys).agg(pl.len().cast(pl.Int64).alias(DUPLICATES))

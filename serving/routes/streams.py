@@ -12,6 +12,7 @@ from serving.numbers import standing
 from serving.schemas import Stream, Streams
 from serving.services import Services
 from serving.stream_state import StreamState, read_state
+from streamgauge.contract.measures import Measure, Named
 from streamgauge.contract.model import Contract
 from streamgauge.rollup.measure_kinds import figures_of
 
@@ -52,12 +53,8 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
         "dimensions": c.dimension_names,
         "distinct": [d.name for d in c.rollup.distinct],
         "measures": [
-            {
-                "name": m.name,
-                "quantiles": m.quantiles,
-                "figures": [f.name for f in figures_of(m)],
-            }
-            for m in c.rollup.measures
+            *(_measure(m.name, [f.name for f in figures_of(m)], m) for m in c.rollup.numbered),
+            *(_measure(r.name, [r.name]) for r in c.rollup.ratios),
         ],
         "tops": [t.name for t in c.rollup.top],
         "targets": {
@@ -78,6 +75,10 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
         },
         "assets": assets_of(services.settings, c),
     }
+
+
+def _measure(name: str, shown: list[str], m: Named | None = None) -> dict[str, Any]:
+    return {"name": name, "quantiles": isinstance(m, Measure) and m.quantiles, "figures": shown}
 
 
 def _fields(contract: Contract) -> list[dict[str, Any]]:

@@ -117,11 +117,10 @@ def _words(f: FieldSpec, count: int) -> list[str]:
 
 def _maps(contract: Contract, f: FieldSpec) -> list[dict[str, str]]:
     """Every entry that a rollup reads, and where the record comes from."""
-    rollup = contract.rollup
-    sources = [*rollup.dimensions, *rollup.distinct, *rollup.measures, *rollup.top]
-    read = {s.source.partition(".")[2]: s for s in sources if s.source.startswith(f"{f.name}.")}
+    texts = {s.source for s in contract.rollup.sources if not isinstance(s, Measure)}
+    read = [name.partition(".")[2] for name in contract.rollup_reads if name.startswith(f"{f.name}.")]
     return [
-        {"source": "load", **{k: str(i % 20 + 1) if isinstance(s, Measure) else f"{k}-{i}" for k, s in read.items()}}
+        {"source": "load", **{k: f"{k}-{i}" if f"{f.name}.{k}" in texts else str(i % 20 + 1) for k in read}}
         for i in range(_MAPS)
     ]
 

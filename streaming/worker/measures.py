@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import polars as pl
 
-from streamgauge.contract.measures import DISTINCT, LAST, NUMBERS, QUANTILES, MeasureKind, Source, kinds_of
+from streamgauge.contract.measures import DISTINCT, EVENTS, LAST, NUMBERS, QUANTILES, MeasureKind, Named, kinds_of
 from streamgauge.rollup.groups import Grouped, measure
 from streamgauge.rollup.sketch_columns import SketchColumn, Stored
 from streamgauge.types import Float64s, Int64s
@@ -22,6 +22,10 @@ class Numbers:
 
     values: Float64s
     times: Int64s
+
+
+def _events(numbers: Numbers, grouped: Grouped) -> tuple[pl.Series, ...]:
+    return (pl.Series(measure(numbers.values, grouped).sizes),)
 
 
 def _numbers(numbers: Numbers, grouped: Grouped) -> tuple[pl.Series, ...]:
@@ -49,7 +53,11 @@ def _at(rows: Int64s, values: Float64s | Int64s, count: int) -> pl.Series:
     return pl.repeat(None, count, dtype=pl.Series(values).dtype, eager=True).scatter(rows, pl.Series(values))
 
 
-_COLUMNS: Mapping[MeasureKind, Callable[[Numbers, Grouped], tuple[pl.Series, ...]]] = {NUMBERS: _numbers, LAST: _last}
+_COLUMNS: Mapping[MeasureKind, Callable[[Numbers, Grouped], tuple[pl.Series, ...]]] = {
+    EVENTS: _events,
+    NUMBERS: _numbers,
+    LAST: _last,
+}
 
 
 class AddToSketches(Protocol):
@@ -61,7 +69,7 @@ class AddToSketches(Protocol):
 ADD_TO_SKETCHES: Mapping[MeasureKind, AddToSketches] = {DISTINCT: add_distinct, QUANTILES: add_quantiles}
 
 
-def columns(source: Source, numbers: Numbers, grouped: Grouped) -> list[pl.Series]:
+def columns(source: Named, numbers: Numbers, grouped: Grouped) -> list[pl.Series]:
     """Those that are no sketches."""
     made: list[pl.Series] = []
     for kind in kinds_of(source):

@@ -7,8 +7,10 @@ from functools import partial
 import numpy as np
 import polars as pl
 
-from streamgauge.contract.measures import DISTINCT, kinds_of
+from streamgauge.contract.measures import DISTINCT, Count, Measure, condition, kinds_of
 from streamgauge.contract.model import NO_VALUE, Contract
+from streamgauge.expression.columns import DerivedColumns
+from streamgauge.expression.scope import derived_column
 from streamgauge.records.avro_reader import picked_name
 from streamgauge.rollup.groups import Coded, Grouped, code_texts, group_rows
 from streamgauge.rollup.plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
@@ -61,6 +63,7 @@ class Rollup:
     def __init__(self, contract: Contract) -> None:
         rollup = contract.rollup
         self._rollup = rollup
+        self._derived = DerivedColumns(contract, rollup.reads)
         self.sketches = {column: OpenMinutes() for column in sketch_columns(contract)}
         """By column of the minutes table; rows are named by their dimensions."""
         self.tops = {top.name: OpenMinutes() for top in rollup.top}
@@ -75,7 +78,7 @@ class Rollup:
 
     def extract(self, events: pl.DataFrame, times: Int64s, partitions: Int64s, lookup: Lookup | None) -> RollupInput:
         """The part that needs no state. `events` has the contract's fields, of maps the values that are picked."""
-        columns = _Columns(events, lookup)
+        columns = _Columns(events, lookup, self._derived)
         dimensions = [_named(columns.texts(d.source)) for d in self._rollup.dimensions]
         group, groups = group_events(times // MINUTE_MS * MINUTE_MS, partitions, dimensions)
         return RollupInput(
@@ -83,7 +86,7 @@ class Rollup:
             times,
             groups,
             {d.name: _coupons(columns.texts(d.source)) for d in self._rollup.distinct},
-            {m.name: columns.numbers(m.source) for m in self._rollup.measures},
+            {m.name: columns.measured(m) for m in self._rollup.numbered},
             {t.name: columns.texts(t.source) for t in self._rollup.top},
         )
 
@@ -118,7 +121,7 @@ class Rollup:
         times = np.concatenate([t.times for t in inputs])
         return [
             column
-            for m in self._rollup.measures
+            for m in self._rollup.numbered
             for column in columns(m, Numbers(_numbers(inputs, m.name), times), counted)
         ]
 
@@ -164,17 +167,29 @@ _COUNTS = {"count": COUNTED, "late": LATE, "duplicates": DUPLICATE}
 class _Columns:
     """A batch's columns as the rollup's sources name them, each coded once."""
 
-    def __init__(self, events: pl.DataFrame, lookup: Lookup | None) -> None:
+    def __init__(self, events: pl.DataFrame, lookup: Lookup | None, derived: DerivedColumns) -> None:
         self._events = events
+        self._derived = derived
         self._coded: dict[str, Coded] = {}
         if lookup is not None:
             found = lookup.find(self._code(lookup.key))
             self._coded |= {f"reference.{name}": column for name, column in found.items()}
+        if derived:
+            read = [pl.Series(name, c.values[c.codes]) for name, c in self._coded.items() if name in derived.inputs]
+            self._events = derived.add(events.with_columns(read))
 
     def texts(self, source: str) -> Coded:
         coded = self._code(source)
         # a map's value is changed on its way to a text
         return Coded(coded.codes, _each(coded.values, as_text, source)) if is_map_value(source) else coded
+
+    def measured(self, of: Count | Measure) -> Float64s:
+        """NaN for an event that isn't measured, or has no number; 1 for one that is counted."""
+        numbers = np.ones(len(self._events)) if isinstance(of, Count) else self.numbers(of.source)
+        if of.where is None:
+            return numbers
+        holds = self._column(condition(of.name)).fill_null(False).to_numpy()
+        return np.where(holds, numbers, np.nan)
 
     def numbers(self, source: str) -> Float64s:
         """NaN where there is none."""
@@ -190,6 +205,8 @@ class _Columns:
         return self._coded[source]
 
     def _column(self, source: str) -> pl.Series:
+        if source in self._derived:
+            return self._events[derived_column(source)]
         head, _, tail = source.partition(".")
         return self._events[picked_name(head, tail) if tail else head]
 

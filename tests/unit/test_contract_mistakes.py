@@ -38,6 +38,14 @@ MEASURE = "{ name: commits, source: properties.size, quantiles: true }"
 DISTINCT = "        - { name: users, source: user_id }\n"
 TOP = "{ name: users, source: user_id, exactKeys: 3000 }"
 STAR = "{ name: user, source: user_id }"
+ROLLUP = "  - property: rollup\n    value:\n"
+
+
+def derived_field(expression: str, used: str = "") -> tuple[str, str]:
+    """An edit that adds the derived field `made`, in the list `used` of the rollup if one is given."""
+    old = TEXT[TEXT.index(ROLLUP) : TEXT.index("  - property: star")]
+    new = f'  - property: derived\n    value:\n      made: "{expression}"\n{old}'
+    return old, new.replace(f"{used}:\n", f"{used}:\n        - {{ name: made, source: made }}\n", 1) if used else new
 
 
 def named(name: str) -> tuple[str, str]:
@@ -122,6 +130,83 @@ EDITS = {
         "classification: personal\n        description: Facts about the action",
         '"properties.size" is personal, and what measures are made of',
     ),
+    "derived field of nothing": (*derived_field("event_typ || 'x'"), "derived.made: \"event_typ\" is no field"),
+    "derived field of two types": (*derived_field("event_type + 1"), "+ is for numbers"),
+    "derived field that is no expression": (*derived_field("select 1"), "can't be read as an expression"),
+    "derived field as a field": (
+        ROLLUP, f"  - property: derived\n    value: {{ event_type: '1' }}\n{ROLLUP}", '"event_type" is a field already'
+    ),
+    "derived field as the reference": (
+        ROLLUP, f"  - property: derived\n    value: {{ reference: '1' }}\n{ROLLUP}", '"reference" is what the reference'
+    ),
+    "derived field in capitals": (
+        ROLLUP, f"  - property: derived\n    value: {{ Made: '1' }}\n{ROLLUP}", "must be a name of lower-case letters"
+    ),
+    "derived field as a number": (
+        ROLLUP, f"  - property: derived\n    value: {{ made: 1 }}\n{ROLLUP}", "1 must be an expression"
+    ),
+    "derived fields as a list": (
+        ROLLUP, f"  - property: derived\n    value: [made]\n{ROLLUP}", "must hold names, each with its expression"
+    ),
+    "derived field of a derived field that is wrong": (
+        ROLLUP,
+        f"  - property: derived\n    value: {{ a: 'event_type +', b: 'a || a' }}\n{ROLLUP}",
+        "derived.a: can't be read",
+    ),
+    "derived field of itself": (
+        ROLLUP,
+        f"  - property: derived\n    value: {{ a: 'b || a' , b: 'lower(a)', c: 'a || b' }}\n{ROLLUP}",
+        "is computed of itself: a of",
+    ),
+    "personal dimension by a derived field": (
+        *derived_field("lower(user_id)", "dimensions"), '"made" is personal, and what dimensions are made of'
+    ),
+    "personal measure by a derived field": (
+        *derived_field("length(user_id)", "measures"), '"made" is personal, and what measures are made of'
+    ),
+    "measure of a text": (*derived_field("lower(event_type)", "measures"), '"made" is not a number'),
+    "dimension of a number that is too long": (
+        *derived_field(" || ".join(["event_type"] * 11), "dimensions"), "a key has room for 2600"
+    ),
+    "count by no condition": (
+        "      measures:\n", "      counts: [{ name: some, where: schema_version }]\n      measures:\n",
+        "counts[0].where: must be true or false, and is a whole number",
+    ),
+    "count by what is not there": (
+        "      measures:\n", "      counts: [{ name: some, where: even_type = 'x' }]\n      measures:\n",
+        "did you mean event_type?",
+    ),
+    "count of everything": (
+        "      measures:\n", "      counts: [{ name: some }]\n      measures:\n", "counts[0].where: is missing"
+    ),
+    "count of a person's events": (
+        "      measures:\n", "      counts: [{ name: some, where: user_id = 'x' }]\n      measures:\n",
+        "counts[0].where: hangs on a personal field",
+    ),
+    "count by a name that is taken": (
+        "      measures:\n", "      counts: [{ name: commits_n, where: 'true' }]\n      measures:\n",
+        "commits_n, which stands twice",
+    ),
+    "measure by a personal condition": (
+        MEASURE, MEASURE.replace("quantiles", "where: length(user_id) > 3, quantiles"),
+        "measures[0].where: hangs on a personal field",
+    ),
+    "measure by no condition": (MEASURE, MEASURE.replace("quantiles", "where: 1 +, quantiles"), "can't be read"),
+    "ratio of what is not there": (
+        "      top:\n", "      ratios: [{ name: rate, of: commit_sum, to: count }]\n      top:\n",
+        '"commit_sum" is none of count, commits_n, commits_sum, commits_min, commits_max; did you mean commits_sum?',
+    ),
+    "ratio of an estimate": (
+        "      top:\n", "      ratios: [{ name: rate, of: count, to: users_distinct }]\n      top:\n",
+        'ratios[0].to: "users_distinct" is none of count',
+    ),
+    "ratio by a name that is taken": (
+        "      top:\n", "      ratios: [{ name: commits_mean, of: commits_sum, to: count }]\n      top:\n",
+        '"commits_mean" stands twice',
+    ),
+    "ratio without its second": (
+        "      top:\n", "      ratios: [{ name: rate, of: count }]\n      top:\n", "ratios[0].to: is missing"
+    ),
     "key twice": ("      partitions: 6\n", "      partitions: 6\n      partitions: 7\n", "stands twice"),
     "key twice in a line": (TIME, '{ minimum: "2000-01-01", minimum: "2001-01-01" }', "stands twice"),
     "no whole number": ("partitions: 6", "partitions: many", '"many" must be a whole number'),
@@ -171,6 +256,28 @@ def test_the_line_and_the_path_of_a_mistake(tmp_path: Path) -> None:
         f'user_events.yaml:{line} customProperties.rollup.dimensions[1].name: "status" is a column that every rollup'
         " has; give the dimension another name"
     )
+
+
+def test_derived_fields_may_stand_in_any_order(tmp_path: Path) -> None:
+    file = tmp_path / "user_events.yaml"
+    expressions = "{ a: 'b * 2', c: 'a + b', b: schema_version }"
+    file.write_text(TEXT.replace(ROLLUP, f"  - property: derived\n    value: {expressions}\n{ROLLUP}"))
+    contract = load_contract(file)
+    assert [d.name for d in contract.derived] == ["b", "a", "c"]
+    assert {d.sources for d in contract.derived} == {("schema_version",)}
+
+
+def test_a_text_of_any_length_is_no_dimension(tmp_path: Path) -> None:
+    """Nor what is computed of it, but for a part that is cut off; distinct counts and top-Ns take a person's."""
+    old, new = derived_field("lower(event_type)", "dimensions")
+    endless = TEXT.replace(old, new).replace(TYPE, 'pattern: "^[A-Z]" }').replace("source: event_type", "source: made")
+    assert '"made" may be of any length' in refusal(endless, tmp_path)
+    cut = tmp_path / "user_events.yaml"
+    cut.write_text(endless.replace("lower(event_type)", "substr(event_type, 1, 50)"))
+    assert load_contract(cut).derived_field["made"].max_length == 50
+    old, new = derived_field("lower(user_id)", "distinct")
+    cut.write_text(TEXT.replace(old, new))
+    assert load_contract(cut).is_personal(load_contract(cut).rollup.distinct[0])
 
 
 def test_all_mistakes_are_told_at_once_and_no_one_twice(tmp_path: Path) -> None:

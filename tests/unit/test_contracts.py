@@ -165,7 +165,10 @@ def test_a_star_without_a_block_has_the_dimensions_of_the_rollup(document: dict[
     [
         ([{"name": "date", "source": "event_type"}], "a dimension that every star has"),
         ([{"name": "record", "source": "event_type"}, {"name": "record", "source": "user_id"}], "stands twice"),
-        ([{"name": "region", "source": "reference.region"}], "is no property, map key or reference column"),
+        (
+            [{"name": "region", "source": "reference.region"}],
+            "is no property, derived field, map key",
+        ),
     ],
 )
 def test_a_star_that_can_t_be(document: dict[str, Any], tmp_path: Path, star: list[Any], reason: str) -> None:

@@ -20,9 +20,11 @@ from quality.reconciliation.gather import gather
 from quality.reconciliation.layers import SPEED_COUNTERS, rolled_up, schema
 from quality.reconciliation.verdict import HourResult, LayerMinutes, judge
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.measures import EVENTS
 from streamgauge.contract.model import TimeSpec
 from streamgauge.dagster.hours import HOUR
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
+from streamgauge.rollup.measure_kinds import possible
 from streamgauge.settings import CHECKOUT
 from streamgauge.stores.lake import MILLISECONDS, contract_columns
 from tests.every_kind import every_kind
@@ -290,6 +292,12 @@ def test_whatever_is_left_out_is_found_possible(values: list[int], data: st.Data
     assert "sum" in unreachable(replace(speed, sum=speed.sum + 1000), facts, [], late, 0, 1e-9)
     if late:
         assert "n" in unreachable(speed, facts, [], late - 1, 0, 1e-9)
+
+
+def test_a_count_may_lack_what_was_late_and_have_what_came_twice() -> None:
+    facts, twice = [(1.0, 0)] * 5, [(1.0, 0)] * 2
+    told = [possible(EVENTS, [n], facts, twice, 3) for n in range(10)]
+    assert told == [2 <= n <= 7 for n in range(10)]
 
 
 def test_offsets_that_one_layer_lacks() -> None:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.measures import Ratio
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
 from streamgauge.rollup.finality import Finality
@@ -22,6 +23,13 @@ from streamgauge.settings import CHECKOUT
 from tests.every_kind import every_kind
 
 USER = every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"))
+RATIOS = {"share": ("commits_n", "count"), "of_most": ("commits_sum", "commits_max")}
+RATED = replace(
+    USER,
+    rollup=USER.rollup.model_copy(
+        update={"ratios": tuple(Ratio(name=name, of=of, to=to) for name, (of, to) in RATIOS.items())}
+    ),
+)
 START = datetime(2026, 3, 29, 0, 58, tzinfo=UTC)
 SCHEMA: dict[str, Any] = {
     "minute": pl.Datetime("us", "UTC"),
@@ -123,7 +131,7 @@ def test_a_window_is_what_a_loop_over_its_events_gives(
         for start in starts(e.time, size, hop):
             expected[start, *(getattr(e, g) for g in group_by)].append(e)
 
-    rows = merge_minutes(minutes(given_events), USER, parsed, group_by).to_dicts()
+    rows = merge_minutes(minutes(given_events), RATED, parsed, group_by).to_dicts()
 
     found = {(row["window_start"], *(row[g] for g in group_by)): row for row in rows}
     assert set(found) == set(expected)
@@ -138,6 +146,8 @@ def test_a_window_is_what_a_loop_over_its_events_gives(
         assert row["commits_min"] == min(values, default=None)
         assert row["commits_max"] == max(values, default=None)
         assert row["commits_mean"] == (sum(values) / len(values) if values else None)
+        assert row["share"] == len(values) / len(group)
+        assert row["of_most"] == (sum(values) / max(values) if values and max(values) else None)
         assert row["commits_last"] == last(group)[0]
         for name, rank in RANKS.items():
             assert row[f"commits_{name}"] == (nearest_rank(values, rank) if values else None)

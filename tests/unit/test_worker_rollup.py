@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.measures import Count
 from streamgauge.contract.model import Contract, Measure, RollupSpec, Source, Top
 from streamgauge.producer.encode import Encoder
 from streamgauge.records.avro import avro_schema
@@ -36,6 +37,7 @@ from streaming.worker import rollup as worker
 from streaming.worker.groups import group_events, merge
 from streaming.worker.lookup import Lookup
 from streaming.worker.rollup import Rollup, RollupInput, TopRow
+from tests.derived import derive
 
 T0 = 1_700_000_040_000
 ALL = load_contracts(CHECKOUT / "platform" / "contracts")
@@ -61,7 +63,31 @@ ODD = replace(
     ),
 )
 PLAIN = replace(USER, rollup=RollupSpec(dimensions=()))
-CONTRACTS = [*ALL, ODD, PLAIN]
+
+
+DERIVED = derive(
+    USER,
+    {
+        "size": "cast(properties.size as double)",
+        "large": "size > 2 and reference.kind <> 'bot'",
+        "kind": "case when large then 'large' else upper(substr(properties.repo, 1, 3)) || reference.kind end",
+        "third": "size / 3",
+        "unused": "properties.other",
+    },
+    RollupSpec(
+        dimensions=(Source(name="large", source="large"), Source(name="what", source="kind")),
+        distinct=(Source(name="kinds", source="kind"),),
+        counts=(Count(name="small", where="size <= 2"), Count(name="known", where="reference.kind is not null")),
+        measures=(
+            Measure(name="thirds", source="third", quantiles=True, last=True),
+            Measure(name="commits", source="properties.size"),
+            Measure(name="of_bots", source="size", where="reference.kind = 'bot'", quantiles=True, last=True),
+            Measure(name="of_b", source="properties.size", where="event_type = 'b' or large"),
+        ),
+        top=(Top(name="sizes", source="size", exactKeys=50), Top(name="kinds", source="kind", exactKeys=50)),
+    ),
+)
+CONTRACTS = [*ALL, ODD, PLAIN, DERIVED]
 
 LONG = "a text that is longer than a view holds within itself, number "
 texts = st.sampled_from(["a", "b", "none", "", LONG + "1", LONG + "2", "é", "exactly-12by", "thirteen-byte"])
@@ -209,6 +235,10 @@ def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -
         for key, data in stored.tops.items()
     }
     assert found == tops
+
+
+def test_only_the_map_keys_that_the_rollup_reads_are_asked_for() -> None:
+    assert picked(DERIVED) == {"properties": ["repo", "size"], "metadata": []}
 
 
 def test_what_is_closed_is_forgotten_and_what_is_open_is_kept() -> None:

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -10,7 +10,7 @@ import polars as pl
 
 from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.document import Document, Place
-from streamgauge.contract.measures import stored_columns
+from streamgauge.contract.measures import condition, stored_columns
 from streamgauge.contract.model import (
     CALENDAR,
     CLASSIFICATIONS,
@@ -18,16 +18,19 @@ from streamgauge.contract.model import (
     Contract,
     FieldSpec,
     Measure,
+    Named,
+    Ratio,
     ReferenceSpec,
     RollupSpec,
     Source,
     Top,
 )
-from streamgauge.contract.rules import field_rules
+from streamgauge.contract.rules import field_rules, pattern_fault
 from streamgauge.contract.text_bounds import LONGEST_CHARACTER
 from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
+from streamgauge.expression.scope import meant
 from streamgauge.rollup.enrich import KEY
-from streamgauge.rollup.measure_kinds import error_names, figures_of
+from streamgauge.rollup.measure_kinds import error_names, figures_of, ratio_terms
 from streamgauge.rollup.windows import WINDOW
 from streamgauge.stores.ddl import MAX_NAME_BYTES, Table
 from streamgauge.stores.dimension_tables import member_schema
@@ -47,11 +50,11 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Placed:
-    """A source of the list `what`, and its place in the file."""
+    """An entry of the list `what`, and its place in the file."""
 
     what: str
     place: Place
-    source: Source
+    source: Named
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class Places:
 
     sources: Sequence[Placed]
     blocks: Mapping[str, Place]
+    unclear: Collection[str] = ()
+    """Fields and derived fields that have a mistake."""
 
     def block(self, name: str, *keys: str) -> Place:
         return (*self.blocks.get(name, ("customProperties",)), *keys)
@@ -88,7 +93,11 @@ class _Check:
         self._topics()
         self._reference()
         for placed in self._places.sources:
-            self._source(placed)
+            if isinstance(placed.source, Source):
+                self._source(placed, placed.source)
+            self._condition(placed)
+            if isinstance(placed.source, Ratio):
+                self._ratio(placed.source, placed.place)
         self._rollup_names()
         self._star_names()
         self._keys()
@@ -122,16 +131,8 @@ class _Check:
             self._add((*options, "minimum"), "is above maximum, so that no value could be right")
         if f.min_length is not None and f.max_length is not None and f.min_length > f.max_length:
             self._add((*options, "minLength"), "is above maxLength, so that no value could be right")
-        if f.pattern is not None:
-            try:
-                pl.Series([""]).str.contains(f.pattern)
-            except pl.exceptions.ComputeError as e:
-                lines = [line.strip() for line in str(e).splitlines() if line.strip()]
-                said = lines[-1].removeprefix("error: ")
-                self._add(
-                    (*options, "pattern"),
-                    f'"{f.pattern}" is no regular expression of the kind that is used here, Rust\'s: {said}',
-                )
+        if f.pattern is not None and (fault := pattern_fault(f.pattern)):
+            self._add((*options, "pattern"), fault)
         if f.finite and f.type != "double":
             self._add((*at, "quality"), f"finite is for a double, and {f.name} is a {f.type}")
         if self._document.mistaken(options) or self._document.mistaken((*at, "quality")):
@@ -224,30 +225,61 @@ class _Check:
                 self._add(place, f'"{column}" {taken[column]}; give the column another name')
             taken[column] = "stands twice"
 
-    def _source(self, placed: Placed) -> None:
-        source, at = placed.source, (*placed.place, "source")
+    def _condition(self, placed: Placed) -> None:
+        known = self._c.derived_field.get(condition(placed.source.name))
+        if known is not None and any(s.partition(".")[0] in self._c.personal for s in known.sources):
+            self._add(
+                (*placed.place, "where"),
+                "hangs on a personal field, and how many events a person has would be shown to all who may read the"
+                " stream",
+            )
+
+    def _ratio(self, ratio: Ratio, at: Place) -> None:
+        known = ratio_terms(self._c.rollup)
+        for key, term in (("of", ratio.of), ("to", ratio.to)):
+            if term not in known:
+                self._add((*at, key), f'"{term}" is none of {", ".join(known)}{meant(term, known)}')
+
+    def _source(self, placed: Placed, source: Source) -> None:
+        at = (*placed.place, "source")
         head, _, tail = source.source.partition(".")
         c = self._c
         if head == "reference" and self._document.mistaken(self._places.block("reference")):
             return
         if head in self._at and self._document.mistaken(self._at[head]):
             return
-        if head == "reference" and c.reference:
+        derived = None if tail else c.derived_field.get(head)
+        if head in self._places.unclear:
+            return
+        if derived is not None:
+            known = True
+        elif head == "reference" and c.reference:
             known = tail in c.reference.columns
         else:
             known = head in c.field and c.field[head].is_map == bool(tail)
         if not known:
-            self._add(at, f'"{source.source}" is no property, map key or reference column')
-        elif isinstance(source, Measure) and not tail and not c.field[head].is_number:
+            self._add(at, f'"{source.source}" is no property, derived field, map key or reference column')
+        elif isinstance(source, Measure) and not tail and not self._is_number(head):
             self._add(at, f'"{source.source}" is not a number, and can\'t be measured')
-        elif placed.what in _SHOWN and c.is_personal(source):
+        elif placed.what in _SHOWN and c.is_personal(Source(name=source.name, source=source.source)):
             self._add(
                 at,
                 f'"{source.source}" is personal, and what {placed.what} are made of is shown to all who may read the'
                 " stream; count it in distinct, rank it in top, which is masked, or take a column of a reference",
             )
         elif not tail and not isinstance(source, Measure):
-            self._bounded(head, at, f"what {placed.what} is made of")
+            if derived is None:
+                self._bounded(head, at, f"what {placed.what} is made of")
+            elif derived.type == "string" and derived.max_length is None:
+                self._add(
+                    at,
+                    f'"{head}" may be of any length, and what {placed.what} is made of must not be longer than an index'
+                    f" takes; cut it, as in substr({head}, 1, 100), or give its fields a maxLength",
+                )
+
+    def _is_number(self, name: str) -> bool:
+        derived = self._c.derived_field.get(name)
+        return derived.type in ("long", "double") if derived else self._c.field[name].is_number
 
     def _bounded(self, name: str, at: Place, what: str) -> None:
         f = self._c.field[name]
@@ -286,7 +318,8 @@ class _Check:
                 if column in taken:
                     self._add((*placed.place, "name"), f'"{column}" {taken[column]}; give the dimension another name')
                 taken[column] = "stands twice"
-            if name in c.attributes(placed.source) or key_column(name) in attributes:
+            known = isinstance(placed.source, Source) and name in c.attributes(placed.source)
+            if known or key_column(name) in attributes:
                 self._add((*placed.place, "name"), f'"{name}" is a column of the reference; give it another name')
 
     def _keys(self) -> None:
@@ -307,6 +340,8 @@ class _Check:
 
     def _size(self, source: Source) -> int:
         head, _, tail = source.source.partition(".")
+        if derived := self._c.derived_field.get(source.source):
+            return (derived.max_length or 0) * LONGEST_CHARACTER if derived.type == "string" else _NUMBER_BYTES
         return MAX_UNRULED_TEXT * LONGEST_CHARACTER if tail else _bytes(self._c.field.get(head)) or 0
 
     def _relation_names(self) -> None:
@@ -326,7 +361,14 @@ class _Check:
 _SHOWN = ("dimensions", "measures")
 """Whose values stand in every answer as they are."""
 
-_SINGULAR = {"dimensions": "dimension", "distinct": "distinct count", "measures": "measure", "top": "top-N"}
+_SINGULAR = {
+    "dimensions": "dimension",
+    "distinct": "distinct count",
+    "counts": "count",
+    "measures": "measure",
+    "top": "top-N",
+    "ratios": "ratio",
+}
 
 
 def reserved(c: Contract) -> set[str]:
@@ -341,7 +383,7 @@ def derived(c: Contract, placed: Placed) -> list[str]:
     source = placed.source
     if isinstance(source, Top):
         return [f"top_{source.name}"]
-    if placed.what not in ("measures", "distinct"):
+    if placed.what not in ("measures", "distinct", "counts"):
         return [source.name]
     stored, shown = stored_columns([source]), figures_of(source)
     names = [source.name, *(s.name for s in stored), *(f.name for f in shown), *error_names(source)]

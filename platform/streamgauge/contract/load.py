@@ -5,9 +5,11 @@ What ODCS has no field for stands in its `customProperties`.
 """
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Container, Iterable, Mapping, Sequence
 from copy import deepcopy
 from datetime import UTC, date, datetime
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -17,13 +19,18 @@ from pydantic_core import ErrorDetails
 
 from streamgauge.contract.check import ContractFile, Placed, Places, check_contract, check_together
 from streamgauge.contract.document import ContractMistake, Document, Place, inside, read_document, refuse
+from streamgauge.contract.measures import condition
 from streamgauge.contract.model import (
     FIELD_TYPES,
     ChecksSpec,
     Contract,
+    Count,
     DeadLetterSpec,
+    Expression,
     FieldSpec,
     Measure,
+    Named,
+    Ratio,
     ReferenceSpec,
     RollupSpec,
     Source,
@@ -33,10 +40,14 @@ from streamgauge.contract.model import (
     TopicSpec,
 )
 from streamgauge.errors import UserError
+from streamgauge.expression.compile import read_expression
+from streamgauge.expression.parse import ExpressionError, names
+from streamgauge.expression.scope import Scope
+from streamgauge.expression.values import NAMES
 
 T = TypeVar("T")
 
-_BLOCKS = ("topic", "time", "deadLetters", "reference", "rollup", "star", "checks")
+_BLOCKS = ("topic", "time", "deadLetters", "reference", "derived", "rollup", "star", "checks")
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PERIODS = (
     "freshness",
@@ -111,6 +122,8 @@ class _Loader:
         self._add = document.add
         self._blocks: dict[str, tuple[Place, Any]] = {}
         self.places = Places((), {})
+        self._unclear: set[str] = set()
+        """What can't be said of expressions that name it: a field or a derived field with a mistake."""
 
     def contract(self) -> Contract | None:
         odcs = self._odcs()
@@ -139,17 +152,19 @@ class _Loader:
             )
         if not getattr(odcs.team, "name", None):
             self._add(("team", "name"), "is missing: every stream has an owner; name the team")
+        reference = self._block("reference", ReferenceSpec) if "reference" in self._blocks else None
+        derived = self._derived(fields, reference)
         rollup, sources = self._rollup()
+        conditions = self._conditions(sources, fields, reference, derived)
         star = rollup.dimensions
         if "star" in self._blocks:
             at, value = self._blocks["star"]
             made = self._sources(value, at, Source, "star")
             sources += made
-            star = tuple(s.source for s in made)
+            star = tuple(s.source for s in made if isinstance(s.source, Source))
         topic = self._block("topic", TopicSpec)
         time = self._block("time", TimeSpec)
         dead_letters = self._block("deadLetters", DeadLetterSpec)
-        reference = self._block("reference", ReferenceSpec) if "reference" in self._blocks else None
         checks = self._block("checks", ChecksSpec) if "checks" in self._blocks else ChecksSpec()
         together = self._together(schema.quality or [])
         periods = self._periods()
@@ -163,6 +178,8 @@ class _Loader:
             topic=schema.physicalName or f"app-{stream.replace('_', '-')}",
             fields=tuple(fields),
             together=tuple(together),
+            derived=derived,
+            conditions=conditions,
             event_id=keys[0],
             event_time=times[0],
             topic_spec=topic or TopicSpec(partitions=1, partitionKey=keys[0]),
@@ -180,7 +197,7 @@ class _Loader:
             facts_retention_ms=periods.get("factsRetention"),
             minutes_retention_ms=periods.get("minutesRetention"),
         )
-        self.places = Places(sources, {n: at for n, (at, _) in self._blocks.items()})
+        self.places = Places(sources, {n: at for n, (at, _) in self._blocks.items()}, self._unclear)
         check_contract(contract, self.places, self._document)
         return contract
 
@@ -228,7 +245,14 @@ class _Loader:
             self._add(at, "must hold keys and values")
             return RollupSpec(dimensions=()), []
         block = cast(dict[str, Any], value)
-        kinds: dict[str, type[Source]] = {"dimensions": Source, "distinct": Source, "measures": Measure, "top": Top}
+        kinds: dict[str, type[Named]] = {
+            "dimensions": Source,
+            "distinct": Source,
+            "counts": Count,
+            "measures": Measure,
+            "top": Top,
+            "ratios": Ratio,
+        }
         for key in block:
             if key not in kinds:
                 self._add((*at, key), f"is not known; known are {', '.join(kinds)}")
@@ -238,7 +262,80 @@ class _Loader:
         made: Any = {k: tuple(s.source for s in found) for k, found in placed.items()}
         return RollupSpec(**made), [s for found in placed.values() for s in found]
 
-    def _sources(self, value: Any, at: Place, kind: type[Source], what: str) -> list[Placed]:
+    def _derived(self, fields: Sequence[FieldSpec], reference: ReferenceSpec | None) -> tuple[Expression, ...]:
+        at, value = self._blocks.get("derived", (("customProperties",), {}))
+        self._unclear = {f.name for i, f in enumerate(fields) if self._document.mistaken((*_RECORD, "properties", i))}
+        if "reference" in self._blocks and reference is None:
+            self._unclear.add("reference")
+        if not isinstance(value, dict):
+            self._add(at, "must hold names, each with its expression")
+            return ()
+        known = {f.name: f for f in fields}
+        texts = {n: t for n, t in cast(dict[str, Any], value).items() if self._is_derived_field((*at, n), n, t, known)}
+        made: dict[str, Expression] = {}
+        for name in self._in_order(at, texts):
+            read = self._expression(name, texts[name], (*at, name), Scope(known, reference, made))
+            if read is None:
+                self._unclear.add(name)
+            else:
+                made[name] = read
+        return tuple(made.values())
+
+    def _is_derived_field(self, place: Place, name: str, text: Any, fields: Container[str]) -> bool:
+        if self._valid({"name": name}, place, Named) is None:
+            return False
+        if name in fields or name == "reference":
+            what = "a field" if name in fields else "what the reference's columns are named by"
+            self._add(place, f'"{name}" is {what} already; give the derived field another name')
+        elif not isinstance(text, str):
+            self._add(place, f"{_shown(text)} must be an expression; put it in quotes")
+            self._unclear.add(name)
+        else:
+            return True
+        return False
+
+    def _in_order(self, at: Place, texts: Mapping[str, str]) -> list[str]:
+        """Each after those that it is computed of, and else as they stand."""
+        reads = {name: names(text) & texts.keys() for name, text in texts.items()}
+        try:
+            return list(TopologicalSorter(reads).static_order())
+        except CycleError as e:
+            circle: list[str] = e.args[1]
+            for name in circle[1:]:
+                self._add((*at, name), f"is computed of itself: {' of '.join(reversed(circle))}")
+            self._unclear.update(circle)
+            return self._in_order(at, {n: t for n, t in texts.items() if n not in circle})
+
+    def _expression(self, name: str, text: str, place: Place, scope: Scope) -> Expression | None:
+        try:
+            return read_expression(name, text, scope)
+        except ExpressionError as e:
+            # what follows from another mistake is not told
+            if not self._unclear & set(re.findall(r"\w+", text)):
+                self._add(place, str(e))
+            return None
+
+    def _conditions(
+        self,
+        parts: Sequence[Placed],
+        fields: Sequence[FieldSpec],
+        reference: ReferenceSpec | None,
+        derived: Sequence[Expression],
+    ) -> tuple[Expression, ...]:
+        scope = Scope({f.name: f for f in fields}, reference, {d.name: d for d in derived})
+        made: list[Expression] = []
+        for p in parts:
+            if not isinstance(p.source, Count | Measure) or p.source.where is None:
+                continue
+            place = (*p.place, "where")
+            read = self._expression(condition(p.source.name), p.source.where, place, scope)
+            if read is not None and read.type != "boolean":
+                self._add(place, f"must be true or false, and is {NAMES[read.type]}")
+            elif read is not None:
+                made.append(read)
+        return tuple(made)
+
+    def _sources(self, value: Any, at: Place, kind: type[Named], what: str) -> list[Placed]:
         if not isinstance(value, list):
             self._add(at, "must be a list")
             return []

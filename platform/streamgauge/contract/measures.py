@@ -19,18 +19,61 @@ class Block(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Source(Block):
-    """`name` in the output, from a field, `map_field.key` or `reference.column`."""
+class Named(Block):
+    """What has a `name` in the output."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The sources and conditions that it is made of."""
+        return ()
+
+
+class Source(Named):
+    """From a field, a derived field, `map_field.key` or `reference.column`."""
+
     source: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.source,)
 
 
 class Measure(Source):
-    """A number. Beside its count, sum, least and greatest, the kinds that the contract asks for."""
+    """A number. Beside its count, sum, least and greatest, the kinds that the contract asks for. With `where`, only of
+    events for which that expression is true.
+    """
 
+    where: str | None = None
     quantiles: bool = False
     last: bool = False
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (self.source,) if self.where is None else (self.source, condition(self.name))
+
+
+class Count(Named):
+    """How many events there are for which the expression `where` is true."""
+
+    where: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return (condition(self.name),)
+
+
+class Ratio(Named):
+    """One column of merged rows by another, computed where it is read; null where that is 0."""
+
+    of: str
+    to: str
+
+
+def condition(name: str) -> str:
+    """What stands for the `where` of that measure among derived fields: no contract can give a name with a blank."""
+    return f"where {name}"
 
 
 ColumnType = Literal["bigint", "double precision", "bytea"]
@@ -135,14 +178,19 @@ LAST = MeasureKind(
 QUANTILES = MeasureKind("quantiles", lambda m: (StoredColumn(f"{m}_kll", "bytea"),), lambda m: m.quantiles)
 KINDS = (NUMBERS, LAST, QUANTILES)
 
+EVENTS = MeasureKind("events", lambda c: (counter(c),), lambda _: True)
+"""Of events, in the contract's list of counts."""
+
 DISTINCT = MeasureKind("distinct", lambda d: (StoredColumn(f"{d}_hll", "bytea"),), lambda _: True)
 """Of a text, in the contract's list of distinct counts."""
 
 
-def kinds_of(measure: Source) -> tuple[MeasureKind, ...]:
-    """Of a measure; a distinct count has its own kind."""
-    return tuple(k for k in KINDS if k.asked(measure)) if isinstance(measure, Measure) else (DISTINCT,)
+def kinds_of(measure: Named) -> tuple[MeasureKind, ...]:
+    """Of a measure; counts and distinct counts have kinds of their own."""
+    if isinstance(measure, Measure):
+        return tuple(k for k in KINDS if k.asked(measure))
+    return (EVENTS,) if isinstance(measure, Count) else (DISTINCT,)
 
 
-def stored_columns(measures: Iterable[Source]) -> list[StoredColumn]:
+def stored_columns(measures: Iterable[Named]) -> list[StoredColumn]:
     return [column for m in measures for kind in kinds_of(m) for column in kind.columns(m.name)]

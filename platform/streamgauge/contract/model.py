@@ -1,15 +1,19 @@
 """A stream's contract, and everything that follows from it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
-from streamgauge.contract.measures import Block, Measure, Source, StoredColumn, stored_columns
+from streamgauge.contract.measures import Block, Count, Measure, Named, Ratio, Source, StoredColumn, stored_columns
 
 FieldType = Literal["string", "int", "long", "double", "boolean", "timestamp-millis", "map<string,string>"]
 FIELD_TYPES: tuple[str, ...] = FieldType.__args__  # pyright: ignore[reportAttributeAccessIssue]
+
+ValueType = Literal["string", "long", "double", "boolean", "timestamp-millis"]
+"""Of what expressions compute."""
 
 PERSONAL = "personal"
 CLASSIFICATIONS = ("public", "internal", PERSONAL)
@@ -74,13 +78,29 @@ class Top(Source):
 class RollupSpec(Block):
     dimensions: tuple[Source, ...]
     distinct: tuple[Source, ...] = ()
+    counts: tuple[Count, ...] = ()
     measures: tuple[Measure, ...] = ()
     top: tuple[Top, ...] = ()
+    ratios: tuple[Ratio, ...] = ()
 
     @property
-    def measured(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[Source, ...]:
+        return (*self.dimensions, *self.distinct, *self.measures, *self.top)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All sources and conditions."""
+        return tuple(read for part in (*self.sources, *self.counts) for read in part.reads)
+
+    @property
+    def numbered(self) -> tuple[Count | Measure, ...]:
+        """Of which an event has a number."""
+        return (*self.counts, *self.measures)
+
+    @property
+    def measured(self) -> tuple[Named, ...]:
         """All that has columns of its own in the rollup tables."""
-        return (*self.distinct, *self.measures)
+        return (*self.distinct, *self.numbered)
 
     @property
     def columns(self) -> list[StoredColumn]:
@@ -176,6 +196,22 @@ class Together:
 
 
 @dataclass(frozen=True)
+class Expression:
+    """What the text of an expression computes of each event; all but the text follows from it."""
+
+    name: str
+    """Of the derived field; what a measure's `condition` is called."""
+    text: str
+    type: ValueType
+    uses: tuple[str, ...]
+    """Fields, `map_field.key`, `reference.column` and derived fields that it names."""
+    sources: tuple[str, ...]
+    """The same, with what those derived fields are computed of in their place."""
+    max_length: int | None
+    """Characters of a text; None where nothing bounds them."""
+
+
+@dataclass(frozen=True)
 class Contract:
     """A stream's contract and the names that follow from it."""
 
@@ -186,6 +222,10 @@ class Contract:
     topic: str
     fields: tuple[FieldSpec, ...]
     together: tuple[Together, ...]
+    derived: tuple[Expression, ...]
+    """Each after those that it is computed of."""
+    conditions: tuple[Expression, ...]
+    """Of the counts and measures that say `where`."""
     event_id: str
     event_time: str
     topic_spec: TopicSpec
@@ -217,9 +257,26 @@ class Contract:
     def personal(self) -> frozenset[str]:
         return frozenset(f.name for f in self.fields if f.classification == PERSONAL)
 
-    def is_personal(self, source: Source) -> bool:
+    @cached_property
+    def derived_field(self) -> dict[str, Expression]:
+        return {d.name: d for d in (*self.derived, *self.conditions)}
+
+    def read_of(self, part: Named) -> tuple[str, ...]:
+        """What of an event and its reference a part of the rollup is made of, in the end: no derived fields."""
+        return self._read(part.reads)
+
+    def _read(self, reads: Iterable[str]) -> tuple[str, ...]:
+        known = self.derived_field
+        return tuple(dict.fromkeys(s for read in reads for s in (known[read].sources if read in known else (read,))))
+
+    @cached_property
+    def rollup_reads(self) -> tuple[str, ...]:
+        """All that the rollup is made of, as `read_of` names it."""
+        return self._read(self.rollup.reads)
+
+    def is_personal(self, part: Named) -> bool:
         """A reference column says what its key's holder belongs to, which is no person's own."""
-        return source.source.partition(".")[0] in self.personal
+        return any(read.partition(".")[0] in self.personal for read in self.read_of(part))
 
     @property
     def dead_letter_topic(self) -> str:

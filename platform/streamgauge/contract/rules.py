@@ -54,6 +54,17 @@ def _apart(rule: Together) -> pl.Expr:
     return pl.any_horizontal(nulls) & ~pl.all_horizontal(nulls)
 
 
+def pattern_fault(pattern: str) -> str | None:
+    """Why polars can't use it; None where it can."""
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError as e:
+        said = [line.strip().removeprefix("error: ") for line in str(e).splitlines() if line.startswith("error: ")]
+        fault = said[0] if said else "it can't be read"
+        return f'"{pattern}" is no regular expression of the kind that is used here, Rust\'s: {fault}'
+    return None
+
+
 def field_rules(f: FieldSpec) -> Iterator[Rule]:
     """Those of one field."""
     value = pl.col(f.name)

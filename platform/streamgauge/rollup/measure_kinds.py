@@ -12,13 +12,16 @@ import polars as pl
 
 from streamgauge.contract.measures import (
     DISTINCT,
+    EVENTS,
     LAST,
     NUMBERS,
     POLARS,
     QUANTILES,
     MeasureKind,
-    Source,
+    Named,
+    Ratio,
     StoredColumn,
+    counter,
     kinds_of,
 )
 from streamgauge.contract.model import RollupSpec
@@ -130,7 +133,16 @@ def _read_kll(dumped: bytes | None) -> tuple[list[float | None], float]:
     return [*sketch.get_quantiles(list(RANKS.values()), True)], sketches.rank_error(sketch)
 
 
+def _possible_count(stored: Sequence[Any], facts: Sequence[Pair], duplicates: Sequence[Pair], left_out: int) -> bool:
+    return len(facts) - left_out <= stored[0] <= len(facts) + len(duplicates)
+
+
 _KINDS: Mapping[MeasureKind, _Kind] = {
+    EVENTS: _Kind(
+        lambda value, _: (value.count().cast(pl.Int64),),
+        lambda _, columns: tuple(map(stored_figure, columns)),
+        possible=_possible_count,
+    ),
     NUMBERS: _Kind(
         lambda value, _: (value.count().cast(pl.Int64), value.sum(), value.min(), value.max()), _number_figures
     ),
@@ -164,7 +176,7 @@ _KINDS: Mapping[MeasureKind, _Kind] = {
 }
 
 
-def rolled(measure: Source, value: pl.Expr, time: pl.Expr) -> list[pl.Expr]:
+def rolled(measure: Named, value: pl.Expr, time: pl.Expr) -> list[pl.Expr]:
     """The columns that are no sketches, of a group's values (null for none) and event times (epoch ms)."""
     made: list[pl.Expr] = []
     for kind in kinds_of(measure):
@@ -173,7 +185,7 @@ def rolled(measure: Source, value: pl.Expr, time: pl.Expr) -> list[pl.Expr]:
     return made
 
 
-def sketched(measures: Iterable[Source]) -> Iterator[tuple[Source, StoredColumn, Sketch]]:
+def sketched(measures: Iterable[Named]) -> Iterator[tuple[Named, StoredColumn, Sketch]]:
     """Each column of sketches."""
     for m in measures:
         for kind in kinds_of(m):
@@ -184,10 +196,21 @@ def sketched(measures: Iterable[Source]) -> Iterator[tuple[Source, StoredColumn,
 
 def figures(rollup: RollupSpec) -> list[Figure]:
     """All that readers get of a stream's measures, in the order in which they see it."""
-    return [f for m in rollup.measured for f in figures_of(m)]
+    return [*(f for m in rollup.measured for f in figures_of(m)), *(ratio_figure(rollup, r) for r in rollup.ratios)]
 
 
-def figures_of(measure: Source) -> list[Figure]:
+def ratio_terms(rollup: RollupSpec) -> dict[str, StoredColumn]:
+    """What ratios may be of: by name the columns that are a number by themselves."""
+    return {c.name: c for c in (counter("count"), *rollup.columns) if c.merge and c.by is None and not c.optional}
+
+
+def ratio_figure(rollup: RollupSpec, ratio: Ratio) -> Figure:
+    columns = tuple(ratio_terms(rollup)[term] for term in (ratio.of, ratio.to))
+    of, to = (pl.col(c.name).cast(pl.Float64) for c in columns)
+    return Figure(ratio.name, "double precision", columns, of / to.replace(0.0, None))
+
+
+def figures_of(measure: Named) -> list[Figure]:
     found: list[Figure] = []
     for kind in kinds_of(measure):
         columns, of = kind.columns(measure.name), _KINDS[kind]
@@ -200,7 +223,7 @@ def figures_of(measure: Source) -> list[Figure]:
     return found
 
 
-def error_names(measure: Source) -> list[str]:
+def error_names(measure: Named) -> list[str]:
     return [f"{m.name}_{sketch.error}" for m, _, sketch in sketched([measure])]
 
 

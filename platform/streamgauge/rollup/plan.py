@@ -1,12 +1,16 @@
 """From judged events to minute rows: what a contract's rollup plan says, in one grouping."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
-from streamgauge.contract.model import MAX_UNRULED_TEXT, NO_VALUE, Contract, Source
+from streamgauge.contract.columns import map_value
+from streamgauge.contract.measures import Count, Measure, condition
+from streamgauge.contract.model import NO_VALUE, Contract, Source
+from streamgauge.expression.columns import DerivedColumns, Events
+from streamgauge.expression.scope import derived_column
 from streamgauge.rollup.enrich import REFERENCE
 from streamgauge.rollup.measure_kinds import rolled, sketched
 
@@ -32,10 +36,33 @@ class Rolled:
 
 def picked(contract: Contract) -> dict[str, list[str]]:
     """By map field of the contract, the keys that its rollup takes values of."""
-    rollup = contract.rollup
-    sources = [s.source for s in (*rollup.dimensions, *rollup.distinct, *rollup.measures, *rollup.top)]
+    reads = contract.rollup_reads
     keys = {f.name: f"{f.name}." for f in contract.fields if f.type.startswith("map")}
-    return {name: sorted({s.removeprefix(p) for s in sources if s.startswith(p)}) for name, p in keys.items()}
+    return {name: sorted({s.removeprefix(p) for s in reads if s.startswith(p)}) for name, p in keys.items()}
+
+
+class Sources:
+    """What names stand for in a frame of the batch layer, which has the contract's fields and the reference columns."""
+
+    def __init__(self, contract: Contract, reads: Iterable[str]) -> None:
+        self._derived = DerivedColumns(contract, reads)
+
+    def add(self, events: Events) -> Events:
+        """With the derived fields and conditions that are read; the other methods are of such a frame."""
+        if not self._derived:
+            return events
+        return self._derived.add(events.with_columns(_stored(s).alias(s) for s in self._derived.inputs))
+
+    def text(self, source: Source) -> pl.Expr:
+        return as_text(self._value(source.source), source.source)
+
+    def number(self, of: Count | Measure) -> pl.Expr:
+        """Null for an event that isn't measured, or has no number; 1 for one that is counted."""
+        number = pl.lit(1.0) if isinstance(of, Count) else as_number(self._value(of.source), of.source)
+        return number if of.where is None else pl.when(self._value(condition(of.name))).then(number)
+
+    def _value(self, source: str) -> pl.Expr:
+        return pl.col(derived_column(source)) if source in self._derived else _stored(source)
 
 
 class RollupPlan:
@@ -45,34 +72,36 @@ class RollupPlan:
         self._contract = contract
         rollup = contract.rollup
         time = pl.col(contract.event_time).to_physical()
+        self._sources = of = Sources(contract, rollup.reads)
         self._texts = [
             time.floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE),
             time.alias(TIME),
-            *(text_of(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
-            *(text_of(s).alias(s.name) for s in rollup.distinct),
-            *(text_of(s).alias(f"top_{s.name}") for s in rollup.top),
+            *(of.text(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
+            *(of.text(s).alias(s.name) for s in rollup.distinct),
+            *(of.text(s).alias(f"top_{s.name}") for s in rollup.top),
         ]
-        self._numbers = {s.name: as_number(_value_of(s), s.source) for s in rollup.measures}
+        self._numbers = {m.name: of.number(m) for m in rollup.numbered}
         self._keys = [MINUTE, PARTITION, *contract.dimension_names]
         self._aggregates = [
             pl.col(COUNTED).sum().cast(pl.Int64).alias("count"),
             pl.col(LATE).sum().cast(pl.Int64).alias("late"),
             pl.col(DUPLICATE).sum().cast(pl.Int64).alias("duplicates"),
         ]
-        for m in rollup.measures:
+        for m in rollup.numbered:
             self._aggregates += rolled(m, pl.col(m.name), pl.col(TIME))
 
-    @property
-    def inputs(self) -> Sequence[pl.Expr | str]:
-        """Of each judged event before any grouping: minute, time, partition, verdicts, dimensions and values."""
+    def inputs(self, events: Events, *more: pl.Expr | str) -> Events:
+        """Of each judged event before any grouping: minute, time, partition, verdicts, dimensions and values; and
+        whatever `more` of the events is asked for.
+        """
         numbers = [pl.when(COUNTED).then(number).alias(name) for name, number in self._numbers.items()]
-        return [*self._texts, *numbers, PARTITION, COUNTED, LATE, DUPLICATE]
+        return self._sources.add(events).select(*self._texts, *numbers, PARTITION, COUNTED, LATE, DUPLICATE, *more)
 
     def roll_up(self, events: pl.DataFrame) -> Rolled:
         """`events` has the contract's fields, the reference columns, `partition` and the three verdicts. Rows come
         sorted by minute, partition and dimensions.
         """
-        inputs = events.lazy().select(self.inputs)
+        inputs = self.inputs(events.lazy())
         lists = [
             sketch.gathered(pl.col(m.name).filter(COUNTED)).alias(VALUES + column.name)
             for m, column, sketch in sketched(self._contract.rollup.measured)
@@ -95,14 +124,12 @@ class RollupPlan:
 
 def as_text(value: pl.Expr, source: str) -> pl.Expr:
     """`value` is what was read of the source."""
-    text = _bounded(value, source).cast(pl.String)
-    # Postgres takes no NUL in a text
-    return text.str.replace_all("\0", "\ufffd", literal=True) if is_map_value(source) else text
+    return map_value(value) if is_map_value(source) else value.cast(pl.String)
 
 
 def as_number(value: pl.Expr, source: str) -> pl.Expr:
     """Null where it is none, or not finite."""
-    number: Any = _bounded(value, source).cast(pl.Float64, strict=False)
+    number: Any = (map_value(value) if is_map_value(source) else value).cast(pl.Float64, strict=False)
     return pl.when(number.is_finite()).then(number)
 
 
@@ -111,16 +138,8 @@ def is_map_value(source: str) -> bool:
     return bool(tail) and head != "reference"
 
 
-def _bounded(value: pl.Expr, source: str) -> pl.Expr:
-    return value.str.head(MAX_UNRULED_TEXT) if is_map_value(source) else value
-
-
-def text_of(source: Source) -> pl.Expr:
-    return as_text(_value_of(source), source.source)
-
-
-def _value_of(source: Source) -> pl.Expr:
-    head, _, tail = source.source.partition(".")
+def _stored(source: str) -> pl.Expr:
+    head, _, tail = source.partition(".")
     if not tail:
         return pl.col(head)
     if head == "reference":

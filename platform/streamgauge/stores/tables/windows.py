@@ -38,7 +38,8 @@ _STANDING = ("status", "unchecked")
 
 def view_columns(contract: Contract) -> tuple[str, ...]:
     """In their order. What the views go through within has names that no contract can give: they begin with __."""
-    return ("window_start", *contract.dimension_names, *COUNTERS, *_figures(contract), *_STANDING)
+    ratios = (r.name for r in contract.rollup.ratios)
+    return ("window_start", *contract.dimension_names, *COUNTERS, *_figures(contract), *ratios, *_STANDING)
 
 
 _ALL_FINAL = "CASE WHEN bool_and(__final) THEN 'final' ELSE 'provisional' END"
@@ -50,10 +51,11 @@ def _figures(contract: Contract) -> list[str]:
 
 def _windows(contract: Contract, start: str, more: str, status: str) -> str:
     columns = [*map(counter, COUNTERS), *contract.rollup.columns]
-    measures = [
-        f"{c.merge.aggregate.format(c=quote(c.name), by=quote(c.by or c.name))} AS {quote(c.name)}"
-        for c in columns
-        if c.merge
+    merged = {c.name: c.merge.aggregate.format(c=quote(c.name), by=quote(c.by or c.name)) for c in columns if c.merge}
+    measures = [f"{aggregate} AS {quote(name)}" for name, aggregate in merged.items()]
+    measures += [
+        f"({merged[r.of]})::double precision / nullif({merged[r.to]}, 0) AS {quote(r.name)}"
+        for r in contract.rollup.ratios
     ]
     keys = "".join(f", {quote(c)}" for c in contract.dimension_names)
     return (

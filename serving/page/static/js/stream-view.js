@@ -50,6 +50,7 @@ function measuresOf(stream) {
   const distinct = stream.distinct.map((/** @type {string} */ d) => ({ name: `${d}_distinct`, label: `distinct ${words(d)}`, text: `Distinct ${words(d)}` }));
   const measures = stream.measures.flatMap((/** @type {{ name: string, figures: string[] }} */ m) =>
     m.figures.map((name) => {
+      if (name === m.name) return { name, label: words(name), text: capital(words(name)) };
       const part = words(name.slice(m.name.length + 1));
       return { name, label: `${words(m.name)} (${part})`, text: `${capital(words(m.name))}, ${part}` };
     }),
