@@ -49,6 +49,8 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# With one broker there is nobody to hand over to; and one that has handed over answers that the cluster has no broker.
+controlled.shutdown.enable=false
 PROPERTIES
 
 if [ ! -e "$data/meta.properties" ]; then

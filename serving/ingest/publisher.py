@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from serving.problems import AWAY, CROWDED, Problem
 from streamgauge.settings import Settings
-from streamgauge.stores.kafka import producer_config
+from streamgauge.stores.kafka import UNREACHED_SECONDS, producer_config
 from streamgauge.telemetry.metrics import ACKNOWLEDGED, SENT
 from streamgauge.telemetry.threads import supervised
 from streamgauge.telemetry.tracing import Headers
@@ -59,6 +59,7 @@ class Publisher:
         self._waiting: dict[int, Delivery] = {}
         """In the order in which they came."""
         self._away = False
+        self._away_since = 0.0
         self._fatal = False
 
     def open(self) -> None:
@@ -138,6 +139,9 @@ class Publisher:
                 self._replace()
             if self._away:
                 self._away = not self._answers()
+            if self._away and time.monotonic() - self._away_since > UNREACHED_SECONDS:
+                self._away_since = time.monotonic()
+                self._replace()
 
     def _answers(self) -> bool:
         try:
@@ -169,7 +173,7 @@ class Publisher:
             self._fatal = True
         elif error.code() in _GONE and not self._away:
             log.warning("no events are taken: %s", error.str())
-            self._away = True
+            self._away, self._away_since = True, time.monotonic()
 
 
 def of_the_record(error: KafkaError) -> bool:

@@ -21,7 +21,7 @@ from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry import metrics
 from streaming.worker.claims import Fenced
 from streaming.worker.pipeline import Checked
-from streaming.worker.reader import BATCH_RECORDS, FetchStalled, TopicRecreated
+from streaming.worker.reader import BATCH_RECORDS, FetchStalled, TopicRecreated, Unassigned
 from streaming.worker.records import Records, some_of
 
 log = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def read_set_aside(connection: Connection, contract: Contract, read_from: Mappin
 def unforeseen(e: BaseException) -> bool:
     """Whether a record may be to blame. Servers that are away, other workers and missing topics are not."""
     servers = (psycopg.OperationalError, psycopg.InterfaceError, KafkaException, OSError)
-    foreseen = (Fenced, TopicRecreated, FetchStalled, UserError, MemoryError)
+    foreseen = (Fenced, TopicRecreated, FetchStalled, Unassigned, UserError, MemoryError)
     return isinstance(e, Exception) and not isinstance(e, (*servers, *foreseen))
 
 

@@ -66,13 +66,15 @@ class Lifetime:
         except BaseException as e:
             self.fail(e)
 
-    def retry(self, passing: type[Exception], server: str, attempt: Callable[[], T]) -> T:
-        """Repeats `attempt` with growing pauses while it raises `passing`."""
+    def retry(self, passing: type[Exception], server: str, attempt: Callable[[], T], seconds: float | None = None) -> T:
+        """Repeats `attempt` with growing pauses while it raises `passing`, for so many seconds if they are given."""
         since, pause = time.monotonic(), _FIRST_PAUSE
         while True:
             try:
                 result = attempt()
             except passing as e:
+                if seconds is not None and time.monotonic() - since > seconds:
+                    raise
                 if pause == _FIRST_PAUSE:
                     log.warning("%s: waiting for %s: %s", self._stream, server, str(e).strip())
                 if self._ended.wait(pause * random.uniform(0.5, 1.0)):

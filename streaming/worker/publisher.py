@@ -26,7 +26,7 @@ from streamgauge.records.registry import Registry, RegistryError
 from streamgauge.rollup import sketches
 from streamgauge.rollup.plan import MINUTE_MS
 from streamgauge.settings import Settings
-from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, producer_config
+from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, UNREACHED_SECONDS, producer_config
 from streamgauge.stores.postgres import Connection, connect
 from streamgauge.stores.redis import redis_client, replace_unless_newer
 from streamgauge.telemetry import metrics
@@ -72,11 +72,15 @@ class Publisher:
         self._outbox = Outbox(contract)
         self._redis = redis_client(settings)
         self._replace = replace_unless_newer(self._redis)
-        # a dead letter is longer than its record by the headers that say where it came from
-        producer = Producer({**producer_config(settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES})
-        self._topics = Topics(contract, producer, registry)
-        self._failing: set[str] = set()
+        self._registry = registry
+        self._topics = self._new_topics()
+        self._failing: dict[str, float] = {}
         self._published: dict[str, float] = {}
+
+    def _new_topics(self) -> Topics:
+        # a dead letter is longer than its record by the headers that say where it came from
+        config = {**producer_config(self._settings), "message.max.bytes": DEAD_LETTER_MAX_BYTES}
+        return Topics(self._contract, Producer(config), self._registry)
 
     def committed(self) -> None:
         """To be told within the span of the commit."""
@@ -206,17 +210,25 @@ class Publisher:
         except passing as e:
             fail(trace.get_current_span(), e)
             self._note(target, e)
+            if isinstance(e, (NotAcknowledged, KafkaException)):
+                self._replace_producer(target)
             self._dirty.set()
         else:
             if target in self._failing:
-                self._failing.discard(target)
+                del self._failing[target]
                 log.info("%s: publishing to %s again", self._contract.stream, target)
+
+    def _replace_producer(self, target: str) -> None:
+        """What it still holds is published again: all of it is in Postgres."""
+        if time.monotonic() - self._failing[target] > UNREACHED_SECONDS:
+            self._failing[target] = time.monotonic()
+            self._topics = self._new_topics()
 
     def _note(self, target: str, e: Exception) -> None:
         """Once per outage."""
         metrics.PUBLISH_FAILURES.add(1, {"stream": self._contract.stream, "target": target})
         if target not in self._failing:
-            self._failing.add(target)
+            self._failing[target] = time.monotonic()
             log.warning("%s: can't publish, %s: %s", self._contract.stream, target, str(e).strip())
 
 

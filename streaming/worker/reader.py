@@ -11,7 +11,7 @@ from streamgauge.errors import UserError
 from streamgauge.records.fetcher import Fetcher
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
-from streamgauge.stores.kafka import PASSING, admin_client, consumer_config, topic_id
+from streamgauge.stores.kafka import PASSING, UNREACHED_SECONDS, admin_client, consumer_config, topic_id
 from streaming.worker.assignment import Assignment, Takeover
 from streaming.worker.records import Records, from_fetched
 
@@ -23,6 +23,10 @@ LINGER_SECONDS = 0.1
 """How long a batch may wait for more: it bounds the transactions a second, and is part of every event's latency."""
 _ANSWER_SECONDS = 2.0
 """How long a broker is waited for: longer, and the group would give the member up that doesn't poll."""
+_UNASSIGNED_SECONDS = 2 * UNREACHED_SECONDS
+"""How long a member of the group waits for partitions, or for the word that there are none for it. A rebalance waits
+for a member that is gone, and a worker that hangs in a server's answer, no longer than that.
+"""
 _IDLE_SECONDS = 2.0
 """How often the broker is asked for the ends of silent partitions: with each batch would be ten times a second."""
 _STALLED_SECONDS = 10.0
@@ -39,6 +43,10 @@ TakeOver = Callable[[str, dict[int, tuple[int, int]]], Takeover]
 
 class TopicRecreated(Exception):
     """The topic was deleted and created again: what this session knows of its offsets is of the old one."""
+
+
+class Unassigned(Exception):
+    """The group gives this member nothing, not even the word that there is nothing for it."""
 
 
 class FetchStalled(Exception):
@@ -68,6 +76,7 @@ class Reader:
         )
         self.assignment: Assignment | None = None
         self._wanted: tuple[int, ...] = ()
+        self._unassigned_since: float | None = time.monotonic()
         self._heard: dict[int, float] = {}
         self._position: dict[int, int] = {}
         self._idle_asked = 0.0
@@ -86,6 +95,7 @@ class Reader:
         if self.assignment is None and self._wanted:
             self._start_assignment()
         if self.assignment is None:
+            self._check_unassigned()
             return None
         ended: dict[int, int] = {}
         fetched, events = self._fetcher.fetch(BATCH_RECORDS, LINGER_SECONDS)
@@ -168,6 +178,7 @@ class Reader:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         consumer.assign([])
         self._wanted = tuple(sorted(p.partition for p in partitions))
+        self._unassigned_since = None
         log.info("%s: assigned partitions %s", self._contract.stream, list(self._wanted))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -179,7 +190,13 @@ class Reader:
         if self.assignment is not None:
             self.assignment.revoked.set()
         self.assignment, self._wanted, self._heard = None, (), {}
+        self._unassigned_since = time.monotonic()
         self._fetcher.assign({})
+
+    def _check_unassigned(self) -> None:
+        since = self._unassigned_since
+        if since is not None and time.monotonic() - since > _UNASSIGNED_SECONDS:
+            raise Unassigned(f"no partitions of {self._contract.topic} for {_UNASSIGNED_SECONDS:.0f} s")
 
     def _start_assignment(self) -> None:
         found = topic_id(self._admin, self._contract.topic, _ANSWER_SECONDS)

@@ -19,6 +19,7 @@ from opentelemetry.trace import Span, SpanKind
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Registry, RegistryUnavailable
 from streamgauge.settings import Settings
+from streamgauge.stores.kafka import UNREACHED_SECONDS
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.tracing import batch_span, fail, messaging, past, span, within
@@ -185,7 +186,8 @@ class Session:
             check = partial(assignment.pipeline.check, without_values(records, rows) if rows else records)
             checked = self._lifetime.retry(RegistryUnavailable, "the schema registry", check)
             with span("verify topic"):
-                self._lifetime.retry(KafkaException, "Kafka", partial(reader.verify_topic, assignment))
+                verify = partial(reader.verify_topic, assignment)
+                self._lifetime.retry(KafkaException, "Kafka", verify, UNREACHED_SECONDS)
             return as_set_aside(checked, rows) if rows else checked
 
     def _hand_over(self, reader: Reader, batch: Batch) -> None:

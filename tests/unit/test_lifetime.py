@@ -34,6 +34,14 @@ def test_a_server_that_stays_away_is_waited_for_until_the_session_ends() -> None
         lifetime.retry(OSError, "a server", attempt)
 
 
+def test_a_server_is_waited_for_so_long_where_that_is_said() -> None:
+    def attempt() -> None:
+        raise OSError("away")
+
+    with pytest.raises(OSError, match="away"):
+        Lifetime("clicks").retry(OSError, "a server", attempt, 0.2)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_queues_and_results_are_waited_for_until_the_session_ends(fails: bool) -> None:
     lifetime, full, never = Lifetime("clicks"), queue.Queue[int](maxsize=1), Future[int]()

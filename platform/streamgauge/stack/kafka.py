@@ -59,6 +59,8 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+# With one broker there is nobody to hand over to; and one that has handed over answers that the cluster has no broker.
+controlled.shutdown.enable=false
 num.network.threads=2
 num.io.threads=4
 # The default alone is a quarter of this heap.

@@ -19,6 +19,12 @@ DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
 PASSING = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF)  # pyright: ignore[reportPrivateUsage]
 """What librdkafka tells and goes on by itself."""
 
+UNREACHED_SECONDS = 30.0
+"""How long a client may reach no broker before it is replaced by a new one. A broker that shuts down as the last one
+says that there is none, and librdkafka then forgets them all, sometimes for good: without this end a client would stay
+cut off although Kafka is back. https://github.com/confluentinc/librdkafka/issues/5301
+"""
+
 _log = logging.getLogger("streamgauge.stores.kafka")
 
 
