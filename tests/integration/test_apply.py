@@ -160,6 +160,20 @@ def test_a_field_that_becomes_personal_is_named_once(stream: OwnStream) -> None:
     assert plan(stream.settings(), (contract,)).changes == ()
 
 
+def test_an_expression_that_becomes_another_is_named_once(stream: OwnStream) -> None:
+    document = stream.document()
+    named: dict[str, Any] = {"property": "derived", "value": {"kind": "case when user_id like '%bot' then 'it''s' end"}}
+    document["customProperties"].append(named)
+    contract = stream.write(document)
+    apply(stream.settings(), (contract,))
+    assert plan(stream.settings(), (contract,)).changes == ()
+    named["value"]["kind"] = "lower(user_id)"
+    contract = stream.write(document)
+    (change,) = apply(stream.settings(), (contract,)).changes
+    assert "computed otherwise from now on: kind" in describe(change).detail
+    assert plan(stream.settings(), (contract,)).changes == ()
+
+
 @pytest.mark.parametrize("fault", ["type", "default"])
 def test_an_incompatible_version_is_refused_with_the_reason_and_nothing_changes(stream: OwnStream, fault: str) -> None:
     """The same file also has changes that would be fine, in every store: they are not made either."""

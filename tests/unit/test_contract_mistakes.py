@@ -1,6 +1,7 @@
 """Every mistake that a contract can have is refused when it is loaded, where it stands and in the contract's words."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,7 @@ from serving.rollups.measures import measures_of
 from streamgauge.contract.check import Placed, derived, reserved
 from streamgauge.contract.folder import read_folder
 from streamgauge.contract.load import load_contract, load_contracts
+from streamgauge.contract.measures import Named
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup import windows as shown
@@ -310,14 +312,16 @@ def test_what_is_no_contract_at_all(text: str, tmp_path: Path) -> None:
     assert "user_events.yaml:1 " in refusal(text, tmp_path)
 
 
-ALL = load_contracts(CONTRACTS)
+OWN = CHECKOUT / "platform" / "streamgauge" / "project" / "files" / "contracts"
+ALL = (*load_contracts(CONTRACTS), *load_contracts(OWN))
 
 
 @pytest.mark.parametrize("contract", ALL, ids=lambda c: c.stream)
 def test_every_column_of_a_rollup_is_reserved_or_derived(contract: Contract) -> None:
     """So that a new one can't be met by a name of a contract."""
     rollup = contract.rollup
-    lists = {"dimensions": rollup.dimensions, "distinct": rollup.distinct, "measures": rollup.measures}
+    lists: dict[str, Sequence[Named]] = {"dimensions": rollup.dimensions, "distinct": rollup.distinct}
+    lists |= {"counts": rollup.counts, "measures": rollup.measures, "ratios": rollup.ratios}
     known = reserved(contract) | {
         name for what, sources in lists.items() for s in sources for name in derived(contract, Placed(what, (), s))
     }

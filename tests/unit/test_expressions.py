@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamgauge.contract.columns import POLARS_TYPES
@@ -83,7 +83,7 @@ def read(rows: Sequence[Row]) -> pl.DataFrame:
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(longs(3), doubles(3), texts(3), truths(3), times(2), st.lists(ROWS, min_size=1, max_size=8))
 def test_both_layers_compute_what_is_meant(
     whole: Meant, fraction: Meant, text: Meant, truth: Meant, time: Meant, rows: list[dict[str, Any]]

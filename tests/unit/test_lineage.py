@@ -15,7 +15,10 @@ from lineage.openlineage import Assertion, Stores
 from lineage.runs import RunFacts, run_events, span
 from lineage.speed import speed_events
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.measures import Count, Source
+from streamgauge.contract.model import RollupSpec
 from streamgauge.settings import CHECKOUT
+from tests.derived import derive
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 KNOWN = by_key(CONTRACTS)
@@ -61,6 +64,21 @@ def test_a_daily_number_leads_back_to_the_topic() -> None:
         ("reference/actors", "kind"),
         ("kafka/app-user-events", "user_id"),
     }
+
+
+def test_what_is_derived_leads_back_to_all_that_it_is_computed_of() -> None:
+    contract = find_contract(CONTRACTS, "user_events")
+    fields = {"size": "cast(properties.size as bigint)", "what": "case when size > 1 then reference.kind end"}
+    rollup = RollupSpec(
+        dimensions=(Source(name="what", source="what"),), counts=(Count(name="known", where="metadata.source = 'x'"),)
+    )
+    derived = derive(contract, fields, rollup)
+    known = by_key([derived])
+    daily: Key = ("rollups", "user_events_daily")
+    topic, user, kind = "kafka/app-user-events", ("kafka/app-user-events", "user_id"), ("reference/actors", "kind")
+    assert roots(known, daily, "what") == {(topic, "properties"), kind, user}
+    assert roots(known, daily, "known") == {(topic, "metadata")}
+    test_every_column_comes_from_a_column_that_exists(derived)
 
 
 def roots(known: Mapping[Key, Dataset], key: Key, column: str) -> set[tuple[str, str]]:

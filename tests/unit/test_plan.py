@@ -27,6 +27,7 @@ from streamgauge.settings import CHECKOUT
 from streamgauge.stores.ddl import LOGINS, READER, WORKER, Column, Table
 from streamgauge.stores.tables.batch import stream_tables
 from streamgauge.stores.tables.speed import minutes_table
+from tests.derived import derive
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 USER = next(c for c in CONTRACTS if c.stream == "user_events")
@@ -64,6 +65,7 @@ def applied(wanted: Desired) -> Actual:
         ),
         contracts=wanted.contracts,
         personal=wanted.personal,
+        expressions=wanted.expressions,
     )
 
 
@@ -233,6 +235,16 @@ def test_a_field_that_becomes_personal_is_said_and_one_that_no_longer_is() -> No
 
     assert "personal from now on: user_id, but what is stored" in said(set())
     assert "personal no more: event_type, which is shown" in said({"user_id", "event_type"})
+
+
+def test_an_expression_that_is_another_is_said() -> None:
+    contracts = [derive(c, {"even": "schema_version % 2 = 0", "odd": "not even"}) for c in CONTRACTS[-1:]]
+    wanted = desired(contracts)
+    (stream,) = wanted.contracts
+    before = {"even": "schema_version % 2 = 1", "gone": "1", "odd": "not even"}
+    changed = replace(applied(wanted), contracts={stream: "another"}, expressions={stream: before})
+    (change,) = make_plan(wanted, changed).changes
+    assert describe(change).detail.endswith("computed otherwise from now on: even, but what was counted stays as it is")
 
 
 def test_what_an_earlier_version_applied_is_taken_up_once_more_for_its_personal_fields() -> None:

@@ -22,7 +22,7 @@ from confluent_kafka.admin import (
 from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
-from streamgauge.state.applied import read_applied, read_personal
+from streamgauge.state.applied import read_applied, read_expressions, read_personal
 from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
@@ -88,6 +88,8 @@ class Actual:
     """The fingerprint of each stream's contract that was applied last."""
     personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """Its personal fields, where they are known."""
+    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """Its expressions, where they are known."""
 
 
 def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connection: Connection) -> Actual:
@@ -99,6 +101,7 @@ def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connec
         former_assets=read_former_assets(connection, desired),
         contracts=read_applied(connection),
         personal=read_personal(connection),
+        expressions=read_expressions(connection),
     )
 
 

@@ -103,7 +103,10 @@ class TakeUpContract:
     fingerprint: str
     personal: frozenset[str]
     """Its personal fields, and those of the contract before it where they are known."""
+    expressions: Mapping[str, str]
+    """Its expressions, and those before it where they are known, by derived field or condition."""
     personal_before: frozenset[str] | None = None
+    expressions_before: Mapping[str, str] | None = None
 
 
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
@@ -163,8 +166,9 @@ def describe(change: Change) -> Described:
             return Described("create", f"function {function.name}", f"for {', '.join(function.callers)}")
         case AllowRelation(relation, role, privileges):
             return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
-        case TakeUpContract(stream, _, personal, before):
+        case TakeUpContract(stream, _, personal, expressions, before, computed):
             said = ["for worker, API and Dagster to work by", *_reclassified(personal, before)]
+            said += _recomputed(expressions, computed or {})
             return Described("change", f"contract {stream}", "; ".join(said))
         case RenameAsset((_, former, name)):
             return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
@@ -177,6 +181,11 @@ def _reclassified(personal: frozenset[str], before: frozenset[str] | None) -> It
         yield f"personal from now on: {', '.join(new)}, but what is stored of it stays as it is"
     if gone := sorted(before - personal):
         yield f"personal no more: {', '.join(gone)}, which is shown to all who may read the stream, also what is stored"
+
+
+def _recomputed(expressions: Mapping[str, str], before: Mapping[str, str]) -> Iterator[str]:
+    if others := sorted(name for name, text in expressions.items() if before.get(name, text) != text):
+        yield f"computed otherwise from now on: {', '.join(others)}, but what was counted stays as it is"
 
 
 def _text(config: Mapping[str, str]) -> str:

@@ -58,6 +58,8 @@ class Desired:
     """The fingerprint of each stream's contract."""
     personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """The personal fields of each stream."""
+    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    """Of each stream, by derived field or condition."""
 
 
 def desired(contracts: Iterable[Contract]) -> Desired:
@@ -70,6 +72,7 @@ def desired(contracts: Iterable[Contract]) -> Desired:
         renamed=renamed(contracts),
         contracts={c.stream: fingerprint(c) for c in contracts},
         personal={c.stream: c.personal for c in contracts},
+        expressions={c.stream: c.expressions for c in contracts},
     )
 
 

@@ -3,6 +3,7 @@
 # confluent_kafka.admin documents these names as its own, and doesn't list them in __all__.
 # pyright: reportPrivateImportUsage=false
 
+import json
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -216,13 +217,14 @@ def statements(change: PostgresChange) -> list[str]:
                 f"UPDATE {_at('alert_memory')} SET memory = ({memory})::jsonb WHERE memory::text LIKE"
                 f" '%' || {key} || '%'",
             ]
-        case TakeUpContract(stream, fingerprint, personal):
+        case TakeUpContract(stream, fingerprint, personal, expressions):
             fields = f"array[{', '.join(map(literal, sorted(personal)))}]::text[]"
-            values = f"{literal(stream)}, {literal(fingerprint)}, {fields}"
+            computed = f"{literal(json.dumps(dict(expressions)))}::jsonb"
+            values = f"{literal(stream)}, {literal(fingerprint)}, {fields}, {computed}"
             return [
-                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, personal) VALUES ({values})"
+                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, personal, expressions) VALUES ({values})"
                 " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint,"
-                " personal = excluded.personal"
+                " personal = excluded.personal, expressions = excluded.expressions"
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]

@@ -93,7 +93,8 @@ def _contracts(desired: Desired, actual: Actual) -> Iterator[TakeUpContract]:
     for stream, fingerprint in desired.contracts.items():
         personal, before = desired.personal[stream], actual.personal.get(stream)
         if (actual.contracts.get(stream), before) != (fingerprint, personal):
-            yield TakeUpContract(stream, fingerprint, personal, before)
+            expressions = desired.expressions[stream]
+            yield TakeUpContract(stream, fingerprint, personal, expressions, before, actual.expressions.get(stream))
 
 
 def _subjects(desired: Desired, actual: Actual) -> Iterator[RegistryChange | Refusal]:

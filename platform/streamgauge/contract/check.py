@@ -226,8 +226,7 @@ class _Check:
             taken[column] = "stands twice"
 
     def _condition(self, placed: Placed) -> None:
-        known = self._c.derived_field.get(condition(placed.source.name))
-        if known is not None and any(s.partition(".")[0] in self._c.personal for s in known.sources):
+        if self._c.reads_personal(condition(placed.source.name)):
             self._add(
                 (*placed.place, "where"),
                 "hangs on a personal field, and how many events a person has would be shown to all who may read the"
@@ -261,7 +260,7 @@ class _Check:
             self._add(at, f'"{source.source}" is no property, derived field, map key or reference column')
         elif isinstance(source, Measure) and not tail and not self._is_number(head):
             self._add(at, f'"{source.source}" is not a number, and can\'t be measured')
-        elif placed.what in _SHOWN and c.is_personal(Source(name=source.name, source=source.source)):
+        elif placed.what in _SHOWN and c.reads_personal(source.source):
             self._add(
                 at,
                 f'"{source.source}" is personal, and what {placed.what} are made of is shown to all who may read the'

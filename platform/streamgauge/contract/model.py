@@ -261,6 +261,11 @@ class Contract:
     def derived_field(self) -> dict[str, Expression]:
         return {d.name: d for d in (*self.derived, *self.conditions)}
 
+    @property
+    def expressions(self) -> dict[str, str]:
+        """The text of each, by derived field or condition."""
+        return {name: made.text for name, made in self.derived_field.items()}
+
     def read_of(self, part: Named) -> tuple[str, ...]:
         """What of an event and its reference a part of the rollup is made of, in the end: no derived fields."""
         return self._read(part.reads)
@@ -275,8 +280,11 @@ class Contract:
         return self._read(self.rollup.reads)
 
     def is_personal(self, part: Named) -> bool:
+        return any(map(self.reads_personal, part.reads))
+
+    def reads_personal(self, read: str) -> bool:
         """A reference column says what its key's holder belongs to, which is no person's own."""
-        return any(read.partition(".")[0] in self.personal for read in self.read_of(part))
+        return any(source.partition(".")[0] in self.personal for source in self._read((read,)))
 
     @property
     def dead_letter_topic(self) -> str:

@@ -24,3 +24,13 @@ def read_personal(connection: Connection) -> dict[str, frozenset[str]]:
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return {}
     return {stream: frozenset(fields) for stream, fields in rows}
+
+
+def read_expressions(connection: Connection) -> dict[str, dict[str, str]]:
+    """The expressions of each stream's applied contract, by derived field or condition, where they are known."""
+    try:
+        with connection.transaction():
+            query = "select stream, expressions from applied_contracts where expressions is not null"
+            return dict(connection.execute(query).fetchall())
+    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
+        return {}

@@ -117,6 +117,8 @@ STATE_TABLES = (
             Column("first_applied_at", TIME, default="now()"),
             # The personal fields, so that a plan can say which are new; null where an earlier version applied it.
             Column("personal", "text[]", null=True),
+            # Its expressions by derived field or condition, so that a plan can say which are others.
+            Column("expressions", "jsonb", null=True),
         ),
         ("stream",),
     ),
