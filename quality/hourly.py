@@ -104,8 +104,8 @@ def _check_piece(connection: Connection, c: Contract, root: str, hours: Sequence
     keys = {hour: hour_key(hour) for hour in hours}
     late = read.late_by_hour(connection, c, hours)
     volumes = read.Volumes(connection, c, hours)
-    # before the tables: what is owed later than this was not, as they were read
-    owed = read.owed_again(connection, c, hours)
+    # before the tables: what is outdated later than this was not, as they were read
+    outdated = read.outdated_again(connection, c, hours)
     position = [PARTITION, OFFSET, EVENT_HOUR]
     checked = [*c.field, *position, INGEST_TIME, *read.key_columns(c)]
     facts = facts_table(root, c).read(list(keys.values()), checked)
@@ -115,7 +115,7 @@ def _check_piece(connection: Connection, c: Contract, root: str, hours: Sequence
         "quarantine": quarantine_table(root, c).read(list(keys.values())).drop(RECORD),
         "lake": read.positions_owed(root, c, hours),
     }
-    owed |= read.owed_again(connection, c, hours)
+    outdated |= read.outdated_again(connection, c, hours)
     parts = {name: _by_hour(table) for name, table in tables.items()}
     of = {name: {key: parts[name].get(key, table.clear()) for key in keys.values()} for name, table in tables.items()}
     masker = Masker(c)
@@ -129,7 +129,7 @@ def _check_piece(connection: Connection, c: Contract, root: str, hours: Sequence
         outputs = Outputs(rows, of["duplicates"][key], quarantined)
         for outcome in (
             check_quarantine(c, rows.height + outputs.duplicates.height, quarantined, masker),
-            check_completeness(c, of["lake"][key], outputs, late.get(hour, 0), masker, moving=hour in owed),
+            check_completeness(c, of["lake"][key], outputs, late.get(hour, 0), masker, moving=hour in outdated),
             check_volume(c, rows.height, volumes.before(hour)),
             check_skew(c, rows, masker),
         ):

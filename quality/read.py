@@ -56,7 +56,7 @@ def late_by_hour(connection: Connection, contract: Contract, hours: Sequence[dat
     return dict(rows)
 
 
-def owed_again(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> set[datetime]:
+def outdated_again(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> set[datetime]:
     """Hours for which the lake got rows that their facts were not made of yet."""
     rows = connection.execute(
         "SELECT hour FROM event_hours WHERE stream = %s AND hour BETWEEN %s AND %s AND touched > built",
@@ -109,7 +109,7 @@ def read_books(connection: Connection, contract: Contract) -> Books:
     """Both layers as of one moment: one statement sees one snapshot."""
     row = connection.execute(
         "SELECT coalesce(s.consumed, 0), coalesce(s.counted, 0), coalesce(s.late, 0), coalesce(s.duplicates, 0),"
-        " coalesce(s.dead_letters, 0), l.rows, l.gaps, e.facts, e.duplicates, e.quarantined, e.owed,"
+        " coalesce(s.dead_letters, 0), l.rows, l.gaps, e.facts, e.duplicates, e.quarantined, e.outdated,"
         " (SELECT max(hour) FROM lake_hours WHERE stream = %(stream)s)"
         " FROM (SELECT 1) AS one LEFT JOIN stream_accounting AS s ON s.topic = %(topic)s"
         " CROSS JOIN (SELECT coalesce(sum(rows), 0)::bigint AS rows, coalesce(sum(span), 0)::bigint - "
@@ -117,7 +117,7 @@ def read_books(connection: Connection, contract: Contract) -> Books:
         "  sum(rows) AS rows FROM lake_hours WHERE stream = %(stream)s GROUP BY partition) AS p) AS l"
         " CROSS JOIN (SELECT coalesce(sum(facts), 0)::bigint AS facts,"
         "  coalesce(sum(duplicates), 0)::bigint AS duplicates, coalesce(sum(quarantined), 0)::bigint AS quarantined,"
-        "  count(*) FILTER (WHERE touched > built) AS owed FROM event_hours WHERE stream = %(stream)s) AS e",
+        "  count(*) FILTER (WHERE touched > built) AS outdated FROM event_hours WHERE stream = %(stream)s) AS e",
         {"topic": contract.topic, "stream": contract.stream},
     ).fetchone()
     assert row is not None

@@ -1,4 +1,4 @@
-"""Which hours to run now, from what is owed and what ran lately. Pure: neither Dagster nor Postgres is asked."""
+"""Which hours to run now, from what is outdated and what ran lately. Pure: neither Dagster nor Postgres is asked."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ class PastRun:
         return self.hours.first <= hour <= self.hours.last
 
 
-def to_run(owed: Mapping[datetime, datetime], runs: Iterable[PastRun], now: datetime, longest: int) -> list[HourRange]:
-    """`owed` says since when each hour is. An hour that a run is at is left alone; one that a run since then did not
-    settle, because it failed or was killed, waits longer after each attempt.
+def to_run(
+    outdated: Mapping[datetime, datetime], runs: Iterable[PastRun], now: datetime, longest: int
+) -> list[HourRange]:
+    """`outdated` says since when each hour is. An hour that a run is at is left alone; one that a run since then did
+    not settle, because it failed or was killed, waits longer after each attempt.
     """
     runs = list(runs)
     due: list[datetime] = []
-    for hour, since in owed.items():
+    for hour, since in outdated.items():
         mine = [r for r in runs if r.covers(hour)]
         if any(r.ended is None for r in mine):
             continue

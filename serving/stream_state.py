@@ -83,7 +83,7 @@ class StreamState:
 
 def read_state(connection: Connection, contract: Contract) -> StreamState:
     progress = read_progress(connection, [contract.topic])[contract.topic]
-    # An hour owed is one that the lake has records of and that is not final; before the first of them all is final.
+    # An hour outdated is one that the lake has records of and that is not final; before the first of them all is final.
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
         " AND e.touched > 0 AND NOT EXISTS"
@@ -91,8 +91,8 @@ def read_state(connection: Connection, contract: Contract) -> StreamState:
         " FROM final_hours WHERE stream = %(s)s",
         {"s": contract.stream},
     ).fetchone()
-    newest, revised, owed = final or (None, None, None)
-    until = None if newest is None else newest + HOUR if owed is None else min(newest + HOUR, owed)
+    newest, revised, outdated = final or (None, None, None)
+    until = None if newest is None else newest + HOUR if outdated is None else min(newest + HOUR, outdated)
     return StreamState(
         contract=contract,
         as_of=datetime.now(UTC),

@@ -35,12 +35,12 @@ def check_completeness(
     columns = [pl.col(PARTITION).cast(pl.Int32), pl.col(OFFSET).cast(pl.Int64)]
     parts = (outputs.facts, outputs.duplicates, outputs.quarantine)
     made = pl.concat([part.select(columns) for part in parts])
-    owed = lake.select(columns)
-    missing = owed.join(made, on=_POSITION, how="anti")
-    foreign = made.join(owed, on=_POSITION, how="anti")
+    expected = lake.select(columns)
+    missing = expected.join(made, on=_POSITION, how="anti")
+    foreign = made.join(expected, on=_POSITION, how="anti")
     twice = made.filter(made.is_duplicated()).unique()
-    kept = owed.height - missing.height
-    ratio = kept / owed.height if owed.height else 1.0
+    kept = expected.height - missing.height
+    ratio = kept / expected.height if expected.height else 1.0
     wrong = {"missing": missing, "not in the lake": foreign, "in two places": twice}
     samples = [s for rule, rows in wrong.items() for s in masker.samples(rows.sort(_POSITION), rule)]
     passed = ratio >= spec.minimum and foreign.is_empty() and twice.is_empty()
@@ -52,7 +52,7 @@ def check_completeness(
         + "".join(f", {r.height} {n}" for n, r in wrong.items() if r.height),
         expected=f"at least {spec.minimum:.4%}, each once",
         failing=missing.height + foreign.height + twice.height,
-        denominator=owed.height,
+        denominator=expected.height,
         samples=tuple(samples[:SAMPLES]),
         details={
             "facts": outputs.facts.height,

@@ -65,11 +65,11 @@ def _hours(connection: Connection, contract: Contract, hours: Sequence[datetime]
         " WHERE e.stream = %s AND e.hour BETWEEN %s AND %s",
         span,
     ).fetchall()
-    known = {hour: (facts, dup, bad, owed, final, apart) for hour, facts, dup, bad, owed, final, apart in rows}
+    known = {hour: (facts, dup, bad, outdated, final, apart) for hour, facts, dup, bad, outdated, final, apart in rows}
     found: list[Hour] = []
     for hour in hours:
-        facts, dup, bad, owed, final, apart = known.get(hour, (0, 0, 0, False, False, None))
-        found.append(Hour(hour, facts, dup, bad, late.get(hour, 0), owed, final, apart))
+        facts, dup, bad, outdated, final, apart = known.get(hour, (0, 0, 0, False, False, None))
+        found.append(Hour(hour, facts, dup, bad, late.get(hour, 0), outdated, final, apart))
     return found
 
 

@@ -23,7 +23,7 @@ class Hour:
     duplicates: int = 0
     quarantined: int = 0
     late: int = 0
-    owed: bool = False
+    outdated: bool = False
     final: bool = False
     unexplained: int | None = None
     """Buckets on which the two layers differ; None where they were not compared."""

@@ -154,16 +154,18 @@ def test_an_alert_that_nobody_takes_is_kept_and_delivered_later(
         alerts.tick()
         (worker,) = stream.workers.running
         stream.workers.kill(worker)
-        alerts.until(lambda: len(_owed()) == 4, "warning and critical for both targets are owed")
+        alerts.until(lambda: len(_undelivered()) == 4, "warning and critical wait for both targets")
         tried = {("alertmanager", "ConnectError"), ("webhook", "HTTP 503")}
-        assert set(_owed()) == tried | {("alertmanager", None), ("webhook", None)}, "the second waits for the first"
+        assert set(_undelivered()) == tried | {("alertmanager", None), ("webhook", None)}, (
+            "the second waits for the first"
+        )
         webhook.away = False
-        alerts.until(lambda: len(_owed()) == 2, "the webhook has taken its messages")
+        alerts.until(lambda: len(_undelivered()) == 2, "the webhook has taken its messages")
         assert [t[1:] for t in webhook.told()] == [("firing", "warning"), ("firing", "critical")]
 
         with alertmanager(tmp_path / "monitors", fill("alertmanager.yaml", WEBHOOK="")) as url:
             alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
-            alerts.until(lambda: not _owed(), "Alertmanager has taken its messages")
+            alerts.until(lambda: not _undelivered(), "Alertmanager has taken its messages")
             assert {a["labels"]["severity"] for a in _at(url)} == {"warning", "critical"}
 
 
@@ -178,7 +180,7 @@ def test_alertmanager_started_anew_hears_of_what_fires(
         with alertmanager(tmp_path / name, fill("alertmanager.yaml", WEBHOOK="")) as url:
             alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})
             alerts.until(lambda url=url: len(_at(url)) == 2, f"the {name} one has both severities")
-            assert not _owed()
+            assert not _undelivered()
 
 
 def test_everyone_who_asks_gets_the_same_list(
@@ -321,7 +323,7 @@ def _causes() -> list[Any]:
         return connection.execute("select cause, severity, description, resolved_at from alerts").fetchall()
 
 
-def _owed() -> list[tuple[str, str | None]]:
+def _undelivered() -> list[tuple[str, str | None]]:
     with connect(Settings.for_role("reader")) as connection:
         return connection.execute("select target, error from alert_messages where delivered_at is null").fetchall()
 

@@ -75,9 +75,9 @@ class Batch:
         )
 
     def until_settled(self) -> None:
-        owed = "select 1 where exists (select from event_hours where stream = %s"
-        owed += " and least(built, rolled, reconciled) < touched)"
-        wait_for(lambda: not self.ask(owed, self.contract.stream), "nothing is owed", PATIENCE)
+        outdated = "select 1 where exists (select from event_hours where stream = %s"
+        outdated += " and least(built, rolled, reconciled) < touched)"
+        wait_for(lambda: not self.ask(outdated, self.contract.stream), "nothing is outdated", PATIENCE)
 
     def facts(self, hours: Iterable[datetime]) -> list[int]:
         """Of each hour, as its books say and as its minutes add up to."""

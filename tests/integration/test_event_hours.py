@@ -1,5 +1,5 @@
-"""The sensor that runs owed hours, tick after tick, against the demand in Postgres. What it runs here only keeps the
-books: the layers themselves have their own tests.
+"""The sensor that runs outdated hours, tick after tick, against the demand in Postgres. What it runs here only keeps
+the books: the layers themselves have their own tests.
 """
 
 import itertools

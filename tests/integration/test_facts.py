@@ -79,7 +79,7 @@ def take(contract: Contract, log: list[LogRecord]) -> None:
             )  # fmt: skip
 
 
-def owed(contract: Contract) -> list[datetime]:
+def outdated(contract: Contract) -> list[datetime]:
     with connect(Settings.for_role("batch")) as connection:
         rows = connection.execute(
             "select hour from event_hours where stream = %s and (built < touched or rolled < built) order by hour",
@@ -151,13 +151,13 @@ def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running
     _assert_hard(contract, log, expected)
 
     take(contract, first)
-    hours = owed(contract)
+    hours = outdated(contract)
     assert set(hours) == {datetime.fromtimestamp(ms / 1000, UTC) for ms in expected.hours.values()}
     whole = [hours[0] + i * HOUR for i in range((hours[-1] - hours[0]) // HOUR + 1)]
     built = made(contract, whole)
     assert any(b.facts + b.duplicates + b.quarantined == 0 for b in built)
     assert sum(b.facts + b.duplicates + b.quarantined for b in built) == len(log)
-    assert owed(contract) == []
+    assert outdated(contract) == []
     assert_published(contract, expected)
     assert_layers_add_up(contract)
     for day in sorted({h.replace(hour=0) for h in hours}):
@@ -183,7 +183,7 @@ def test_two_builds_at_once_give_what_one_gives(stream: Running) -> None:
     send(stream, ledger, now_ms(), 3)
     log = from_ledger(ledger.frame())
     take(stream.contract, log)
-    hours = owed(stream.contract)
+    hours = outdated(stream.contract)
     start = threading.Barrier(2)
 
     def one(_: int) -> Sequence[Built]:
@@ -243,22 +243,22 @@ def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream:
     send(stream, ledger, now_ms() - 3 * 3_600_000, 4)
     log = from_ledger(ledger.frame())
     take(contract, log)
-    hours = owed(contract)
+    hours = outdated(contract)
     made(contract, hours)
     before = make(contract, log, schema_of(contract))
     assert_published(contract, before)
     send(stream, ledger, now_ms() - 3 * 3_600_000, 5)
     log = from_ledger(ledger.frame())
     take(contract, log)
-    hours = owed(contract)
+    hours = outdated(contract)
     for layer in ("quarantine", "duplicates", "facts", "rollups"):
         killed_after(layer, hours)
         facts = facts_table(root(), contract).read().height
         assert facts in (len(before.facts), len(make(contract, log, schema_of(contract)).facts))
         assert_rollups(contract, published(contract, "1m"), before.minutes)
-        assert owed(contract) == hours
+        assert outdated(contract) == hours
     made(contract, hours)
-    assert owed(contract) == []
+    assert outdated(contract) == []
     assert_published(contract, make(contract, log, schema_of(contract)))
 
 

@@ -30,7 +30,7 @@ QUIET = {
     "streams: Events a second sent",
     "promises: Ingestion: queue to acknowledgement",
     "promises: Messages not delivered",
-    "batch: Hours owed",
+    "batch: Hours outdated",
     "batch: Hours not explained",
 }
 """Panels without a figure while all is well and nobody sends."""

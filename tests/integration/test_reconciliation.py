@@ -236,12 +236,12 @@ def test_an_hour_waits_for_the_lake(running: Running, filled: Contract, hours: H
     wait_until_read(contract)
     assert all(e.passed for e in reconcile(contract, hours.hours).values())
     fill_lake(contract)
-    owed = "select touched > rolled, rolled = reconciled from event_hours where stream = %s and hour = %s"
-    assert query(owed, contract.stream, hours.first) == [(True, True)]
+    outdated = "select touched > rolled, rolled = reconciled from event_hours where stream = %s and hour = %s"
+    assert query(outdated, contract.stream, hours.first) == [(True, True)]
     assert all(e.passed for e in reconcile(contract, hours.hours).values())
     fill_batch(contract, [hours.first])
     assert final(contract)[hours.first] == (2, False)
-    assert query(owed, contract.stream, hours.first) == [(False, False)]
+    assert query(outdated, contract.stream, hours.first) == [(False, False)]
     assert reconcile(contract, [hours.first])[hour_key(hours.first)].passed
     assert final(contract)[hours.first] == (2, True)
-    assert query(owed, contract.stream, hours.first) == [(False, True)]
+    assert query(outdated, contract.stream, hours.first) == [(False, True)]

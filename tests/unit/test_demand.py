@@ -1,4 +1,4 @@
-"""Which owed hours are run now."""
+"""Which outdated hours are run now."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -16,8 +16,8 @@ def past(first: int, last: int, *, began: timedelta, ended: timedelta | None) ->
     return PastRun(HourRange(H[first], H[last]), NOW - began, None if ended is None else NOW - ended)
 
 
-def ranges(owed: list[int], *runs: PastRun, longest: int = 168) -> list[tuple[int, int]]:
-    found = to_run({H[i]: TOUCHED for i in owed}, runs, NOW, longest)
+def ranges(outdated: list[int], *runs: PastRun, longest: int = 168) -> list[tuple[int, int]]:
+    found = to_run({H[i]: TOUCHED for i in outdated}, runs, NOW, longest)
     return [(H.index(r.first), H.index(r.last)) for r in found]
 
 
@@ -48,8 +48,8 @@ def test_each_attempt_waits_twice_as_long() -> None:
 
 def test_no_wait_is_longer_than_the_longest() -> None:
     runs = [past(4, 4, began=LONGEST_WAIT, ended=LONGEST_WAIT) for _ in range(40)]
-    owed = {H[4]: NOW - 2 * LONGEST_WAIT}
-    assert to_run(owed, runs, NOW, 1)
+    outdated = {H[4]: NOW - 2 * LONGEST_WAIT}
+    assert to_run(outdated, runs, NOW, 1)
 
 
 def test_rows_that_came_after_a_run_began_are_not_its_fault() -> None:

@@ -50,7 +50,7 @@ def result(check: str, hour: int, status: Any = "passed", **other: Any) -> Resul
 def sample_report(**change: Any) -> Report:
     hours = [Hour(DAY + timedelta(hours=i)) for i in range(24)]
     hours[11] = replace(hours[11], facts=9_950, quarantined=50, late=3, final=True, unexplained=0)
-    hours[12] = replace(hours[12], facts=400, duplicates=7, owed=True)
+    hours[12] = replace(hours[12], facts=400, duplicates=7, outdated=True)
     results = [
         *(result("contract", h) for h in range(10, 14)),
         result("completeness", 11, failing=0),

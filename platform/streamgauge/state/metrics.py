@@ -122,7 +122,7 @@ def read_state(connection: Connection, topics: Mapping[str, str]) -> Found:
         for slo in _PROMISES
     ]
     for stream, hours in connection.execute(_OWED, (streams,)):
-        found[catalog.HOURS_OWED].append(Observation(hours, {"stream": stream}))
+        found[catalog.HOURS_OUTDATED].append(Observation(hours, {"stream": stream}))
     for stream, hours in connection.execute(_UNEXPLAINED, (streams,)):
         found[catalog.HOURS_UNEXPLAINED].append(Observation(hours, {"stream": stream}))
     for sensor, at in connection.execute("select sensor, extract(epoch from at)::float8 from sensor_heartbeats"):
@@ -150,7 +150,7 @@ _METRICS = (
     catalog.STREAM_COMMITTED,
     catalog.STREAM_TOPICS,
     catalog.STREAM_OUTAGE,
-    catalog.HOURS_OWED,
+    catalog.HOURS_OUTDATED,
     catalog.HOURS_UNEXPLAINED,
     catalog.HOURS_FINAL_DELAY,
     catalog.SENSORS_HEARTBEAT,

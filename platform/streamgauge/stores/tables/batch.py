@@ -61,9 +61,9 @@ STATE_TABLES = (
         ("stream", "hour", "partition"),
         rights={BATCH: ALL},
     ),
-    # An hour of event time is owed while its lake moved on (touched) and what follows did not: its facts (built), its
-    # rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it was read. A step
-    # leaves those after it behind, so that they follow whoever ran it.
+    # An hour of event time is outdated while its lake moved on (touched) and what follows did not: its facts
+    # (built), its rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it
+    # was read. A step leaves those after it behind, so that they follow whoever ran it.
     Table(
         "event_hours",
         (

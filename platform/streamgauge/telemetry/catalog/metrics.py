@@ -245,7 +245,9 @@ STREAM_OUTAGE = _state(
     a.STREAM,
     a.SLO,
 )
-HOURS_OWED = _state("streamgauge.hours.owed", "{hour}", "Hours whose facts or rollups are behind the lake.", a.STREAM)
+HOURS_OUTDATED = _state(
+    "streamgauge.hours.outdated", "{hour}", "Hours whose facts or rollups are behind the lake.", a.STREAM
+)
 HOURS_FINAL_DELAY = _state(
     "streamgauge.hours.final.delay", "s", "Time from the newest final hour's end until it was final.", a.STREAM
 )
