@@ -16,12 +16,14 @@ from lineage.sensor import make_openlineage_sensor
 from sensors import contract_changes, late_data, observer
 from sensors.alerting import sensor as alerts
 from streamgauge.contract.in_use import ContractsInUse
-from streamgauge.settings import contracts_dir
+from streamgauge.settings import LogSettings, contracts_dir
 from streamgauge.state.starts import where_data_begins
+from streamgauge.telemetry.logs import configure_logs_once
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
+    configure_logs_once(LogSettings())
     batch = BatchResource()
     connect = partial(batch.connect, autocommit=True)
     in_use = ContractsInUse(contracts_dir(), connect)

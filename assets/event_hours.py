@@ -12,6 +12,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from assets.facts.build import Built
+from assets.resources import BatchResource
 from streamgauge.contract.model import Contract
 from streamgauge.stores.postgres import Connection
 
@@ -26,6 +27,16 @@ def touched(connection: Connection, contract: Contract, hours: Sequence[datetime
 def built(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> Marks:
     """To be asked before the facts are read."""
     return _marks(connection, contract, hours, "built")
+
+
+def runs(batch: BatchResource, contract: Contract, hours: Sequence[datetime]) -> list[str]:
+    """The ids of the runs that built the hours' facts last."""
+    with batch.connect(autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT run_id FROM event_hours WHERE stream = %s AND hour = ANY(%s) AND run_id IS NOT NULL",
+            (contract.stream, list(hours)),
+        )
+        return [run_id for (run_id,) in rows]
 
 
 def _marks(connection: Connection, contract: Contract, hours: Sequence[datetime], column: LiteralString) -> Marks:

@@ -5,11 +5,13 @@ from typing import Any
 
 import dagster as dg
 
+from assets import event_hours
 from assets.evaluations import Verdict, log_evaluations
 from assets.locks import partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
 from assets.resources import BatchResource
 from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_columns
+from assets.tracing import asset_span
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.verdict import HourResult
@@ -19,6 +21,7 @@ from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.stores.tables.reconciliation import TABLES
+from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.text import number
 
 CHECK = "layers_agree"
@@ -70,6 +73,7 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         hours = hours_of(context)
         with (
+            asset_span(context, contract, path, event_hours.runs(batch, contract, hours)) as making,
             # what is compared must not be replaced before the verdict on it is written
             partition_lock(batch, asset_keys.facts(contract), hours),
             partition_lock(batch, asset_keys.rollups_hourly(contract), hours),
@@ -79,6 +83,7 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
             compared = compare(connection, contract, batch.settings.lake, hours)
             lock.check()
             standings = write(connection, contract, compared.results, compared.snapshot.progress, context.run.run_id)
+            making.set_attribute(a.ROWS.name, sum(result.buckets for result in compared.results))
         verdicts: list[Verdict] = []
         for result in compared.results:
             partition, metadata = hour_key(result.hour), _metadata(contract, result, standings[result.hour])

@@ -1,10 +1,12 @@
 """What every asset of the batch layer needs, as a Dagster resource: settings, contracts, connections."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 
 import dagster as dg
 
+from assets.tracing import run_span
 from streamgauge.contract.folder import load_valid_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
@@ -15,6 +17,12 @@ class BatchResource(dg.ConfigurableResource["BatchResource"]):
     """Settings come from the environment and the credentials file, never from run config: that is kept in Dagster's
     database and shown on its pages.
     """
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["BatchResource"]:
+        """Dagster gives it to a run once, and takes it back at the end."""
+        with nullcontext() if context.run is None else run_span(context.run):
+            yield self
 
     @cached_property
     def settings(self) -> Settings:

@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import batch, ingest, lake, latency, others, place, serving, worker
+from bench import batch, ingest, lake, latency, others, place, serving, tracing, worker
 from bench.figures import run as figures_of
 from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
@@ -42,6 +42,7 @@ def bench(
         float, typer.Option("--serving", help="Seconds for each question to the API; 0 leaves API and page out.")
     ] = 30,
     posted: Annotated[float, typer.Option("--ingest", help="Seconds of events over HTTP; 0 leaves them out.")] = 30,
+    traced: Annotated[int, typer.Option(help="Times the worker runs with and without traces; 0 leaves it out.")] = 3,
     as_json_: Json = False,
 ) -> None:
     """Measure the worker beside what else could read the same topic, the API beside the database, and the batch
@@ -53,6 +54,9 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
         measured, taken = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
     compared: list[Row] = lake.rows(taken, measured.raw.per_second, events)
+    if traced:
+        what = "the worker with and without traces"
+        compared += part(what, lambda folder: _traced(folder, events, horizon, traced))
     if asked:
         what = f"the API and the live page at {rate:,.0f} events/s"
         compared += part(what, lambda folder: _serving(folder, rate, asked))
@@ -91,6 +95,16 @@ def _measure(
             _say(f"latencies at {rate:,.0f} events/s for {seconds:.0f} s")
             found = latency.measure(contract, folder, rate, seconds)
     return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found), taken
+
+
+def _traced(folder: Path, events: int, horizon: int, rounds: int) -> list[Row]:
+    with place.servers(_say):
+        contract = place.prepare(folder)
+        _fill(contract, events, horizon)
+        with _bars() as bars:
+            task = bars.add_task("worker", total=events)
+            found = tracing.measure(contract, folder, events, rounds, lambda done: bars.update(task, completed=done))
+        return tracing.rows(found)
 
 
 def _serving(folder: Path, rate: float, seconds: float) -> list[Row]:

@@ -32,6 +32,8 @@ class Run:
     rss_peak: int
     rss_quarter: int
     rss_end: int
+    steady_us: float
+    """CPU an event from the first commit seen to the last, without the process's start."""
 
     @property
     def growth(self) -> float:
@@ -50,6 +52,7 @@ def run(samples: Sequence[Sample]) -> Run:
         rss_peak=max(s.rss for s in samples),
         rss_quarter=memory(samples, 0.2, 0.3),
         rss_end=memory(samples, 0.9, 1.0),
+        steady_us=(last.cpu - first.cpu) / (last.done - first.done) * 1e6,
     )
 
 

@@ -1,7 +1,7 @@
 """The worker as its users start it, one process, watched from outside."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,8 +20,9 @@ _STALLED_SECONDS = 60.0
 
 
 @contextmanager
-def running(contract: Contract, folder: Path) -> Generator[Program]:
-    with program.running(folder / "worker.log", "streamgauge.cli", "worker", contract.stream) as started:
+def running(contract: Contract, folder: Path, environment: Mapping[str, str] | None = None) -> Generator[Program]:
+    command = ("streamgauge.cli", "worker", contract.stream)
+    with program.running(folder / "worker.log", *command, environment=environment) as started:
         yield started
 
 

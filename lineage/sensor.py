@@ -23,6 +23,8 @@ from lineage.speed import Observed, read_counts, speed_events
 from streamgauge.contract.folder import load_valid_contracts
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
+from streamgauge.telemetry.catalog.log_fields import SENSOR
+from streamgauge.telemetry.logs import bound_to
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def make_openlineage_sensor() -> SensorDefinition:
         default_status=DefaultSensorStatus.RUNNING,
         description="Reports runs that began or ended, and the stream worker's hours, as OpenLineage events.",
     )
+    @bound_to(**{SENSOR.name: "openlineage"})
     def openlineage(context: SensorEvaluationContext) -> SkipReason:
         settings = Settings.for_role("batch")
         contracts = load_valid_contracts(settings.contracts_dir)

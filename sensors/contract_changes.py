@@ -1,11 +1,16 @@
 """Definitions are loaded anew when `apply` has made other contracts so, or a file with a mistake was put right."""
 
+import logging
 from collections.abc import Callable
 
 import dagster as dg
 
 from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.errors import UserError
+from streamgauge.telemetry.catalog.log_fields import SENSOR
+from streamgauge.telemetry.logs import bound_to
+
+log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 10
 """Most of what an operator waits for until a new stream is on Dagster's pages."""
@@ -21,14 +26,16 @@ def definitions(in_use: ContractsInUse, reload: Callable[[], None]) -> dg.Defini
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Loads the definitions anew when other contracts were applied.",
     )
+    @bound_to(**{SENSOR.name: "contracts"})
     def contracts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+        del context
         in_use.refresh()
         if dict(in_use) == loaded:
             return dg.SkipReason("the contracts are those that are loaded")
         try:
             reload()
         except UserError as e:
-            context.log.warning("%s; %s", e.what, e.hint)
+            log.warning("%s; %s", e.what, e.hint)
             return dg.SkipReason(f"the contracts changed, and {e.what}")
         return dg.SkipReason("the contracts changed: the definitions are loaded anew")
 

@@ -6,6 +6,7 @@ it waited for has come; the lake's open hour is taken when only that is missing;
 week.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,10 @@ from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_
 from streamgauge.errors import UserError
 from streamgauge.state.starts import Starts, first_day
 from streamgauge.stores.postgres import Connection
+from streamgauge.telemetry.catalog.log_fields import SENSOR
+from streamgauge.telemetry.logs import bound_to
+
+log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 30
 HOURS_A_RUN = 168
@@ -93,13 +98,14 @@ def definitions(
         description="Runs facts, rollups and reconciliation for the hours of event time whose lake moved on, until "
         "they are final, and takes the lake's open hour where only that is missing.",
     )
+    @bound_to(**{SENSOR.name: "late_data"})
     def late_data(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
         runs = list(_recent_runs(context.instance, now))
         with connect() as connection:
             requests = [r for c in contracts for r in _requests(c, connection, runs, now, starts[c.stream].event)]
             earlier = [c.stream for c in contracts if _begins_earlier(c, connection, starts[c.stream].event)]
-        why = _reload(context, earlier, reload) if earlier else "nothing is due"
+        why = _reload(earlier, reload) if earlier else "nothing is due"
         return dg.SensorResult(run_requests=requests, skip_reason=None if requests else why)
 
     return dg.Definitions(jobs=jobs, sensors=[late_data])
@@ -224,12 +230,12 @@ def _begins_earlier(contract: Contract, connection: Connection, first: datetime)
     return row is not None and row[0] is not None
 
 
-def _reload(context: dg.SensorEvaluationContext, streams: Sequence[str], reload: Callable[[], None]) -> str:
+def _reload(streams: Sequence[str], reload: Callable[[], None]) -> str:
     why = f"{', '.join(streams)}: there are events of hours before the first partition"
     try:
         reload()
     except UserError as e:
-        context.log.warning(f"{why}, and {e.what}: {e.hint}")
+        log.warning("%s, and %s: %s", why, e.what, e.hint)
         return f"{why}; {e.hint}"
     return f"{why}: the definitions are loaded anew"
 

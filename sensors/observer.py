@@ -18,7 +18,9 @@ from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.keys import AssetPath
 from streamgauge.dagster.names import ROW_COUNT
 from streamgauge.stores.postgres import Connection
+from streamgauge.telemetry.catalog.log_fields import SENSOR
 from streamgauge.telemetry.delays import percentile_ms
+from streamgauge.telemetry.logs import bound_to
 
 INTERVAL_SECONDS = 60
 _REPEAT_SECONDS = 600
@@ -38,6 +40,7 @@ def definitions(contracts: Sequence[Contract], connect: Callable[[], Connection]
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Reports topics, minute rollups and top lists: how far they are, and whether they are well.",
     )
+    @bound_to(**{SENSOR.name: "speed_layer"})
     def observe(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         now = datetime.now(UTC)
         memory: dict[str, Memory] = json.loads(context.cursor or "{}")

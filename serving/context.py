@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamgauge.telemetry.logs import bound
@@ -18,6 +18,8 @@ class Context:
     scope: Mapping[str, Any] | None = None
     problem: str | None = None
     """The kind of the problem that it is answered with, if it is."""
+    about: dict[str, str] = field(default_factory=dict[str, str])
+    """What is known of it by now that its last log line is to have: the stream, the sender's correlation id."""
 
     @property
     def route(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import psycopg
+from opentelemetry.trace import SpanKind
 from psycopg import IsolationLevel
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolTimeout, TooManyRequests
@@ -17,6 +18,8 @@ from serving.problems import AWAY, BUSY, TOO_SLOW, Problem
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import SCHEMA, Connection
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import attributes as a
+from streamgauge.telemetry.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ _WAIT_SECONDS = 2.0
 _AWAY_SECONDS = 1.0
 """How long nobody else tries after Postgres was found away: its callers must not use up all threads by waiting."""
 _WAITING = 64
+_SPAN = {a.DB_SYSTEM.name: "postgresql"}
 WORK_MEM = "16MB"
 """Of each connection: with Postgres' 4 MB it sorts a day of minutes on disk, which takes twice as long."""
 
@@ -73,7 +77,7 @@ class Database:
             raise _away()
         since = time.perf_counter()
         try:
-            with self._pool.connection() as connection:
+            with span("postgresql", _SPAN, kind=SpanKind.CLIENT), self._pool.connection() as connection:
                 yield connection
         except psycopg.errors.QueryCanceled as e:
             raise Problem(TOO_SLOW, f"Postgres didn't finish within {self._seconds:g} s.") from e

@@ -6,10 +6,12 @@ from fastapi import Depends, Request
 from fastapi import Path as InPath
 
 from serving.access import Caller
+from serving.context import current
 from serving.problems import NOT_FOUND, Problem
 from serving.services import Services
 from streamgauge.contract.model import Contract
 from streamgauge.state.api_keys import ADMIN, OPERATIONS
+from streamgauge.telemetry.catalog.log_fields import STREAM
 
 
 async def _services(request: Request) -> Services:
@@ -41,7 +43,9 @@ def find_stream_to_write(services: Services, caller: Caller, stream: str) -> Con
 
 def _existing(services: Services, caller: Caller, stream: str) -> Contract:
     contract = services.contracts.get(stream)
-    if contract is None:
+    if contract is not None:
+        current().about[STREAM.name] = stream
+    else:
         known = ", ".join(s for s in services.contracts if caller.may_read(s))
         raise Problem(NOT_FOUND, f"There is no stream {stream!r}.", f"The streams are {known}.")
     return contract

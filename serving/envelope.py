@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from opentelemetry import trace
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from serving.context import Context, enter
 from serving.problems import INTERNAL, Problem
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.logs import bound_to
+from streamgauge.telemetry.tracing import lasting
 
 log = logging.getLogger(__name__)
 _tracer = trace.get_tracer("streamgauge.api")
@@ -49,7 +51,7 @@ class Envelope:
             return
         headers = Headers(scope=scope)
         parent = _propagator.extract({"traceparent": headers.get("traceparent", "")})
-        with _tracer.start_as_current_span(str(scope["method"]), parent, SpanKind.SERVER) as span:
+        with lasting(_tracer.start_span(str(scope["method"]), parent, SpanKind.SERVER)) as span:
             given = headers.get("x-request-id", "")
             request_id = given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
             known = span.get_span_context()
@@ -120,5 +122,8 @@ class _Exchange:
         metrics.REQUEST_DURATION.record(seconds, attributes)
         self._span.update_name(f"{attributes['http.request.method']} {self._here.route}")
         self._span.set_attributes({**attributes, "request.id": self._here.request_id})
+        if status >= 500:
+            self._span.set_status(StatusCode.ERROR)
         level = logging.WARNING if status >= 500 else logging.INFO
-        log.log(level, "%s %s %d %.0f ms", self._method, self._scope["path"], status, seconds * 1000)
+        with bound_to(**self._here.about):
+            log.log(level, "%s %s %d %.0f ms", self._method, self._scope["path"], status, seconds * 1000)

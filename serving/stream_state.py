@@ -10,6 +10,7 @@ from streamgauge.dagster.hours import HOUR
 from streamgauge.state.accounts import account
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import Progress, pauses_of, read_progress, watermark_of
+from streamgauge.telemetry.tracing import link_to
 
 LogEnds = Mapping[int, tuple[int, int]]
 """Each partition's first and end offset."""
@@ -82,7 +83,11 @@ class StreamState:
 
 
 def read_state(connection: Connection, contract: Contract) -> StreamState:
+    """Links the current span, that of the store's use, to the commit that wrote the newest rows."""
     progress = read_progress(connection, [contract.topic])[contract.topic]
+    newest = max(progress, key=lambda p: p.committed_at, default=None)
+    if newest is not None and newest.trace is not None:
+        link_to(newest.trace)
     # An hour outdated is one that the lake has records of and that is not final; before the first of them all is final.
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"

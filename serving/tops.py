@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from opentelemetry.trace import SpanKind
 from psycopg import sql
 from redis import Redis
 from redis.exceptions import RedisError
@@ -25,6 +26,8 @@ from streamgauge.stores.postgres import Connection
 from streamgauge.stores.redis import replace_unless_newer
 from streamgauge.stores.tables.batch import TOPS
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.catalog import attributes as a
+from streamgauge.telemetry.tracing import span
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +64,8 @@ class Tops:
     def _from_redis(self, contract: Contract, window: str) -> list[TopAnswer] | None:
         since = time.perf_counter()
         try:
-            return from_redis(self._redis, contract, window, MAX_ITEMS)
+            with span("redis", {a.DB_SYSTEM.name: "redis"}, kind=SpanKind.CLIENT):
+                return from_redis(self._redis, contract, window, MAX_ITEMS)
         finally:
             store = {"db.system.name": "redis", "http.route": current().route}
             metrics.STORE_DURATION.record(time.perf_counter() - since, store)

@@ -18,6 +18,7 @@ from assets.locks import PartitionLock, partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
 from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
+from assets.tracing import asset_span
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
@@ -26,6 +27,7 @@ from streamgauge.dagster.names import PARTITION_ROW_COUNT, ROW_COUNT
 from streamgauge.settings import batch_start, lake_root
 from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import LakeTable
+from streamgauge.telemetry.catalog import attributes as a
 
 _DESCRIBED = {
     "partition": "The record's partition in Kafka.",
@@ -48,7 +50,9 @@ def make_facts(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
 
     @dg.multi_asset(name=f"{contract.stream}_facts", specs=_specs(contract, partitions), backfill_policy=HOURLY_RUNS)
     def facts(context: dg.AssetExecutionContext, batch: BatchResource) -> Iterator[dg.MaterializeResult[Any]]:
-        made = build(batch, contract, hours_of(context), context.run.run_id)
+        with asset_span(context, contract, asset_keys.facts(contract)) as making:
+            made = build(batch, contract, hours_of(context), context.run.run_id)
+            making.set_attribute(a.ROWS.name, sum(b.facts for b in made.hours))
         for name, rows in made.dimensions.items():
             key = dg.AssetKey(asset_keys.dimension(name))
             context.log_event(dg.AssetMaterialization(key, metadata={ROW_COUNT: rows}))

@@ -12,6 +12,7 @@ from assets.locks import partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
 from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
+from assets.tracing import asset_span
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
@@ -19,6 +20,7 @@ from streamgauge.dagster.hours import hour_key
 from streamgauge.errors import UserError
 from streamgauge.settings import batch_start, lake_root
 from streamgauge.stores.lake import lake_table
+from streamgauge.telemetry.catalog import attributes as a
 
 _DESCRIBED = {
     "partition": "The record's partition in Kafka.",
@@ -68,17 +70,20 @@ def make_lake(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition
         loaded: list[LoadedHour] = []
         refused: list[tuple[datetime, UserError]] = []
         hours = hours_of(context)
-        for hour in hours:
-            try:
-                made = _load(batch, contract, hour, context.run.run_id)
-            except UserError as e:
-                refused.append((hour, e))
-                continue
-            loaded.append(made)
-            if len(hours) > 1:
-                context.add_asset_metadata(made.metadata, asset_key=key, partition_key=hour_key(hour))
-        if refused:
-            raise _not_loaded(context, key, loaded, refused)
+        with asset_span(context, contract, path) as making:
+            for hour in hours:
+                try:
+                    made = _load(batch, contract, hour, context.run.run_id)
+                except UserError as e:
+                    refused.append((hour, e))
+                    continue
+                loaded.append(made)
+                if len(hours) > 1:
+                    context.add_asset_metadata(made.metadata, asset_key=key, partition_key=hour_key(hour))
+            rows = sum(made.stored.rows for made in loaded)
+            making.set_attributes({a.ROWS.name: rows, a.OFFSETS.name: _offsets(loaded)})
+            if refused:
+                raise _not_loaded(context, key, loaded, refused)
         totals = loaded[0].metadata if len(hours) == 1 else _totals(loaded)
         yield dg.MaterializeResult(asset_key=key, metadata=totals)
 
@@ -115,6 +120,15 @@ def _not_loaded(
         )
     reasons = "\n".join(f"{hour_key(hour)}: {e.what}; {e.hint}" for hour, e in refused)
     return dg.Failure(f"{len(refused)} of {len(refused) + len(loaded)} hours were not taken:\n{reasons}")
+
+
+def _offsets(loaded: Sequence[LoadedHour]) -> str:
+    """What was read of each partition, as PARTITION:FIRST-LAST."""
+    read: dict[int, tuple[int, int]] = {}
+    for partition, (first, end) in (span for made in loaded for span in made.spans.items()):
+        known = read.get(partition, (first, end))
+        read[partition] = min(first, known[0]), max(end, known[1])
+    return " ".join(f"{p}:{first}-{end - 1}" for p, (first, end) in sorted(read.items()) if end > first)
 
 
 def _totals(loaded: Sequence[LoadedHour]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from assets.rollups.publish import read, replace
 from assets.rollups.roll import merged
 from assets.rollups.tables import daily_rows
 from assets.specs import asset_spec, daily_freshness, hourly_freshness, table_columns
+from assets.tracing import asset_span
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
@@ -25,6 +26,7 @@ from streamgauge.settings import lake_root
 from streamgauge.stores.ddl import Table
 from streamgauge.stores.rollup_tables import daily_table, hourly_table
 from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
+from streamgauge.telemetry.catalog import attributes as a
 
 _DAY = timedelta(days=1)
 _CODE = ["assets.rollups", "streamgauge.rollup", "streamgauge.expression"]
@@ -61,7 +63,10 @@ def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
         backfill_policy=HOURLY_RUNS,
     )
     def hourly(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
-        made = roll_hours(batch, contract, hours_of(context), context.run.run_id)
+        hours = hours_of(context)
+        with asset_span(context, contract, path, event_hours.runs(batch, contract, hours)) as making:
+            made = roll_hours(batch, contract, hours, context.run.run_id)
+            making.set_attribute(a.ROWS.name, sum(rolled.buckets for rolled in made))
         for rolled in made:
             context.add_asset_metadata(_metadata(rolled), asset_key=key, partition_key=hour_key(rolled.hour))
             if rolled.revision is not None:
@@ -114,10 +119,14 @@ def make_daily(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
         backfill_policy=DAILY_RUNS,
     )
     def daily(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
-        for name in context.partition_keys:
-            rows, facts = roll_day(batch, contract, _day(name))
-            metadata = {PARTITION_ROW_COUNT: rows, "facts": facts}
-            context.add_asset_metadata(metadata, asset_key=key, partition_key=name)
+        written = 0
+        with asset_span(context, contract, path) as making:
+            for name in context.partition_keys:
+                rows, facts = roll_day(batch, contract, _day(name))
+                written += rows
+                metadata = {PARTITION_ROW_COUNT: rows, "facts": facts}
+                context.add_asset_metadata(metadata, asset_key=key, partition_key=name)
+            making.set_attribute(a.ROWS.name, written)
         return dg.MaterializeResult(asset_key=key)
 
     return daily

@@ -95,9 +95,14 @@ def runbooks_url(api_url: str | None) -> str:
     return _Place().runbooks_url or f"{(api_url or '').rstrip('/')}/docs/runbooks"
 
 
-class Settings(BaseSettings):
+class LogSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore")
 
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+
+
+class Settings(LogSettings):
     instance: str = "demo"
     data_dir: Path
     contracts_dir: Path = CONTRACTS
@@ -136,8 +141,6 @@ class Settings(BaseSettings):
     alert_webhook_url: SecretStr | None = None
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    log_format: Literal["text", "json"] = "text"
 
     @model_validator(mode="after")
     def _check_logins(self) -> Self:

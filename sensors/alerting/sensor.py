@@ -20,6 +20,8 @@ from streamgauge.state.accounts import log_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.redis import redis_client
+from streamgauge.telemetry.catalog.log_fields import SENSOR
+from streamgauge.telemetry.logs import bound_to
 
 NAME = "alerts"
 INTERVAL_SECONDS = 15
@@ -38,6 +40,7 @@ def definitions(
         default_status=dg.DefaultSensorStatus.RUNNING,
         description="Reports what is stale or failed, once a cause, in phases, until it has recovered.",
     )
+    @bound_to(**{SENSOR.name: NAME})
     def alerts(context: dg.SensorEvaluationContext) -> dg.SkipReason:
         now, at = datetime.now(UTC), settings()
         with connect() as connection, store.exclusive(connection):

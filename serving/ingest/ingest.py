@@ -17,10 +17,11 @@ from serving.ingest.publisher import Publisher
 from serving.problems import CROWDED, Problem
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
+from streamgauge.telemetry.catalog.log_fields import CORRELATION_ID
 
 _REQUESTS = 64
 """At once, each with a body in memory."""
-_CORRELATION_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ class Ingest:
             self._publisher.admit(0)
             body = await read_body(request)
             given = request.headers.get("x-correlation-id", "")
-            correlation_id = given if _CORRELATION_ID.fullmatch(given) else current().request_id
+            correlation_id = given if _GIVEN_ID.fullmatch(given) else current().request_id
+            current().about[CORRELATION_ID.name] = correlation_id
             answered: asyncio.Future[Verdicts] = asyncio.get_running_loop().create_future()
             self._batcher.submit(Job(contract, form, request.headers, body, sender, correlation_id, _span(), answered))
             return Taken(await answered, correlation_id)

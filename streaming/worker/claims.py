@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 from streamgauge.contract.model import Contract
 from streamgauge.state.topics import claim_topic
 from streamgauge.stores.postgres import Connection
+from streamgauge.telemetry.tracing import current_traceparent
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Delta
 
@@ -117,13 +118,13 @@ class Claims:
 
     def advance(self, connection: Connection, delta: Delta) -> None:
         """Moves the partitions on. Raises Fenced, which must end the transaction, where one is not as it was before."""
-        moved = sorted(delta.partitions, key=lambda p: p.after.partition)
+        moved, trace = sorted(delta.partitions, key=lambda p: p.after.partition), current_traceparent()
         with connection.cursor() as cursor:
             cursor.executemany(
                 """update stream_offsets set next_offset = %s, watermark_ms = %s, latest_ms = %s,
                 generations = %s::bigint[], generation_offsets = %s::bigint[],
                 counted = counted + %s, late = late + %s, duplicates = duplicates + %s,
-                dead_letters = dead_letters + %s, skipped = skipped + %s, updated_at = now()
+                dead_letters = dead_letters + %s, skipped = skipped + %s, updated_at = now(), trace = %s
                 where topic = %s and partition = %s and epoch = %s and next_offset = %s""",
                 [
                     (
@@ -137,6 +138,7 @@ class Claims:
                         p.duplicates,
                         p.dead_letters,
                         p.skipped,
+                        trace,
                         self._contract.topic,
                         p.after.partition,
                         p.before.epoch,

@@ -99,6 +99,10 @@ class DagsterProcesses:
 
         wait_for(ready, f"{name} answers", 120)
 
+    def log(self) -> str:
+        """Of the code server, its sensors and its runs."""
+        return self._log("dagster-code").read_text(errors="replace")
+
     def _log(self, name: str) -> Path:
         return self._contracts_dir / f"{name}.log"
 

@@ -7,19 +7,23 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
 import pytest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
+from streamgauge.state import api_keys as keys
 from streamgauge.stores.postgres import connect
-from tests.collector import collector
+from tests.collector import Collected, attributes, collector
 from tests.integration.batch_layer import fill_batch, fill_lake
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.emitted import Emitted, differing_log_fields, differing_metrics, differing_spans
@@ -29,7 +33,7 @@ from tests.integration.serving_client import LOOPBACK, Served, served
 from tests.integration.test_reconciliation import reconcile
 from tests.integration.workers import wait_for
 
-pytestmark = [pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.timeout(900)]
 
 
 def url(port: int) -> str:
@@ -97,8 +101,64 @@ def committed_in_a_span(log: str, stream: str) -> bool:
     return any(re.fullmatch(r"\d+:\d+-\d+( \d+:\d+-\d+)*", x["offsets"]) for x in of)
 
 
+def backfill(running: Running, layer: str, begin: datetime, end: datetime) -> None:
+    command = [sys.executable, "-m", "streamgauge.cli", "backfill", layer]
+    environment = {**os.environ, f"{PREFIX}CONTRACTS_DIR": str(running.own.folder)}
+    range_ = ["--from", hour_key(begin), "--to", hour_key(end)]
+    subprocess.run([*command, *range_], env=environment, stdout=subprocess.DEVNULL, check=True, timeout=300)
+
+
+def run_the_batch_layer(running: Running, hour: datetime, collected: Collected) -> None:
+    """By Dagster's runs: from the lake on by itself, then the rollups once more."""
+    backfill(running, "lake", hour, hour + 2 * HOUR)
+    last = "materialize " + "/".join(asset_keys.reconciliation(running.contract))
+    wait_for(lambda: any(s.name == last for s in collected.spans), "a run has compared the hour", 240)
+    rolled = "materialize " + "/".join(asset_keys.rollups_hourly(running.contract))
+    before = {s.trace_id for s in collected.spans if s.name == rolled}
+    backfill(running, "rollups", hour, hour + HOUR)
+    wait_for(
+        lambda: bool({s.trace_id for s in collected.spans if s.name == rolled} - before), "its rollups are anew", 120
+    )
+
+
+def check_runs(spans: Sequence[Span], log: str, contract: Contract) -> None:
+    """A run's trace, and each line of its assets, have the run's id."""
+    runs = {s.trace_id: s for s in spans if s.name.startswith("run ")}
+    of_stream = [s for s in spans if s.name.startswith("materialize ") and contract.stream in s.name]
+    for span in of_stream:
+        run_id = str(attributes(span)["dagster.run.id"])
+        assert span.trace_id.hex() == run_id.replace("-", "")
+        assert span.parent_span_id == runs[span.trace_id].span_id
+    lake = next(s for s in of_stream if "/".join(asset_keys.lake(contract)) in s.name)
+    assert re.fullmatch(r"\d+:\d+-\d+( \d+:\d+-\d+)*", str(attributes(lake)["streamgauge.offsets"]))
+    built = {s.trace_id for s in of_stream if "/".join(asset_keys.facts(contract)) in s.name}
+    links = {link.trace_id for s in of_stream for link in s.links}
+    assert links and links <= built, "rollups made by another run lead to the one that built the facts"
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    made = [x for x in lines if x["body"].startswith("/".join(asset_keys.facts(contract))) and " made in " in x["body"]]
+    assert made
+    for line in made:
+        assert line["trace_id"] == line["run_id"].replace("-", "")
+        assert (line["stream"], line["asset"]) == (contract.stream, "/".join(asset_keys.facts(contract)))
+        assert line["partition"]
+    assert any(x.get("sensor") == "alerts" for x in lines)
+
+
+def check_asked(spans: Sequence[Span], log: str, stream: str) -> None:
+    commits = {s.trace_id for s in spans if s.name == "commit"}
+    asked = {s.trace_id for s in spans if s.name == "GET /v1/streams/{stream}/rollups"}
+    links = {link.trace_id for s in spans if s.name == "postgresql" and s.trace_id in asked for link in s.links}
+    assert links and links <= commits, "a request leads to the commit that wrote its newest rows"
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    assert any(x.get("correlation_id") == "order-7" and x["stream"] == stream and x["trace_id"] for x in lines)
+
+
 def ask(api: Served, stream: str) -> None:
-    """Questions that are answered and one that is not, from either store."""
+    """Questions that are answered and one that is not, from either store; and an event that is taken."""
+    with connect(Settings.for_role("admin")) as connection:
+        key, _ = keys.create(connection, "telemetry", (f"write:{stream}",))
+    sent = {"Authorization": f"Bearer {key}", "X-Correlation-Id": "order-7"}
+    assert api.client.post(f"/v1/streams/{stream}/events", json=[{}], headers=sent).status_code in (202, 422)
     assert api.client.get(f"/v1/streams/{stream}/rollups", params={"window": "1m"}).is_success
     assert api.client.get(f"/v1/streams/{stream}/top").is_success
     assert api.client.get("/nothing").status_code == 404
@@ -125,7 +185,7 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
         worker = running.workers.start()
         running.send(events(contract, 600, at=int((hour + HOUR / 2).timestamp() * 1000)))
         with (
-            DagsterProcesses(stack, running.own.folder),
+            DagsterProcesses(stack, running.own.folder) as dagster,
             loading(running, producer_port),
             served(running.own.folder, tmp_path) as api,
         ):
@@ -138,6 +198,7 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
             fail_a_session(running, port)
             fail_to_publish(stack, running, port)
             ask(api, stream)
+            run_the_batch_layer(running, hour, collected)
             make_final(running, hour)
             wait_for(lambda: figure(api_port, "streamgauge_alerts_undelivered") > 0, "an alert is not delivered", 120)
             wait_for(lambda: figure(api_port, "streamgauge_dagster_tick_duration_seconds") > 0, "a tick has ended")
@@ -153,7 +214,10 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
         running.workers.stop(worker)
         assert committed_in_a_span(running.workers.log(), stream), "a commit's line has its trace and offsets"
         emitted.read_log(running.workers.log())
+        check_asked(collected.spans, api.log.read_text(), stream)
+        check_runs(collected.spans, dagster.log(), contract)
         emitted.read_log(api.log.read_text())
+        emitted.read_log(dagster.log())
     assert not differing_metrics(emitted), "\n".join(differing_metrics(emitted))
     assert not differing_spans(collected.spans), "\n".join(differing_spans(collected.spans))
     assert not differing_log_fields(emitted), "\n".join(differing_log_fields(emitted))

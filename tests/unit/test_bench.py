@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from bench.__main__ import part
-from bench.figures import Sample, delays, memory, run
+from bench.figures import Run, Sample, delays, memory, run
 from bench.ingest import Ingested
 from bench.ingest import rows as ingest_rows
 from bench.lake import Taken
@@ -16,6 +16,8 @@ from bench.others import Rate
 from bench.report import Row, in_words
 from bench.serving import Beside, Serving, Times
 from bench.serving import rows as serving_rows
+from bench.tracing import Traced
+from bench.tracing import rows as tracing_rows
 from streamgauge.errors import UserError
 from streaming.load.fill import repeat_some
 
@@ -29,6 +31,7 @@ def test_a_rate_is_from_the_first_commit_seen_to_the_last() -> None:
     found = run(samples)
     assert found.per_second == 500
     assert found.cpu_us == pytest.approx(4 / 1100 * 1e6)
+    assert found.steady_us == pytest.approx(2 / 1000 * 1e6)
 
 
 def test_one_commit_gives_no_rate() -> None:
@@ -109,3 +112,14 @@ def test_a_part_that_fails_leaves_the_figures_of_the_others() -> None:
 
     assert part("a part", fail) == [Row("a part", "not measured")]
     assert part("a part", lambda folder: [Row(str(folder.is_dir()), "1")]) == [Row("True", "1")]
+
+
+def test_traces_are_held_against_the_worker_without_them() -> None:
+    def runs(*rates: float) -> list[Run]:
+        return [Run(rate, 1e6 / rate, 1, 1, 1, 1e6 / rate) for rate in rates]
+
+    def met(*rates: float) -> list[bool | None]:
+        return [row.met for row in tracing_rows(Traced(runs(*rates), runs(90, 100, 105))) if row.expected]
+
+    assert met(98, 98, 50) == [True]
+    assert met(96, 96, 200) == [False]

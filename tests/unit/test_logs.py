@@ -1,10 +1,11 @@
 """A log line is one line, whatever is written in it."""
 
 import io
+import json
 import logging
 
-from streamgauge.settings import Settings
-from streamgauge.telemetry.logs import bound, configure_logs
+from streamgauge.settings import LogSettings, Settings
+from streamgauge.telemetry.logs import RunLines, bound, bound_to, configure_logs
 
 
 def test_what_a_request_holds_begins_no_line_of_its_own() -> None:
@@ -24,3 +25,29 @@ def test_what_a_request_holds_begins_no_line_of_its_own() -> None:
     assert "\\x0d\\x0a2026-01-01 ERROR \\x1b[31mforged\\x2028 request_id=/v1/\\x0aINFO a line" in first
     assert second.endswith("failed")
     assert trace[0].startswith("Traceback")
+
+
+def test_what_assets_say_is_a_line_and_dagsters_own_events_are_none() -> None:
+    stream, before = io.StringIO(), logging.root.handlers[:]
+    logger = logging.Logger("dagster")
+    logger.addHandler(RunLines())
+
+    def say(event: object) -> None:
+        logger.warning(
+            "job - run - step - kept", extra={"dagster_meta": {"dagster_event": event, "orig_message": "kept"}}
+        )
+
+    try:
+        configure_logs(LogSettings(log_format="json"), stream)
+        with bound_to(run_id="r1", asset="facts/s", partition="2026-01-01-00"):
+            say(None)
+            say("STEP_FAILURE")
+    finally:
+        logging.root.handlers[:] = before
+    (line,) = map(json.loads, stream.getvalue().splitlines())
+    assert (line["body"], line["run_id"], line["asset"], line["partition"]) == (
+        "kept",
+        "r1",
+        "facts/s",
+        "2026-01-01-00",
+    )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from streamgauge.stores.postgres import Connection
 
 _ROWS = """select o.topic, o.partition, o.start_offset, o.next_offset, o.counted, o.late, o.duplicates, o.dead_letters,
-o.lost, o.skipped, o.watermark_ms, o.rebuilt, o.end_offset, o.owner, o.updated_at, p.reason
+o.lost, o.skipped, o.watermark_ms, o.rebuilt, o.end_offset, o.owner, o.updated_at, p.reason, o.trace
 from stream_offsets o left join stream_pauses p using (topic, partition)
 where o.topic = any(%s) order by o.topic, o.partition"""
 
@@ -38,6 +38,8 @@ class Progress:
     """When the row was last written; a worker writes it with each commit."""
     pause: str | None = None
     """Why the partition is paused; None where it is not."""
+    trace: str | None = None
+    """The W3C trace context of the latest commit; None where it had none."""
 
     @property
     def records(self) -> int:

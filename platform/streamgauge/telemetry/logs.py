@@ -8,12 +8,14 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from opentelemetry import trace
 
-from streamgauge.settings import Settings
+from streamgauge.settings import LogSettings
 from streamgauge.telemetry.catalog import log_fields as f
+
+log = logging.getLogger(__name__)
 
 bound: ContextVar[Mapping[str, str]] = ContextVar("bound")
 """What every line has that is written on behalf of the same request, stream or transaction."""
@@ -67,13 +69,32 @@ class _Json(logging.Formatter):
         return json.dumps(line)
 
 
-def configure_logs(settings: Settings, stream: TextIO = sys.stderr) -> None:
+def configure_logs(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
         _Json() if settings.log_format == "json" else _Text("%(asctime)s %(levelname)-7s %(threadName)s: %(message)s")
     )
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
+
+
+def configure_logs_once(settings: LogSettings) -> None:
+    """For a process that somebody else starts: what he has set up stays, and so do the lines of Dagster itself."""
+    if not logging.getLogger().handlers:
+        configure_logs(settings)
+        logging.getLogger("dagster").propagate = False
+
+
+class RunLines(logging.Handler):
+    """What assets and checks say by `context.log`, among the lines of their process. Dagster's own events stay out:
+    they are in its log, and an error's may quote a record.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
+        if meta.get("dagster_event") is None and log.isEnabledFor(record.levelno):
+            said = {"msg": meta.get("orig_message", record.msg), "args": ()}
+            log.handle(logging.makeLogRecord({**record.__dict__, **said}))
 
 
 def own_stderr() -> TextIO:

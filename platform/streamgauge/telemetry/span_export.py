@@ -10,6 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import IdGenerator
+from opentelemetry.sdk.trace.sampling import Sampler
 
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.catalog import attributes as a
@@ -22,14 +23,16 @@ _LAST_SECONDS = 2.0
 """How long a process that ends waits for the collector: without a bound, one that is away would hold up its restart."""
 
 
-def export_traces(service: str, id_generator: IdGenerator | None = None) -> None:
-    """From now on this process's spans are exported, where the environment says to whom; at its end, those left too."""
+def export_traces(service: str, head: Sampler | None = None, id_generator: IdGenerator | None = None) -> None:
+    """From now on this process's spans are exported, where the environment says to whom; at its end, those left too.
+    `head` stands in for the sampler that the environment asks for.
+    """
     if not tracing_wanted():
         return
     for result in ("exported", "failed", "dropped", "unsampled"):
         metrics.SPANS.add(0, {a.SPAN_RESULT.name: result})
-    # the provider knows which sampler the environment asks for
-    head = TracerProvider(shutdown_on_exit=False).sampler
+    # a provider knows which sampler the environment asks for
+    head = head or TracerProvider(shutdown_on_exit=False).sampler
     provider = TracerProvider(
         RecordingSampler(head),
         Resource.create({"service.name": service}),
@@ -38,11 +41,18 @@ def export_traces(service: str, id_generator: IdGenerator | None = None) -> None
     )
     provider.add_span_processor(TailSampler(Bounded(OTLPSpanExporter())))
     trace.set_tracer_provider(provider)
-    atexit.register(_export_last, provider)
+    atexit.register(_within_bound, provider.shutdown)
 
 
-def _export_last(provider: TracerProvider) -> None:
-    last = threading.Thread(target=provider.shutdown, daemon=True)
+def flush_traces() -> None:
+    """For a process that may end without its handlers of `atexit`."""
+    provider = trace.get_tracer_provider()
+    if isinstance(provider, TracerProvider):
+        _within_bound(provider.force_flush)
+
+
+def _within_bound(export: Callable[[], object]) -> None:
+    last = threading.Thread(target=export, daemon=True)
     last.start()
     last.join(_LAST_SECONDS)
 

@@ -75,6 +75,19 @@ def past(name: str, since: int, attributes: Values | None = None, *, kind: SpanK
         _tracer.start_span(name, kind=kind, attributes=attributes, start_time=since).end()
 
 
+def current_traceparent() -> str | None:
+    """The current span's context, as W3C writes it; None where there is none."""
+    carrier: dict[str, str] = {}
+    _propagator.inject(carrier)
+    return carrier.get("traceparent")
+
+
+def link_to(traceparent: str) -> None:
+    """Links the current span to another, by that one's context as W3C writes it."""
+    context = trace.get_current_span(_propagator.extract({"traceparent": traceparent})).get_span_context()
+    trace.get_current_span().add_link(context)
+
+
 @contextmanager
 def statement(operation: str, table: str, rows: int) -> Generator[None]:
     """A statement that writes so many rows of a table in Postgres."""

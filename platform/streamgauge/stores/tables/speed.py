@@ -141,6 +141,8 @@ STATE_TABLES = (
             Column("end_offset", "bigint", null=True),
             Column("owner", "text", null=True),
             Column("updated_at", TIME, default="now()"),
+            # The W3C trace context of the latest commit, so that who reads its numbers can name its trace.
+            Column("trace", "text", null=True),
         ),
         ("topic", "partition"),
         rights={WORKER: UPSERT, BATCH: ("UPDATE",)},

@@ -58,7 +58,13 @@ LATE = _size("late", "Events that came too late.")
 DUPLICATES = _size("duplicates", "Events that were counted before.")
 DEAD_LETTERS = _size("dead_letters", "Records that are no valid events. A trace that has some is kept.")
 ROWS = _size("rows", "Rows that are written.")
-OFFSETS = _size("offsets", "Records of the transaction, as PARTITION:FIRST-LAST.")
+OFFSETS = _size("offsets", "Records of the transaction or of the hour, as PARTITION:FIRST-LAST.")
+RUN_ID = Attribute("dagster.run.id", "The run; without dashes it is the trace's id.", stability=Stability.DEVELOPMENT)
+JOB = Attribute("dagster.job.name", "The run's job.", stability=Stability.DEVELOPMENT)
+ASSET = Attribute("dagster.asset.key", "The asset, with slashes.", stability=Stability.DEVELOPMENT)
+ASSET_PARTITION = Attribute(
+    "dagster.partition", "The partition, or the first and the last of them.", stability=Stability.DEVELOPMENT
+)
 SPAN_RESULT = Attribute(
     "result",
     "exported; failed: the collector did not take it; dropped: too many wait for it; unsampled.",

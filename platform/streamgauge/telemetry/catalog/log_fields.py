@@ -11,9 +11,14 @@ EXCEPTION = LogField("exception", "The traceback of an error that nobody foresaw
 TRACE_ID = LogField("trace_id", "The trace it belongs to.")
 SPAN_ID = LogField("span_id", "The span in which it was written.")
 REQUEST_ID = LogField("request_id", "The request it was written for.", (Emitter.API,))
-STREAM = LogField("stream", "The stream it is about.", (Emitter.WORKER,))
+CORRELATION_ID = LogField("correlation_id", "The sender's, of events that came over HTTP.", (Emitter.API,))
+STREAM = LogField("stream", "The stream it is about.", (Emitter.WORKER, Emitter.API, Emitter.DAGSTER))
 OFFSETS = LogField(
     "offsets", "Records of the transaction it was written in, as PARTITION:FIRST-LAST.", (Emitter.WORKER,)
 )
+RUN_ID = LogField("run_id", "The run of Dagster; without dashes it is the trace's id.", (Emitter.DAGSTER,))
+ASSET = LogField("asset", "The asset that is made.", (Emitter.DAGSTER,))
+PARTITION = LogField("partition", "Its partition, or the first and the last of them.", (Emitter.DAGSTER,))
+SENSOR = LogField("sensor", "The sensor whose tick it is.", (Emitter.DAGSTER,))
 
-LOG_FIELDS = (TIMESTAMP, SEVERITY, LOGGER, THREAD, BODY, EXCEPTION, TRACE_ID, SPAN_ID, REQUEST_ID, STREAM, OFFSETS)
+LOG_FIELDS = tuple(value for value in vars().values() if isinstance(value, LogField))

@@ -31,12 +31,15 @@ class Emitter(StrEnum):
     POSTGRES = "postgres"
     REDIS = "redis"
     KAFKA = "kafka"
+    DAGSTER = "Dagster"
     HOST = "host"
     PROCESSES = "processes"
 
 
 EVERY_PROCESS = (Emitter.WORKER, Emitter.API, Emitter.PRODUCER)
 """Of those that serve metrics themselves."""
+EVERY_LOG = (*EVERY_PROCESS, Emitter.DAGSTER)
+"""Of those that write log lines in our form: of Dagster's what assets, checks and sensors say, not Dagster itself."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +117,7 @@ class Span:
 class LogField:
     name: str
     meaning: str
-    emitters: tuple[Emitter, ...] = EVERY_PROCESS
+    emitters: tuple[Emitter, ...] = EVERY_LOG
     stability: Stability = Stability.STABLE
     conditional: bool = False
     """Whether it is on few lines only, such as an error's that nobody foresaw."""

@@ -48,5 +48,30 @@ REQUEST = Span(
     Emitter.API,
     (a.HTTP_METHOD, a.HTTP_ROUTE, a.HTTP_STATUS, a.ERROR_TYPE, a.REQUEST_ID),
 )
+STORE = Span(
+    "postgresql",
+    "client",
+    "A request's use of Postgres, waiting for a connection included. Linked to the commit that wrote the newest rows.",
+    Emitter.API,
+    (a.DB_SYSTEM,),
+)
+CACHE = Span("redis", "client", "A request's use of Redis.", Emitter.API, (a.DB_SYSTEM,))
+ANSWER = Span("answer", "internal", "The making of an answer from what was read.", Emitter.API, (a.BYTES,))
+
+RUN = Span(
+    "run {job}",
+    "internal",
+    "A run, from its first step to its end. All runs are kept.",
+    Emitter.DAGSTER,
+    (a.RUN_ID, a.JOB, a.ASSET_PARTITION),
+)
+ASSET = Span(
+    "materialize {asset}",
+    "internal",
+    "The making of an asset's partitions: of the lake with the offsets it read, of rollups and reconciliation linked "
+    "to the runs that built the facts.",
+    Emitter.DAGSTER,
+    (a.RUN_ID, a.ASSET, a.ASSET_PARTITION, a.ROWS, a.OFFSETS),
+)
 
 SPANS = tuple(value for value in vars().values() if isinstance(value, Span))
