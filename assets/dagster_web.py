@@ -18,10 +18,11 @@ from assets.dagster_internals import (
     WorkspaceRequestContext,
     create_web_app,
 )
+from streamgauge.access.load import load_access
 from streamgauge.dagster.guard import READ_ONLY, Guard
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
-from streamgauge.state.api_keys import DAGSTER, OPERATIONS, READ_ALL, look_up
+from streamgauge.state.api_keys import look_up
 from streamgauge.stores.postgres import SCHEMA
 from streamgauge.telemetry.logs import configure_logs
 
@@ -85,13 +86,14 @@ class Keys:
 
 
 def guarded(app: Starlette, settings: Settings, keys: Keys) -> Guard:
+    pages = load_access(settings.access_file).api.dagster
     return Guard(
         app,
         own_url=settings.dagster_url,
         anonymous=settings.api_anonymous == "loopback",
         look_up=keys.scopes,
-        reading=(READ_ALL, OPERATIONS),
-        changing=DAGSTER,
+        reading=pages.see,
+        changing=pages.change,
     )
 
 

@@ -18,7 +18,7 @@ def trace_event(
     as_json: Json = False,
 ) -> None:
     """Follow one event: Kafka, its minute, the lake's file, its fact, the hours made of it, the number served."""
-    settings = Settings.for_role("reader")
+    settings = Settings.for_role("batch")
     contracts = load_contracts(settings.contracts_dir)
     if stream is not None:
         find_contract(contracts, stream)

@@ -239,7 +239,7 @@ class _Walk:
     def _refused(self) -> tuple[str, str | None, datetime | None] | None:
         """Reason and detail of the dead letter that the worker made of it, and when that was sent again."""
         return self._connection.execute(
-            "SELECT reason, detail, requeued_at FROM dead_letters"
+            "SELECT reason, detail, requeued_at FROM dead_letter_list"
             ' WHERE topic = %s AND partition = %s AND "offset" = %s',
             (self._contract.topic, self._row[PARTITION], self._row[OFFSET]),
         ).fetchone()

@@ -11,7 +11,7 @@ from serving.config import ApiConfig
 from serving.database import Database
 from serving.problems import AWAY, FORBIDDEN, NO_KEY, TOO_OFTEN, Problem
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import OPERATIONS, PERSONAL, READ_ALL, WRITE_ALL
+from streamgauge.state.api_keys import PERSONAL, READ_ALL
 from streamgauge.web.origin import address, from_this_machine
 
 _TRUSTED_SECONDS = 10.0
@@ -24,40 +24,23 @@ class Caller:
     name: str
     scopes: frozenset[str]
 
-    def may(self, scope: str) -> bool:
-        return scope in self.scopes
-
     def may_read(self, stream: str) -> bool:
         return READ_ALL in self.scopes or f"read:{stream}" in self.scopes
 
-    def require(self, scope: str) -> None:
-        if not self.may(scope):
-            raise _lacks(scope)
-
-    def require_read(self, stream: str) -> None:
-        if not self.may_read(stream):
-            raise _lacks(f"read:{stream}")
-
-    def require_write(self, stream: str) -> None:
-        if WRITE_ALL not in self.scopes:
-            self.require(f"write:{stream}")
+    def require(self, scope: str, stream: str | None = None) -> None:
+        """For one stream, where the scope is for streams."""
+        needed = scope if stream is None else f"{scope}:{stream}"
+        if self.scopes.isdisjoint({needed, scope if stream is None else f"{scope}:*"}):
+            raise Problem(FORBIDDEN, f"The scope {needed} is needed.")
 
     @property
     def sees_personal(self) -> bool:
         return PERSONAL in self.scopes
 
 
-LOCAL = Caller("anonymous", frozenset({READ_ALL, OPERATIONS}))
-"""Someone on this machine, without a key: reads, never personal values, and writes nothing."""
-
-
-def _lacks(scope: str) -> Problem:
-    return Problem(FORBIDDEN, f"The scope {scope} is needed.")
-
-
 class Access:
-    def __init__(self, config: ApiConfig, database: Database, *, anonymous: bool) -> None:
-        """`anonymous`: whether a caller on this machine may read without a key."""
+    def __init__(self, config: ApiConfig, database: Database, anonymous: Caller | None) -> None:
+        """`anonymous`: as whom a caller on this machine may ask without a key; None for not at all."""
         self._anonymous = anonymous
         self._database = database
         self._known: dict[str, tuple[float, Caller]] = {}
@@ -66,12 +49,12 @@ class Access:
     async def caller(self, connection: HTTPConnection) -> Caller:
         key = _key(connection)
         if key is None:
-            if not (self._anonymous and from_this_machine(connection)):
+            if self._anonymous is None or not from_this_machine(connection):
                 raise Problem(
                     NO_KEY, "The request has no API key.", headers={"WWW-Authenticate": 'Bearer realm="streamgauge"'}
                 )
             self._budget.spend(f"address {address(connection)}")
-            return LOCAL
+            return self._anonymous
         known = self._known.get(key)
         if known is None or time.monotonic() - known[0] > _TRUSTED_SECONDS:
             # by address: whoever tries keys out must not get a fresh budget with each

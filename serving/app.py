@@ -1,18 +1,20 @@
 """The application: its routes, its errors, and the page."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 import psycopg
-from fastapi import Depends, FastAPI, Request
+from fastapi import APIRouter, Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from serving import documentation, page
+from serving.depends import authorised
 from serving.envelope import Envelope
 from serving.loop_lag import watch_loop
 from serving.parameters import known_parameters
@@ -20,7 +22,10 @@ from serving.problems import AWAY, HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Proble
 from serving.routes import routers
 from serving.schemas import ProblemDetails
 from serving.services import Services
+from streamgauge.access.api import unruled
 from streamgauge.contract.model import Contract
+from streamgauge.errors import UserError
+from streamgauge.settings import ACCESS_FILE
 
 
 def create_app(services: Services) -> FastAPI:
@@ -42,13 +47,15 @@ def create_app(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
-        dependencies=[Depends(known_parameters)],
+        dependencies=[Depends(known_parameters), Depends(authorised)],
         # the envelope has a span, a metric and a log line already
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.services = services
-    for router in routers():
+    found = tuple(routers())
+    for router in found:
         app.include_router(router)
+    _check_rules(services, found)
     documentation.mount(app)
     page.mount(app)
     app.add_middleware(Envelope)
@@ -58,6 +65,15 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     _document(app, services.contracts)
     return app
+
+
+def _check_rules(services: Services, found: Iterable[APIRouter]) -> None:
+    """A route of which the access file says nothing would be open to all, or to nobody."""
+    routes = [
+        f"{m} {r.path}" for router in found for r in router.routes if isinstance(r, APIRoute) for m in r.methods or ()
+    ]
+    if wrong := unruled(services.rules, routes):
+        raise UserError(f"the access file is not of this version: {'; '.join(wrong)}", f"see {ACCESS_FILE}")
 
 
 def _unapplied(request: Request, error: Exception) -> Response:

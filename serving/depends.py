@@ -10,7 +10,6 @@ from serving.context import current
 from serving.problems import NOT_FOUND, Problem
 from serving.services import Services
 from streamgauge.contract.model import Contract
-from streamgauge.state.api_keys import ADMIN, OPERATIONS
 from streamgauge.telemetry.catalog.log_fields import STREAM
 
 
@@ -23,25 +22,30 @@ ServicesDep = Annotated[Services, Depends(_services)]
 
 
 async def _caller(request: Request, services: ServicesDep) -> Caller:
-    return await services.access.caller(request)
+    """Asked for once a request: each time costs the caller some of his budget."""
+    if not hasattr(request.state, "caller"):
+        request.state.caller = await services.access.caller(request)
+    return request.state.caller
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
 
 
+async def authorised(request: Request, services: ServicesDep) -> None:
+    """A dependency of every route: whether the caller may ask it, as the access file says."""
+    rule = services.rules[f"{request.method} {request.scope['route'].path}"]
+    if not rule.key:
+        return
+    caller = await _caller(request, services)
+    if rule.scope is None:
+        return
+    if not rule.of_stream:
+        caller.require(rule.scope)
+    elif services.contracts.get(stream := request.path_params["stream"]) is not None:
+        caller.require(rule.scope, stream)
+
+
 def find_stream(services: Services, caller: Caller, stream: str) -> Contract:
-    contract = _existing(services, caller, stream)
-    caller.require_read(stream)
-    return contract
-
-
-def find_stream_to_write(services: Services, caller: Caller, stream: str) -> Contract:
-    contract = _existing(services, caller, stream)
-    caller.require_write(stream)
-    return contract
-
-
-def _existing(services: Services, caller: Caller, stream: str) -> Contract:
     contract = services.contracts.get(stream)
     if contract is not None:
         current().about[STREAM.name] = stream
@@ -63,18 +67,10 @@ StreamDep = Annotated[Contract, Depends(_stream)]
 def readable(services: Services, caller: Caller, stream: str | None) -> tuple[Contract, ...]:
     """The stream asked for, or all that the caller may read."""
     if stream is not None:
-        return (find_stream(services, caller, stream),)
+        found = find_stream(services, caller, stream)
+        caller.require("read", stream)
+        return (found,)
     return tuple(c for c in services.contracts.values() if caller.may_read(c.stream))
-
-
-async def operator(caller: CallerDep) -> Caller:
-    caller.require(OPERATIONS)
-    return caller
-
-
-async def administrator(caller: CallerDep) -> Caller:
-    caller.require(ADMIN)
-    return caller
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from streamgauge.access.api import known_scopes
+from streamgauge.access.load import load_access
 from streamgauge.cli.output import Json, console, print_json, table
 from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
@@ -23,15 +25,23 @@ _APPLICATION = "streamgauge api-keys"
 def create(
     name: Annotated[str, typer.Argument(help="Who or what uses it.")],
     scope: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option(help="read:STREAM, write:STREAM (* for all), operations, dagster, personal, admin."),
-    ],
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option("--as", help="The scopes of one of the access file's callers, such as operator.")
+    ] = None,
     days: Annotated[int | None, typer.Option(help="How long it is valid; by default for ever.", min=1)] = None,
     as_json: Json = False,
 ) -> None:
     """Make a key and show it, this once."""
     settings = Settings.for_role("admin")
-    scopes = keys.checked_scopes(scope, [c.stream for c in load_contracts(settings.contracts_dir)])
+    rights = load_access(settings.access_file).api
+    if kind is not None and kind not in rights.callers:
+        raise UserError(f"the access file has no caller {kind!r}", f"its callers are {', '.join(rights.callers)}")
+    known = known_scopes(rights, [c.stream for c in load_contracts(settings.contracts_dir)])
+    wanted = (*(rights.callers[kind].scopes if kind else ()), *(scope or ()))
+    scopes = keys.checked_scopes(wanted, known)
     with connect_or_explain(settings, application=_APPLICATION) as connection:
         key, stored = keys.create(connection, name, scopes, None if days is None else timedelta(days=days))
     if as_json:

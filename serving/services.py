@@ -1,5 +1,6 @@
 """The API's services, which all routes share: made once, opened when the server starts, closed when it stops."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -7,7 +8,7 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from serving.access import Access
+from serving.access import Access, Caller
 from serving.config import ApiConfig
 from serving.dagster_activity import DagsterActivity
 from serving.database import Database
@@ -17,6 +18,8 @@ from serving.numbers import Reader
 from serving.personal import Pseudonyms
 from serving.tops import Tops
 from serving.watch import Watch
+from streamgauge.access.api import Rule, known_scopes, rules
+from streamgauge.access.load import ANONYMOUS, load_access
 from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
@@ -32,6 +35,10 @@ class Services:
     database: Database
     redis: Redis
     access: Access
+    rules: Mapping[str, Rule]
+    """What each route asks for."""
+    scopes: Callable[[], tuple[str, ...]]
+    """All that a key may have."""
     watch: Watch
     tops: Tops
     pseudonyms: Pseudonyms
@@ -63,6 +70,8 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         settings.contracts_dir, lambda: connect(settings, autocommit=True, application="streamgauge api contracts")
     )
     contracts.refresh()
+    rights = load_access(settings.access_file).api
+    anonymous = Caller(ANONYMOUS, frozenset(rights.callers[ANONYMOUS].scopes))
     database = Database(settings, config)
     redis = redis_client(settings)
     # Postgres has the same answers: nobody waits for a Redis to come back.
@@ -80,7 +89,9 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         contracts=contracts,
         database=database,
         redis=redis,
-        access=Access(config, database, anonymous=settings.api_anonymous == "loopback"),
+        access=Access(config, database, anonymous if settings.api_anonymous == "loopback" else None),
+        rules=rules(rights),
+        scopes=lambda: known_scopes(rights, tuple(contracts)),
         watch=watch,
         tops=tops,
         pseudonyms=pseudonyms,

@@ -142,7 +142,7 @@ def _dead_letters(connection: Connection, contract: Contract, partition: int, re
     """The records that the worker did not take, whatever the contract's rules may say by now."""
     low, high = records.select(pl.col(OFFSET).min(), pl.col(OFFSET).max().alias("high")).row(0)
     rows = connection.execute(
-        'SELECT "offset" FROM dead_letters WHERE topic = %s AND partition = %s AND "offset" BETWEEN %s AND %s',
+        'SELECT "offset" FROM dead_letter_list WHERE topic = %s AND partition = %s AND "offset" BETWEEN %s AND %s',
         (contract.topic, partition, low, high),
     ).fetchall()
     return pl.Series([o for (o,) in rows], dtype=pl.Int64)

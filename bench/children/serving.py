@@ -34,7 +34,7 @@ Ask = Callable[[], Any]
 
 def main() -> None:
     job = json.load(sys.stdin)
-    settings = Settings.for_role("reader")
+    settings = Settings.for_role("api")
     contract = find_contract(load_contracts(settings.contracts_dir), job["stream"])
     dimension, seconds = job["dimension"], job["seconds"]
     end = datetime.now(UTC).replace(second=0, microsecond=0) + MINUTE

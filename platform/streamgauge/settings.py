@@ -22,6 +22,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 
 CONTRACTS = CHECKOUT / "platform" / "contracts"
+ACCESS_FILE = CHECKOUT / "platform" / "access.yaml"
 
 
 KAFKA_PROPERTIES = ("sasl.", "enable.sasl.", "ssl.", "enable.ssl.", "socket.", "client.", "broker.address.")
@@ -45,6 +46,7 @@ class _Place(BaseSettings):
     data_dir: Path | None = None
     base_port: int | None = None
     contracts_dir: Path = CONTRACTS
+    access_file: Path = ACCESS_FILE
     lake_url: str | None = None
     batch_start: date = date(2026, 1, 1)
     runbooks_url: str | None = None
@@ -73,6 +75,10 @@ def data_dir() -> Path:
 
 def contracts_dir() -> Path:
     return _Place().contracts_dir
+
+
+def access_file() -> Path:
+    return _Place().access_file
 
 
 def lake_root() -> str:
@@ -106,6 +112,8 @@ class Settings(LogSettings):
     instance: str = "demo"
     data_dir: Path
     contracts_dir: Path = CONTRACTS
+    access_file: Path = ACCESS_FILE
+    """Who may do what."""
     kafka_bootstrap_servers: str
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "SASL_PLAINTEXT"
     kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"] = "SCRAM-SHA-256"
@@ -156,7 +164,7 @@ class Settings(LogSettings):
         ):
             given = [n for n in (certificate, key) if getattr(self, n) is not None]
             missing += [n for n in (certificate, key) if len(given) == 1 and n not in given]
-        files = [n for n in type(self).model_fields if n.endswith("_file")]
+        files = [n for n, f in type(self).model_fields.items() if n.endswith("_file") and f.default is None]
         missing += [n for n in files if (path := getattr(self, n)) is not None and not path.is_file()]
         alien = [n for n in self.kafka_properties if not n.startswith(KAFKA_PROPERTIES)]
         if missing or alien:

@@ -41,7 +41,7 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """Show a stream's latest records as the platform reads them; personal values are masked."""
-    settings = Settings.for_role("reader")
+    settings = Settings.for_role("batch")
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
     found = read_sample(settings, contract, records)
     if as_json:

@@ -88,7 +88,7 @@ def _rules(connection: Connection, contract: Contract, quarantined: pl.DataFrame
 
 def _requeue(connection: Connection, contract: Contract, samples: Sequence[Sample]) -> Requeue | None:
     rows = connection.execute(
-        'SELECT reason, count(requeued_at)::int FROM dead_letters WHERE topic = %s AND (partition, "offset") IN'
+        'SELECT reason, count(requeued_at)::int FROM dead_letter_list WHERE topic = %s AND (partition, "offset") IN'
         " (SELECT * FROM unnest(%s::int[], %s::bigint[])) GROUP BY reason ORDER BY count(*) DESC LIMIT 1",
         (contract.topic, [s.partition for s in samples], [s.offset for s in samples]),
     ).fetchall()

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Request, Response
 
-from serving.depends import CallerDep, ServicesDep, find_stream_to_write, problems
+from serving.depends import CallerDep, ServicesDep, find_stream, problems
 from serving.formats import json_bytes
 from serving.ingest.batcher import Verdicts
 from serving.ingest.body import MAX_BYTES, MAX_EVENTS, MEDIA_TYPES
@@ -52,7 +52,7 @@ async def sent(
         str | None, Header(description="Goes with each record; by default the request's id.")
     ] = None,
 ) -> Response:
-    contract = find_stream_to_write(services, caller, stream)
+    contract = find_stream(services, caller, stream)
     taken = await services.ingest.take(request, contract, f"http:{caller.name}")
     found = taken.verdicts
     if len(found.refused) == found.events:

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.depends import ServicesDep, administrator, problems
+from serving.depends import ServicesDep, problems
 from serving.formats import json_bytes, momentary_answer
 from serving.problems import INVALID, NOT_FOUND, Problem
 from serving.schemas import ApiKey, ApiKeys, NewApiKey
@@ -14,7 +14,7 @@ from streamgauge.errors import UserError
 from streamgauge.state import api_keys as keys
 from streamgauge.state.api_keys import StoredKey
 
-router = APIRouter(prefix="/v1/api-keys", tags=["administration"], dependencies=[Depends(administrator)])
+router = APIRouter(prefix="/v1/api-keys", tags=["administration"])
 
 
 class KeyWanted(BaseModel):
@@ -45,7 +45,7 @@ def listed(request: Request, services: ServicesDep) -> Response:
 )
 def created(services: ServicesDep, wanted: KeyWanted) -> Response:
     try:
-        scopes = keys.checked_scopes(wanted.scopes, tuple(services.contracts))
+        scopes = keys.checked_scopes(wanted.scopes, services.scopes())
     except UserError as e:
         raise Problem(INVALID, f"{e.what}.", f"{e.hint}.", parameter="scopes") from e
     lifetime = None if wanted.days is None else timedelta(days=wanted.days)

@@ -43,7 +43,7 @@ def assert_as_expected(contract: Contract, expected: Expected) -> None:
 
 
 def _rows(query: sql.SQL | sql.Composed, *values: Any) -> list[tuple[Any, ...]]:
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         return connection.execute(query, values).fetchall()
 
 

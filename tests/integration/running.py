@@ -151,14 +151,14 @@ def header(message: Message, name: str) -> str | None:
 
 def stored(contract: Contract, columns: str = "sum(count)::bigint") -> list[tuple[Any, ...]]:
     """From the contract's view of minutes."""
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         query = f'select {columns} from "{contract.stream}_1m"'
         return connection.execute(query.encode()).fetchall()
 
 
 def rows_of(table: str, columns: str, contract: Contract) -> list[tuple[Any, ...]]:
     """Of one of the tables that all streams share."""
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         query = f"select {columns} from {table} where topic = %s order by partition"
         return connection.execute(query.encode(), (contract.topic,)).fetchall()
 
@@ -201,12 +201,12 @@ def streamgauge(folder: Path, *arguments: str) -> str:
 
 def same_tops(contract: Contract) -> bool:
     """Redis has every top-N of every window, equal to what Postgres gives."""
-    redis = redis_client(Settings.for_role("reader"))
+    redis = redis_client(Settings.for_role("admin"))
     for window in ("1m", "5m", "1h"):
         held = from_redis(redis, contract, window, 20)
         if held is None:
             return False
-        with connect(Settings.for_role("reader")) as connection:
+        with connect(Settings.for_role("admin")) as connection:
             wanted = from_postgres(connection, contract, window, 20)
         if [replace(a, source="postgres") for a in held] != wanted:
             return False

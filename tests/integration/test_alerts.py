@@ -264,7 +264,7 @@ def test_an_error_in_one_condition_leaves_the_others(
     _raise_incident(stream, "StreamgaugeDataStale", f"stale/{minutes}", minutes)
     asset = f"facts/{name}_facts"
     _remember("dagster runs", {"seen": 0, "failing": {asset: {"": {"at": SINCE, "why": "Failed"}}}})
-    redis, key = redis_client(Settings.for_role("worker")), stream.contract.redis_minutes_key
+    redis, key = redis_client(Settings.for_role("admin")), stream.contract.redis_minutes_key
     alerts = Sensor(stream, instance)
     for worker in list(stream.workers.running):
         stream.workers.kill(worker)

@@ -3,6 +3,7 @@
 import json
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,31 +11,44 @@ from typing import Any
 import psycopg
 import pytest
 import typer
+import yaml
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME as LOG_APPEND_TIME
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AclBinding, AclBindingFilter  # pyright: ignore[reportPrivateImportUsage]
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
+from pydantic import SecretStr
+from redis.exceptions import NoPermissionError
 from typer.testing import CliRunner
 
+from streamgauge.access.kafka import Acl
+from streamgauge.access.load import load_access
 from streamgauge.apply.actual import Actual, read_actual
 from streamgauge.apply.changes import (
     AddColumn,
+    AllowKafka,
+    ForbidKafka,
+    ForbidRelation,
+    ForbidSchema,
     RegisterSchema,
     SetCompatibility,
     SetTopicConfig,
     TakeUpContract,
+    TakeUpPrincipals,
     describe,
 )
 from streamgauge.apply.desired import Subject, desired
-from streamgauge.apply.execute import apply, change_registry, plan
+from streamgauge.apply.execute import acl_words, apply, change_registry, plan
 from streamgauge.cli import contracts as commands
 from streamgauge.errors import UserError
 from streamgauge.records.avro import avro_schema
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Incompatible, Registry
+from streamgauge.settings import ACCESS_FILE, Settings
 from streamgauge.stores.kafka import admin_client, consumer_config, producer_config
 from streamgauge.stores.postgres import connect
+from streamgauge.stores.redis import redis_client
 from tests.integration.own_stream import Document, OwnStream, add_field, block, prop
 
 pytestmark = pytest.mark.usefixtures("stack")
@@ -48,10 +62,10 @@ def stream(tmp_path: Path) -> OwnStream:
 def state(stream: OwnStream) -> Actual:
     """All that apply could have changed."""
     settings = stream.settings()
-    wanted = desired([stream.contract])
+    wanted = desired([stream.contract], load_access(settings.access_file))
     registry = Registry(settings.registry_url)
     with connect(settings) as connection:
-        return read_actual(wanted, admin_client(settings), registry, connection)
+        return read_actual(wanted, admin_client(settings), registry, connection, redis_client(settings))
 
 
 def latest(stream: OwnStream) -> Any:
@@ -423,6 +437,117 @@ def test_each_role_can_do_no_more_than_its_work(stream: OwnStream) -> None:
     ):
         with connect(stream.settings(role)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(statement)
+
+
+def test_a_reader_sees_of_dead_letters_and_tops_what_is_not_personal(stream: OwnStream) -> None:
+    apply_own(stream)
+    with connect(stream.settings("reader"), autocommit=True) as connection:
+        for name, columns in (
+            ("dead_letters", "value"),
+            (stream.contract.top_table, "sketch"),
+            (f"{stream.name}_batch_tops", "sketch"),
+            (f"reference_{stream.name}", "user_id"),
+            ("api_keys", "hash"),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(f'SELECT {columns} FROM "{name}"'.encode())
+        connection.execute("SELECT reason, detail, value_bytes, header_names FROM dead_letter_list")
+        connection.execute(f'SELECT count FROM "{stream.name}_5m"'.encode())
+
+
+def access_file(stream: OwnStream, principal: str, rights: Document, folder: Path) -> Settings:
+    """Settings with an access file that has one principal more."""
+    document = yaml.safe_load(ACCESS_FILE.read_text())
+    document["principals"][principal] = rights
+    file = folder / "access.yml"
+    file.write_text(yaml.safe_dump(document))
+    return stream.settings().model_copy(update={"access_file": file})
+
+
+def test_rights_that_the_access_file_does_not_give_are_taken_away(stream: OwnStream) -> None:
+    apply_own(stream)
+    settings, contract = stream.settings(), stream.contract
+    more = {
+        Acl("reader", "topic", contract.topic, "read"),
+        Acl("reader", "topic", contract.topic[:5], "read", "prefixed"),
+        Acl("worker", "topic", "*", "alter"),
+        Acl("api", "broker", "kafka-cluster", "create"),
+    }
+    others = {
+        Acl("somebody", "topic", contract.topic, "read"),
+        Acl("reader", "topic", f"{contract.topic}-of-another-project", "read"),
+    }
+    admin: Any = admin_client(settings)
+    made = admin.create_acls([AclBinding(*acl_words(a)) for a in more | others])
+    assert all(f.result(20) is None for f in made.values())
+    with connect(settings) as connection:
+        connection.execute("GRANT SELECT, TRUNCATE ON dead_letters TO PUBLIC")
+        connection.execute("GRANT SELECT (value) ON dead_letters TO streamgauge_reader")
+        connection.execute("GRANT UPDATE ON final_hours TO streamgauge_api")
+        connection.execute("GRANT EXECUTE ON FUNCTION drop_old TO streamgauge_worker")
+        connection.execute("GRANT CREATE ON SCHEMA streamgauge TO streamgauge_reader")
+    try:
+        planned = plan(settings, (contract,)).changes
+        assert {c.acl for c in planned if isinstance(c, ForbidKafka)} == more
+        assert {c for c in planned if not isinstance(c, ForbidKafka)} == {
+            ForbidRelation("dead_letters", "PUBLIC", ("SELECT", "TRUNCATE")),
+            ForbidRelation("dead_letters", "streamgauge_reader", ("SELECT",)),
+            ForbidRelation("final_hours", "streamgauge_api", ("UPDATE",)),
+            ForbidRelation("drop_old", "streamgauge_worker", ("EXECUTE",)),
+            ForbidSchema("streamgauge", "streamgauge_reader", "CREATE"),
+        }
+        assert set(apply(settings, (contract,)).changes) == set(planned)
+        assert not plan(settings, (contract,)).changes
+        assert others <= (state(stream).acls or frozenset())
+    finally:
+        admin.delete_acls([AclBindingFilter(*acl_words(a)) for a in more | others])
+
+
+def test_redis_users_have_the_rights_of_the_access_file(stream: OwnStream, tmp_path: Path) -> None:
+    apply_own(stream)
+    settings, key = stream.settings(), stream.contract.redis_minutes_key
+    with closing(redis_client(settings)) as admin, closing(redis_client(stream.settings("reader"))) as reader:
+        wide = ("~*", "&all", "+@read", "+config|get", "(+set ~other)")
+        admin.execute_command("ACL SETUSER", "reader", *wide)  # pyright: ignore[reportUnknownMemberType]
+        assert reader.get("anything") is None
+        (found,) = plan(settings, (stream.contract,)).changes
+        assert describe(found).target == "redis user reader"
+        assert {"no longer the keys *", "no longer the commands config|get"} <= set(describe(found).detail.split("; "))
+        apply(settings, (stream.contract,))
+        assert not plan(settings, (stream.contract,)).changes
+        assert reader.get(key) is None
+        top = stream.contract.redis_top_key("users", "1h")
+        for forbidden in (("GET", "anything"), ("GET", top), ("SET", key, "1")):
+            with pytest.raises(NoPermissionError):
+                reader.execute_command(*forbidden)  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_a_redis_that_is_away_stops_it_before_anything_is_made(stream: OwnStream) -> None:
+    away = {"redis_url": SecretStr("redis://127.0.0.1:9/0")}
+    with pytest.raises(UserError, match="Redis doesn't answer"):
+        apply(stream.settings().model_copy(update=away), (stream.contract,))
+    assert state(stream).topics == {}
+
+
+def test_who_leaves_the_access_file_loses_all_rights(stream: OwnStream, tmp_path: Path) -> None:
+    apply_own(stream)
+    contract, may_send = stream.contract, Acl("shop", "topic", stream.contract.topic, "write")
+    rights: Document = {"about": "Sends.", "streams": [stream.name], "kafka": {"events": ["write"]}}
+    before = state(stream).principals
+    changes = apply(access_file(stream, "shop", rights, tmp_path), (contract,)).changes
+    assert set(changes) == {AllowKafka(may_send), TakeUpPrincipals(before | {"shop"}, before)}
+    changes = apply(stream.settings(), (contract,)).changes
+    assert set(changes) == {ForbidKafka(may_send), TakeUpPrincipals(before, before | {"shop"})}
+    assert "without shop" in {describe(c).detail for c in changes}
+    assert not plan(stream.settings(), (contract,)).changes
+
+
+def test_a_login_that_is_not_there_is_named_and_nothing_changes(stream: OwnStream, tmp_path: Path) -> None:
+    apply_own(stream)
+    rights: Document = {"about": "Looks.", "postgres": {"windows": ["select"]}}
+    with pytest.raises(UserError, match="login streamgauge_auditor: is in the access file and not in Postgres"):
+        apply(access_file(stream, "auditor", rights, tmp_path), (stream.contract,))
+    assert not plan(stream.settings(), (stream.contract,)).changes
 
 
 def test_a_registry_that_is_away_stops_it_before_anything_is_made(stream: OwnStream) -> None:

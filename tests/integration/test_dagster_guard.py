@@ -24,7 +24,7 @@ from streamgauge.stack import dagster
 from streamgauge.stack.control import Stack
 from streamgauge.stack.credentials import credentials
 from streamgauge.state import api_keys
-from streamgauge.state.api_keys import DAGSTER, OPERATIONS, PERSONAL, READ_ALL
+from streamgauge.state.api_keys import PERSONAL, READ_ALL
 from streamgauge.stores.postgres import connect
 from tests.integration.browser import chromium, opened
 from tests.integration.dagster_processes import DagsterProcesses
@@ -254,7 +254,7 @@ def test_without_a_local_stack_a_key_is_needed(guarded_url: str) -> None:
     wrong = f"sg_{'0' * 12}_{'A' * 43}"
     for headers in ({"Authorization": f"Bearer {wrong}"}, {"Authorization": "Basic ="}, {"Authorization": "Digest x"}):
         assert httpx.get(guarded_url, headers=headers, timeout=30).status_code == 401
-    for scopes in ((OPERATIONS,), (READ_ALL, PERSONAL), (DAGSTER,)):
+    for scopes in (("operations",), (READ_ALL, PERSONAL), ("dagster",)):
         assert httpx.get(guarded_url, headers=_bearer(*scopes), timeout=30).status_code == 403
     assert httpx.get(f"{guarded_url}/server_info", timeout=30).status_code == 200
     with pytest.raises(InvalidStatus, match="403"):
@@ -269,7 +269,7 @@ def test_behind_a_proxy_nobody_reads_without_a_key(guarded_url: str) -> None:
 
 
 def test_a_key_changes_only_what_its_scopes_say(url: str, guarded_url: str) -> None:
-    reading, changing = _bearer(READ_ALL, OPERATIONS), _bearer(READ_ALL, OPERATIONS, DAGSTER)
+    reading, changing = _bearer(READ_ALL, "operations"), _bearer(READ_ALL, "operations", "dagster")
     sensor, _ = _sensor(guarded_url, **reading)
     assert _ask(guarded_url, _STOP % sensor, **reading)["stopSensor"]["__typename"] == "UnauthorizedError"
     report = f"{guarded_url}/report_asset_materialization/foo"
@@ -283,7 +283,7 @@ def test_a_key_changes_only_what_its_scopes_say(url: str, guarded_url: str) -> N
 
 
 def test_a_revoked_key_ends_at_once(guarded_url: str) -> None:
-    headers = _bearer(READ_ALL, OPERATIONS)
+    headers = _bearer(READ_ALL, "operations")
     assert _sensor(guarded_url, **headers)[1] == "RUNNING"
     with connect(Settings.for_role("admin")) as connection:
         assert api_keys.revoke(connection, headers["Authorization"].split("_")[1])
@@ -291,6 +291,6 @@ def test_a_revoked_key_ends_at_once(guarded_url: str) -> None:
 
 
 def test_in_a_browser_the_key_is_the_password(guarded_url: str) -> None:
-    login = {"username": "anybody", "password": _key(READ_ALL, OPERATIONS)}
+    login = {"username": "anybody", "password": _key(READ_ALL, "operations")}
     with chromium() as browser, opened(browser, f"{guarded_url}/locations", http_credentials=login) as shown:
         shown.get_by_text("streamgauge", exact=True).first.wait_for(timeout=30_000)

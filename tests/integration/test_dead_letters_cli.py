@@ -63,7 +63,7 @@ def text(*arguments: str) -> str:
 
 def records(stream: OwnStream) -> list[Any]:
     """Everything in the stream's topic."""
-    settings = {**consumer_config(stream.settings("reader"), "unused"), "enable.partition.eof": True}
+    settings = {**consumer_config(stream.settings("batch"), "unused"), "enable.partition.eof": True}
     consumer = Consumer(settings)
     try:
         partitions = range(stream.contract.topic_spec.partitions)

@@ -322,5 +322,7 @@ def test_times_that_no_table_can_hold_are_quarantined_and_hold_nothing_back(stre
         assert sum(r.count for r in report.quarantine) == len(values)
         assert render(report)
         assert all(r.passed for r in compare(connection, contract, root(), hours).results)
-        letters = connection.execute("select count(*) from dead_letters where topic = %s", (contract.topic,)).fetchone()
+        letters = connection.execute(
+            "select count(*) from dead_letter_list where topic = %s", (contract.topic,)
+        ).fetchone()
     assert letters == (len(values),)

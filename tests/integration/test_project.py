@@ -77,7 +77,7 @@ def test_from_an_empty_folder_to_a_number(stack: Any, tmp_path: Path) -> None:
         (row,) = _rows(url)
         assert (row["count"], row["amount_n"], row["amount_sum"]) == (10, 5, 62.5)
 
-    found = read_sample(Settings.for_role("reader"), contract, 4)
+    found = read_sample(Settings.for_role("batch"), contract, 4)
     assert [s.verdict for s in found] == ["right"] * 4
     assert {s.fields["country"] for s in found} == {"AT"}
     assert all(s.fields["customer"].startswith("masked") for s in found)

@@ -43,13 +43,13 @@ BUSIEST = [("LombiqBot", 567), ("gentoo-repo-qa-bot", 396)]
 
 
 def counts(stream: str, by: str) -> dict[str, int]:
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         query = f'select {by}, sum(count)::bigint from "{stream}_1m" group by {by} having sum(count) > 0'
         return dict(connection.execute(query.encode()).fetchall())
 
 
 def busiest(contract: Contract) -> list[tuple[str, int]]:
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         query = f"select min(minute), max(minute) + interval '1 minute' from {contract.minutes_table}"
         first, end = connection.execute(query.encode()).fetchall()[0]
         top = read_top(connection, contract, "users", first, end, 2)

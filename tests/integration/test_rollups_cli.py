@@ -218,7 +218,7 @@ def test_top_is_merged_from_postgres_while_redis_is_cold(stream: OwnStream) -> N
 
 def test_top_comes_from_redis_where_it_has_all_of_it(stream: OwnStream) -> None:
     fill(stream)
-    redis = redis_client(stream.settings("worker"))
+    redis = redis_client(stream.settings("admin"))
     held = {
         "version": 1,
         "as_of": "2026-01-01T11:00:30Z",
@@ -282,7 +282,7 @@ def test_a_reference_table_is_loaded_and_only_changes_are_written(stream: OwnStr
         return result.output
 
     def rows() -> list[Any]:
-        with connect(stream.settings("reader")) as connection:
+        with connect(stream.settings("admin")) as connection:
             return connection.execute(
                 sql.SQL("SELECT user_id, kind, organisation, updated_at FROM {} ORDER BY 1").format(table)
             ).fetchall()

@@ -23,7 +23,7 @@ from streamgauge.apply.execute import apply
 from streamgauge.contract.load import load_contracts
 from streamgauge.settings import CHECKOUT, CONTRACTS, Settings
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import ADMIN, OPERATIONS, PERSONAL
+from streamgauge.state.api_keys import PERSONAL
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
 from streamgauge.telemetry.logs import configure_logs
@@ -274,12 +274,12 @@ def test_a_key_opens_what_its_scopes_say(client: TestClient) -> None:
         assert_problem(client, client.get(f"{path}?stream=system_events", headers=one), 403, "scope-missing")
     for path in ("/v1/operations", "/v1/alerts", "/v1/health"):
         assert_problem(client, client.get(path, headers=one), 403, "scope-missing")
-        assert client.get(path, headers=key(OPERATIONS)).status_code == 200
+        assert client.get(path, headers=key("operations")).status_code == 200
 
 
 def test_keys_are_made_listed_and_revoked(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.access._TRUSTED_SECONDS", 0.0)
-    admin = key(ADMIN)
+    admin = key("admin")
     wanted = {"name": "dashboard", "scopes": ["read:user_events"], "days": 30}
     made = client.post("/v1/api-keys", json=wanted, headers=admin).json()
     own = {"Authorization": f"Bearer {made['key']}"}
@@ -397,7 +397,7 @@ def test_schemathesis(client: TestClient, tmp_path: Path) -> None:
 
     Not all that a schema lets through can be answered: a range may be too long, or a dimension unknown.
     """
-    everything = key("read:*", "write:*", OPERATIONS, ADMIN)
+    everything = key("read:*", "write:*", "operations", "admin")
     tried: Counter[str] = Counter()
     every_check: Any = list(HealthCheck)
     with served(CONTRACTS, tmp_path, requests_per_second="10000", burst="10000") as api:

@@ -79,7 +79,7 @@ def test_a_cold_redis_is_filled_again(own: Running, api: Served) -> None:
     """By the API alone: the worker is gone."""
     wait_for(lambda: _tops(own, api)[0] == "redis", "the top-N comes from Redis")
     own.workers.kill(_worker.pop())
-    redis = redis_client(Settings.for_role("worker"))
+    redis = redis_client(Settings.for_role("admin"))
     redis.delete(*(own.contract.redis_top_key(t.name, "1h") for t in own.contract.rollup.top))
     source, cold = _tops(own, api)
     assert source == "postgres"

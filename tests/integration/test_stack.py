@@ -112,12 +112,14 @@ def test_passwords_are_for_their_owner_only(stack: Stack) -> None:
 
 def test_roles_have_only_their_rights(stack: Stack) -> None:
     worker, reader = (redis_client(Settings.for_role(role)) for role in ("worker", "reader"))
-    worker.set("streamgauge:test", "1", ex=60)
-    assert reader.get("streamgauge:test") == "1"
+    key = "streamgauge:test:minutes"
+    worker.set(key, "1", ex=60)
+    assert reader.get(key) == "1"
     for client, command in (
         (worker, "SET other 1"),
         (worker, "FLUSHALL"),
-        (reader, "SET streamgauge:test 2"),
+        (reader, f"SET {key} 2"),
+        (reader, "GET streamgauge:test:top:users:1h"),
         (reader, "CONFIG GET *"),
     ):
         with pytest.raises(NoPermissionError):

@@ -53,7 +53,7 @@ def build_hours(contract: Contract) -> None:
 
 
 def find(contract: Contract, event_id: str) -> list[Trace]:
-    return trace(Settings.for_role("reader"), [contract], event_id)
+    return trace(Settings.for_role("batch"), [contract], event_id)
 
 
 def texts(found: Trace) -> dict[str, str]:

@@ -103,7 +103,7 @@ def test_every_bad_record_is_a_dead_letter_and_no_good_one_is(running: Running) 
     expected = expected_of(contract, schemas={without_id: without, numbered_id: numbered})
     assert [expected.verdicts[p] for p in fine] == ["counted", "counted", "counted", "duplicate", "counted"]
 
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         rows = connection.execute(
             'select partition, "offset", key, value, reason from dead_letters where topic = %s', (contract.topic,)
         ).fetchall()
@@ -325,7 +325,7 @@ def test_no_schema_in_the_registry_stops_a_stream(running: Running) -> None:
     running.workers.start()
     account = wait_until_read(contract)
     assert (account.counted, account.dead_letters) == (2, len(ids))
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         rows = connection.execute("select key, detail from dead_letters where topic = %s", (contract.topic,)).fetchall()
     assert {key.decode() for key, _ in rows} == ids.keys()
     assert all("schema" in detail for _, detail in rows)

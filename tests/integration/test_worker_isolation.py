@@ -83,7 +83,7 @@ def test_a_dead_letter_that_is_too_large_for_its_topic_does_not_hold_up_the_othe
     values = {m.value(): dict(m.headers() or []) for m in sent}
     assert values.keys() == {None, b"not Avro"}
     assert values[None]["dead_letter_too_large"] == b"true"
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("admin")) as connection:
         query = "select length(value) from dead_letters where topic = %s and key = 'large'"
         assert connection.execute(query, (running.contract.topic,)).fetchone() == (100_000,)
 

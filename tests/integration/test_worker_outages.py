@@ -46,7 +46,7 @@ def test_redis_away_wiped_and_back(running: Running, stack: Stack) -> None:
         stack.start_program("redis")
     wait_for(lambda: same_tops(contract), "Redis has caught up")
 
-    redis = redis_client(Settings.for_role("worker"))
+    redis = redis_client(Settings.for_role("admin"))
     keys = [contract.redis_minutes_key, *(contract.redis_top_key(t.name, "5m") for t in contract.rollup.top)]
     assert redis.delete(*keys) == len(keys)
     wait_for(lambda: same_tops(contract) and bool(redis.exists(contract.redis_minutes_key)), "Redis is rebuilt")

@@ -1,6 +1,7 @@
 """compose.yaml: valid by the Compose Specification, and the same stack as the local one."""
 
 import json
+import os
 import re
 import subprocess
 from importlib.util import find_spec
@@ -12,7 +13,11 @@ import yaml
 from jsonschema import Draft7Validator
 from pathspec import PathSpec
 
-from streamgauge.settings import CHECKOUT, PREFIX, Settings
+from streamgauge.access.load import load_access
+from streamgauge.access.logins import logins
+from streamgauge.access.postgres import login_of
+from streamgauge.access.redis import users_file
+from streamgauge.settings import ACCESS_FILE, CHECKOUT, PREFIX, ROLES, Settings
 from streamgauge.stack.layout import stack_file
 
 DEPLOY = CHECKOUT / "platform" / "deploy"
@@ -101,10 +106,33 @@ def test_nobody_is_let_in_without_a_key() -> None:
 def test_each_waits_until_what_it_needs_is_ready() -> None:
     assert all("healthcheck" in SERVICES[name] for name in (*SERVERS, "worker", "api", "dagster-code", "dagster"))
     needs = {name: s.get("depends_on", {}) for name, s in SERVICES.items()}
-    assert {k: v["condition"] for k, v in needs["apply"].items()} == dict.fromkeys(
-        ("kafka", "postgres", "registry"), "service_healthy"
-    )
+    assert {k: v["condition"] for k, v in needs["apply"].items()} == dict.fromkeys(SERVERS, "service_healthy")
     assert needs["worker"]["apply"]["condition"] == "service_completed_successfully"
+
+
+def test_logins_and_their_rights_in_redis_are_those_of_the_access_file() -> None:
+    access = load_access(ACCESS_FILE)
+    wanted = users_file(access, {role: f"{role.upper()}_PASSWORD" for role in ROLES})
+    command = "python -m streamgauge.access.redis > platform/deploy/users.acl"
+    assert (DEPLOY / "users.acl").read_text() == wanted, command
+    made = re.findall(r"^create role (\w+)", (DEPLOY / "roles.sql").read_text(), re.MULTILINE)
+    principals = access.principals
+    # compose has no exporters, which are all that log in as a member of one of Postgres' own roles
+    in_postgres = {login_of(n, principals[n]) for n in logins(access, "postgres") if not principals[n].member_of}
+    assert set(made) == in_postgres
+    (in_kafka,) = re.findall(r"for role in ([a-z ]+);", (DEPLOY / "kafka.sh").read_text())
+    assert set(in_kafka.split()) == set(logins(access, "kafka"))
+
+
+def test_redis_starts_with_the_passwords_of_its_environment(tmp_path: Path) -> None:
+    script = (DEPLOY / "redis.sh").read_text()
+    here = script.replace("/streamgauge/users.acl", str(DEPLOY / "users.acl")).replace("/data/", f"{tmp_path}/")
+    passwords = {f"REDIS_{role}_PASSWORD": role.lower()[::-1] for role in ("ADMIN", "WORKER", "BATCH", "API", "READER")}
+    run = here[: here.index("exec ")]
+    subprocess.run(["bash", "-c", run], env={**os.environ, **passwords}, check=True)
+    written = (tmp_path / "users.acl").read_text()
+    assert "PASSWORD" not in written
+    assert [f"on >{p} " in written for p in passwords.values()] == [True] * len(passwords)
 
 
 def test_scripts_are_valid_bash() -> None:

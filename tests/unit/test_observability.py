@@ -23,9 +23,10 @@ from typer.testing import CliRunner
 from sensors.alerting.conditions import KINDS, AlertKind
 from sensors.alerting.evaluation import PROMETHEUS
 from sensors.alerting.subjects import subjects
+from streamgauge.access.load import load_access
 from streamgauge.cli import build
 from streamgauge.contract.load import load_contracts
-from streamgauge.settings import CHECKOUT, CONTRACTS
+from streamgauge.settings import ACCESS_FILE, CHECKOUT, CONTRACTS
 from streamgauge.stack import monitoring
 from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.layout import Layout, stack_file
@@ -227,7 +228,7 @@ def test_no_other_sites_page_reads_prometheus(tmp_path: Path) -> None:
     place = Layout("demo", tmp_path, port - stack_file().ports["prometheus"])
     folder = place.part("prometheus")
     folder.mkdir()
-    known = Credentials(place, {})
+    known = Credentials(place, load_access(ACCESS_FILE), {})
     (folder / "prometheus.yaml").write_text("global: {}\n")
     (folder / "web.yaml").write_text("{}\n")
     process = subprocess.Popen(

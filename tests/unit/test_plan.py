@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from streamgauge.access.kafka import Acl
+from streamgauge.access.load import load_access
 from streamgauge.apply.actual import Actual, ActualDatabase, ActualSubject, ActualTable, ActualTopic
 from streamgauge.apply.changes import (
     AddColumn,
@@ -19,24 +21,25 @@ from streamgauge.apply.changes import (
     TakeUpContract,
     describe,
 )
-from streamgauge.apply.desired import Acl, Desired, desired
+from streamgauge.apply.desired import Desired, desired
 from streamgauge.apply.plan import make_plan
 from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
-from streamgauge.settings import CHECKOUT
-from streamgauge.stores.ddl import LOGINS, READER, WORKER, Column, Table
+from streamgauge.settings import ACCESS_FILE, CHECKOUT
+from streamgauge.stores.ddl import Column, Table
 from streamgauge.stores.tables.batch import stream_tables
 from streamgauge.stores.tables.speed import minutes_table
 from tests.derived import derive
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
 USER = next(c for c in CONTRACTS if c.stream == "user_events")
-WANTED = desired(CONTRACTS)
+ACCESS = load_access(ACCESS_FILE)
+WANTED = desired(CONTRACTS, ACCESS)
 NOTHING = Actual(
     topics={},
     subjects={s.name: ActualSubject(registered=False, level=None) for s in WANTED.subjects},
     acls=frozenset(),
-    database=ActualDatabase(),
+    database=ActualDatabase(logins=frozenset(WANTED.roles)),
 )
 
 
@@ -57,14 +60,17 @@ def applied(wanted: Desired) -> Actual:
         acls=frozenset(wanted.acls),
         database=ActualDatabase(
             schema_exists=True,
-            usage=frozenset(LOGINS),
+            logins=frozenset(wanted.roles),
+            usage=frozenset((role, "USAGE") for role in wanted.roles),
             tables={t.name: built(t) for t in wanted.database.tables},
             views={v.name: v.fingerprint for v in wanted.database.views},
             functions={f.name: f.fingerprint for f in wanted.database.functions},
-            grants=frozenset(wanted.database.grants),
+            grants=frozenset(wanted.grants),
         ),
         contracts=wanted.contracts,
         personal=wanted.personal,
+        principals=wanted.principals,
+        redis_users={u.name: u for u in wanted.redis_users},
         expressions=wanted.expressions,
     )
 
@@ -190,7 +196,7 @@ def test_a_view_that_is_made_again_gets_its_rights_again() -> None:
     view, *grants = plan.postgres
     assert isinstance(view, MakeView)
     assert view.view.name == "user_events_5m"
-    assert grants == [AllowRelation("user_events_5m", login, ("SELECT",)) for login in LOGINS]
+    assert grants == [AllowRelation("user_events_5m", f"streamgauge_{p}", ("SELECT",)) for p in ("api", "reader")]
 
 
 def test_a_broker_without_rights_gets_none() -> None:
@@ -207,9 +213,10 @@ def test_each_role_may_do_what_it_needs_and_no_more() -> None:
     assert not {a for a in allowed if a.user == "reader" and a.operation == "write"}
     assert Acl("worker", "topic", USER.topic, "write") not in allowed
     assert {Acl("worker", "topic", USER.topic, "read"), Acl("worker", "group", USER.group, "read")} <= allowed
-    writes = [g for g in WANTED.database.grants if g.privilege != "SELECT"]
-    assert READER not in {g.role for g in writes}
-    assert not {g.relation for g in writes if g.role == WORKER} & {t.name for c in CONTRACTS for t in stream_tables(c)}
+    writes = [g for g in WANTED.grants if g.privilege != "SELECT"]
+    assert "streamgauge_reader" not in {g.role for g in writes}
+    by_worker = {g.relation for g in writes if g.role == "streamgauge_worker"}
+    assert not by_worker & {t.name for c in CONTRACTS for t in stream_tables(c)}
 
 
 def test_a_contract_that_says_something_else_is_taken_up_and_no_other() -> None:
@@ -239,7 +246,7 @@ def test_a_field_that_becomes_personal_is_said_and_one_that_no_longer_is() -> No
 
 def test_an_expression_that_is_another_is_said() -> None:
     contracts = [derive(c, {"even": "schema_version % 2 = 0", "odd": "not even"}) for c in CONTRACTS[-1:]]
-    wanted = desired(contracts)
+    wanted = desired(contracts, ACCESS)
     (stream,) = wanted.contracts
     before = {"even": "schema_version % 2 = 1", "gone": "1", "odd": "not even"}
     changed = replace(applied(wanted), contracts={stream: "another"}, expressions={stream: before})

@@ -18,23 +18,21 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from redis import Redis
 
-from streamgauge.apply.desired import Acl, AclResource, AclVerb, Desired, Subject, Topic
+from streamgauge.access.kafka import Acl
+from streamgauge.access.postgres import PUBLIC, ROLE_PREFIX
+from streamgauge.access.redis import RedisUser
+from streamgauge.apply.desired import Desired, Subject, Topic
+from streamgauge.apply.redis_rights import read_users
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
-from streamgauge.state.applied import read_applied, read_expressions, read_personal
+from streamgauge.state.applied import read_applied, read_expressions, read_personal, read_principals
 from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
 
 TIMEOUT = 15.0
-
-RESOURCES: dict[AclResource, ResourceType] = {"topic": ResourceType.TOPIC, "group": ResourceType.GROUP}
-OPERATIONS: dict[AclVerb, AclOperation] = {
-    "read": AclOperation.READ,
-    "write": AclOperation.WRITE,
-    "describe": AclOperation.DESCRIBE,
-}
 
 
 @dataclass(frozen=True)
@@ -65,14 +63,19 @@ class ActualTable:
 class ActualDatabase:
     timescaledb: bool = True
     schema_exists: bool = False
-    usage: frozenset[str] = frozenset()
-    """The roles that may use the schema."""
+    logins: frozenset[str] = frozenset()
+    """Streamgauge's roles: who can be given rights."""
+    usage: frozenset[tuple[str, str]] = frozenset()
+    """Who may do what with the schema itself: role and privilege, of Streamgauge's roles and PUBLIC."""
     tables: Mapping[str, ActualTable] = field(default_factory=dict[str, ActualTable])
     views: Mapping[str, str] = field(default_factory=dict[str, str])
     """The comment by name, which is the fingerprint of the view's text."""
     functions: Mapping[str, str] = field(default_factory=dict[str, str])
     """As views."""
     grants: frozenset[Grant] = frozenset()
+    """On tables, views and functions, to Streamgauge's roles and to PUBLIC."""
+    column_grants: frozenset[Grant] = frozenset()
+    """On some of a relation's columns."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,18 @@ class Actual:
     """The fingerprint of each stream's contract that was applied last."""
     personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
     """Its personal fields, where they are known."""
+    redis_users: Mapping[str, RedisUser] = field(default_factory=dict[str, RedisUser])
+    """Those that there are, of principals before and now."""
+    principals: frozenset[str] = frozenset()
+    """Those of the access file that was applied last."""
     expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     """Its expressions, where they are known."""
 
 
-def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connection: Connection) -> Actual:
+def read_actual(
+    desired: Desired, admin: AdminClient, registry: Registry, connection: Connection, redis: Redis
+) -> Actual:
+    principals = read_principals(connection)
     return Actual(
         topics=read_topics(admin, desired.topics),
         subjects={s.name: read_subject(registry, s) for s in desired.subjects},
@@ -101,6 +111,8 @@ def read_actual(desired: Desired, admin: AdminClient, registry: Registry, connec
         former_assets=read_former_assets(connection, desired),
         contracts=read_applied(connection),
         personal=read_personal(connection),
+        principals=principals,
+        redis_users=read_users(redis, sorted(desired.principals | principals)),
         expressions=read_expressions(connection),
     )
 
@@ -155,20 +167,24 @@ def read_subject(registry: Registry, subject: Subject) -> ActualSubject:
 def read_acls(admin: AdminClient) -> frozenset[Acl] | None:
     untyped: Any = admin
     any_filter: Any = AclBindingFilter
-    literal, allow = ResourcePatternType.LITERAL, AclPermissionType.ALLOW
-    everything = any_filter(ResourceType.ANY, None, literal, None, None, AclOperation.ANY, allow)
+    kind, allow = ResourcePatternType.ANY, AclPermissionType.ALLOW
+    everything = any_filter(ResourceType.ANY, None, kind, None, None, AclOperation.ANY, allow)
     try:
         bindings = untyped.describe_acls(everything, request_timeout=TIMEOUT).result()
     except KafkaException as e:
         if cast(KafkaError, e.args[0]).code() == KafkaError.SECURITY_DISABLED:
             return None
         raise kafka_error(e) from e
-    kinds: dict[Any, AclResource] = {kind: name for name, kind in RESOURCES.items()}
-    operations: dict[Any, AclVerb] = {operation: name for name, operation in OPERATIONS.items()}
     return frozenset(
-        Acl(b.principal.removeprefix("User:"), kinds[b.restype], b.name, operations[b.operation])
+        Acl(
+            b.principal.removeprefix("User:"),
+            b.restype.name.lower(),
+            b.name,
+            b.operation.name.lower(),
+            b.resource_pattern_type.name.lower(),
+            b.host,
+        )
         for b in bindings
-        if b.restype in kinds and b.operation in operations
     )
 
 
@@ -183,11 +199,12 @@ def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
         indexes.setdefault(table, set()).add(index)
     timescaledb = connection.execute(_TIMESCALEDB).fetchone() is not None
     hypertables = {name for (name,) in connection.execute(_HYPERTABLES, (SCHEMA,))} if timescaledb else set[str]()
-    usage = connection.execute(_USAGE, (SCHEMA,)).fetchall()
+    ours = {"schema": SCHEMA, "everybody": PUBLIC, "prefix": ROLE_PREFIX}
     return ActualDatabase(
         timescaledb=timescaledb,
         schema_exists=connection.execute(_SCHEMA, (SCHEMA,)).fetchone() is not None,
-        usage=frozenset(role for (role,) in usage),
+        logins=frozenset(role for (role,) in connection.execute(_LOGINS, ours)),
+        usage=frozenset(connection.execute(_USAGE, ours).fetchall()),  # pyright: ignore[reportArgumentType]
         tables={
             name: ActualTable(
                 columns=found,
@@ -199,7 +216,8 @@ def read_database(connection: Connection, wanted: Database) -> ActualDatabase:
         },
         views=dict(connection.execute(_VIEWS, (SCHEMA, [v.name for v in wanted.views])).fetchall()),
         functions=dict(connection.execute(_FUNCTIONS, (SCHEMA, [f.name for f in wanted.functions])).fetchall()),
-        grants=frozenset(Grant(*row) for row in connection.execute(_GRANTS, (SCHEMA,))),
+        grants=frozenset(Grant(*row) for q in (_GRANTS, _CALLS) for row in connection.execute(q, ours)),
+        column_grants=frozenset(Grant(*row) for row in connection.execute(_COLUMN_GRANTS, ours)),
     )
 
 
@@ -222,9 +240,6 @@ WHERE EXISTS (SELECT FROM "{SCHEMA}".check_results c WHERE c.stream = f.stream A
    OR EXISTS (SELECT FROM "{SCHEMA}".alerts a WHERE a.stream = f.stream AND a.asset = f.former)
    OR EXISTS (SELECT FROM "{SCHEMA}".alert_memory m WHERE m.subject = f.former)"""
 _SCHEMA = "SELECT 1 FROM pg_namespace WHERE nspname = %s"
-_USAGE = """
-SELECT r.rolname FROM pg_namespace n, aclexplode(n.nspacl) a JOIN pg_roles r ON r.oid = a.grantee
-WHERE n.nspname = %s AND a.privilege_type = 'USAGE'"""
 _COLUMNS = """
 SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod)
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -245,7 +260,20 @@ FROM pg_class c WHERE c.relnamespace = to_regnamespace(%s) AND c.relname = ANY(%
 _FUNCTIONS = """
 SELECT p.proname, coalesce(obj_description(p.oid, 'pg_proc'), '')
 FROM pg_proc p WHERE p.pronamespace = to_regnamespace(%s) AND p.proname = ANY(%s)"""
-_GRANTS = """
-SELECT c.relname, r.rolname, a.privilege_type
-FROM pg_class c, aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
-WHERE c.relnamespace = to_regnamespace(%s) AND c.relkind IN ('r', 'v')"""
+# Of an owner's own rights nothing can be taken away. The grantee 0 is everybody.
+_HELD = """coalesce(r.rolname, %(everybody)s), a.privilege_type"""
+_BY_OURS = """LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE (a.grantee = 0 OR starts_with(r.rolname, %(prefix)s)) AND a.grantee <>"""
+_LOGINS = "SELECT rolname FROM pg_roles WHERE starts_with(rolname, %(prefix)s)"
+_USAGE = f"""
+SELECT {_HELD} FROM pg_namespace n, aclexplode(n.nspacl) a {_BY_OURS} n.nspowner AND n.nspname = %(schema)s"""
+_GRANTS = f"""
+SELECT c.relname, {_HELD} FROM pg_class c, aclexplode(c.relacl) a {_BY_OURS} c.relowner
+  AND c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind IN ('r', 'v')"""
+_COLUMN_GRANTS = f"""
+SELECT DISTINCT c.relname, {_HELD} FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid,
+  aclexplode(t.attacl) a {_BY_OURS} c.relowner
+  AND c.relnamespace = to_regnamespace(%(schema)s) AND c.relkind IN ('r', 'v')"""
+_CALLS = f"""
+SELECT p.proname, {_HELD} FROM pg_proc p, aclexplode(p.proacl) a {_BY_OURS} p.proowner
+  AND p.pronamespace = to_regnamespace(%(schema)s)"""

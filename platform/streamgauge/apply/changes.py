@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from streamgauge.apply.desired import Acl, Subject, Topic
+from streamgauge.access.kafka import Acl
+from streamgauge.access.redis import RedisUser
+from streamgauge.apply.desired import Subject, Topic
 from streamgauge.dagster.keys import Renamed
 from streamgauge.stores.ddl import Column, Function, Index, Table, View
 
@@ -32,6 +34,17 @@ class AllowKafka:
 
 
 @dataclass(frozen=True)
+class ForbidKafka:
+    acl: Acl
+
+
+@dataclass(frozen=True)
+class SetRedisRights:
+    user: RedisUser
+    before: RedisUser
+
+
+@dataclass(frozen=True)
 class SetCompatibility:
     subject: str
     before: str | None
@@ -52,6 +65,13 @@ class CreateSchema:
 class AllowSchema:
     name: str
     role: str
+
+
+@dataclass(frozen=True)
+class ForbidSchema:
+    name: str
+    role: str
+    privilege: str
 
 
 @dataclass(frozen=True)
@@ -89,6 +109,21 @@ class AllowRelation:
 
 
 @dataclass(frozen=True)
+class ForbidRelation:
+    relation: str
+    role: str
+    privileges: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class TakeUpPrincipals:
+    """Remembered, so that the rights of who is taken out of the access file are found and taken away."""
+
+    principals: frozenset[str]
+    before: frozenset[str]
+
+
+@dataclass(frozen=True)
 class RenameAsset:
     """In what Postgres knows of an asset: its check results and alerts."""
 
@@ -110,20 +145,24 @@ class TakeUpContract:
 
 
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
-KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka
+KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka | ForbidKafka
+RedisChange: TypeAlias = SetRedisRights
 PostgresChange: TypeAlias = (
     CreateSchema
     | AllowSchema
+    | ForbidSchema
     | CreateTable
     | AddColumn
     | CreateIndex
     | MakeView
     | MakeFunction
     | AllowRelation
+    | ForbidRelation
+    | TakeUpPrincipals
     | RenameAsset
     | TakeUpContract
 )
-Change: TypeAlias = RegistryChange | KafkaChange | PostgresChange
+Change: TypeAlias = RegistryChange | KafkaChange | RedisChange | PostgresChange
 
 
 @dataclass(frozen=True)
@@ -144,6 +183,11 @@ def describe(change: Change) -> Described:
             return Described("change", f"topic {name}", _text(config))
         case AllowKafka(acl):
             return Described("allow", f"{acl.resource} {acl.name}", f"{acl.user}: {acl.operation}")
+        case ForbidKafka(acl):
+            more = "" if acl.pattern == "literal" else f" and whatever begins so ({acl.pattern})"
+            return Described("forbid", f"{acl.resource} {acl.name}", f"{acl.user}: {acl.operation}{more}")
+        case SetRedisRights(user, before):
+            return Described("change", f"redis user {user.name}", "; ".join(_redis_rights(user, before)))
         case SetCompatibility(subject, before, level):
             detail = f"compatibility {level}, was {before or 'not set'}"
             return Described("change", f"subject {subject}", detail)
@@ -153,6 +197,8 @@ def describe(change: Change) -> Described:
             return Described("create", f"schema {name}", "")
         case AllowSchema(name, role):
             return Described("allow", f"schema {name}", f"{role}: usage")
+        case ForbidSchema(name, role, privilege):
+            return Described("forbid", f"schema {name}", f"{role}: {privilege.lower()}")
         case CreateTable(table):
             kind = "hypertable" if table.time else "table"
             return Described("create", f"{kind} {table.name}", f"key {', '.join(table.primary_key)}")
@@ -163,15 +209,33 @@ def describe(change: Change) -> Described:
         case MakeView(view):
             return Described("create", f"view {view.name}", "")
         case MakeFunction(function):
-            return Described("create", f"function {function.name}", f"for {', '.join(function.callers)}")
+            return Described("create", f"function {function.name}", "")
         case AllowRelation(relation, role, privileges):
             return Described("allow", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
+        case ForbidRelation(relation, role, privileges):
+            return Described("forbid", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
+        case TakeUpPrincipals(principals, before):
+            said = [f"with {', '.join(sorted(principals - before))}"] if principals - before else []
+            said += [f"without {', '.join(sorted(before - principals))}"] if before - principals else []
+            return Described("change", "access", "; ".join(said))
         case TakeUpContract(stream, _, personal, expressions, before, computed):
             said = ["for worker, API and Dagster to work by", *_reclassified(personal, before)]
             said += _recomputed(expressions, computed or {})
             return Described("change", f"contract {stream}", "; ".join(said))
         case RenameAsset((_, former, name)):
             return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
+
+
+def _redis_rights(user: RedisUser, before: RedisUser) -> Iterator[str]:
+    for word, more, less in (
+        ("keys", user.keys - before.keys, before.keys - user.keys),
+        ("commands", user.commands - before.commands, before.commands - user.commands),
+        ("rules", user.beyond - before.beyond, before.beyond - user.beyond),
+    ):
+        if more:
+            yield f"may use the {word} {', '.join(sorted(more))}"
+        if less:
+            yield f"no longer the {word} {', '.join(sorted(less))}"
 
 
 def _reclassified(personal: frozenset[str], before: frozenset[str] | None) -> Iterator[str]:

@@ -1,26 +1,23 @@
-"""What the contracts ask for. Pure."""
+"""What the contracts and the access file ask for. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
+from streamgauge.access.kafka import Acl, acls
+from streamgauge.access.model import Access
+from streamgauge.access.postgres import grants, roles
+from streamgauge.access.redis import RedisUser, users
 from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.keys import Renamed, renamed
 from streamgauge.records.avro import avro_schema, counts_schema
-from streamgauge.stores.ddl import Database
+from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES
 from streamgauge.stores.tables import database
 
 DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
 """Longer than any stream's own: someone has to find the time to look at them."""
-
-
-PRODUCER, WORKER, BATCH, API, READER = "producer", "worker", "batch", "api", "reader"
-"""Kafka's users are named as the roles; the administrator is a super user and needs no ACL."""
-
-AclResource: TypeAlias = Literal["topic", "group"]
-AclVerb: TypeAlias = Literal["read", "write", "describe"]
 
 
 @dataclass(frozen=True)
@@ -38,21 +35,18 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Acl:
-    """`user` may do `operation` on this topic or group."""
-
-    user: str
-    resource: AclResource
-    name: str
-    operation: AclVerb
-
-
-@dataclass(frozen=True)
 class Desired:
     topics: tuple[Topic, ...]
     subjects: tuple[Subject, ...]
-    acls: tuple[Acl, ...]
     database: Database
+    principals: frozenset[str] = frozenset()
+    acls: tuple[Acl, ...] = ()
+    roles: tuple[str, ...] = ()
+    """Those that may use the schema in Postgres."""
+    grants: tuple[Grant, ...] = ()
+    redis_users: tuple[RedisUser, ...] = ()
+    groups: frozenset[str] = frozenset()
+    """The consumer groups of the streams' workers."""
     renamed: frozenset[Renamed] = frozenset()
     contracts: Mapping[str, str] = field(default_factory=dict[str, str])
     """The fingerprint of each stream's contract."""
@@ -62,13 +56,19 @@ class Desired:
     """Of each stream, by derived field or condition."""
 
 
-def desired(contracts: Iterable[Contract]) -> Desired:
+def desired(contracts: Iterable[Contract], access: Access) -> Desired:
     contracts = tuple(contracts)
+    wanted = database(contracts)
     return Desired(
         topics=tuple(t for c in contracts for t in _topics(c)),
         subjects=tuple(s for c in contracts for s in _subjects(c)),
-        acls=tuple(a for c in contracts for a in _acls(c)),
-        database=database(contracts),
+        database=wanted,
+        principals=frozenset(access.principals),
+        acls=acls(access, contracts),
+        roles=roles(access),
+        grants=grants(access, wanted),
+        redis_users=users(access),
+        groups=frozenset(c.group for c in contracts),
         renamed=renamed(contracts),
         contracts={c.stream: fingerprint(c) for c in contracts},
         personal={c.stream: c.personal for c in contracts},
@@ -110,19 +110,3 @@ def _subjects(c: Contract) -> list[Subject]:
     if c.counts_subject:
         subjects.append(Subject(c.counts_subject, c.topic_spec.compatibility, counts_schema(c)))
     return subjects
-
-
-def _acls(c: Contract) -> list[Acl]:
-    written = [c.dead_letter_topic, *([c.topic_spec.countsTopic] if c.topic_spec.countsTopic else [])]
-    # Reading or writing a topic implies describing it, so no ACL says that.
-    return [
-        Acl(PRODUCER, "topic", c.topic, "write"),
-        Acl(WORKER, "topic", c.topic, "read"),
-        Acl(WORKER, "group", c.group, "read"),
-        *(Acl(WORKER, "topic", t, "write") for t in written),
-        Acl(BATCH, "topic", c.topic, "read"),
-        Acl(BATCH, "group", c.group, "describe"),
-        Acl(API, "topic", c.topic, "write"),
-        *(Acl(READER, "topic", t, "read") for t in (c.topic, *written)),
-        Acl(READER, "group", c.group, "describe"),
-    ]

@@ -12,6 +12,8 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AclBinding,
+    AclBindingFilter,
+    AclOperation,
     AclPermissionType,
     AdminClient,
     AlterConfigOpType,
@@ -22,8 +24,12 @@ from confluent_kafka.admin import (
     ResourcePatternType,
     ResourceType,
 )
+from redis import Redis
 
-from streamgauge.apply.actual import OPERATIONS, RESOURCES, TIMEOUT, read_actual
+from streamgauge.access.kafka import Acl
+from streamgauge.access.load import load_access
+from streamgauge.access.postgres import PUBLIC
+from streamgauge.apply.actual import TIMEOUT, read_actual
 from streamgauge.apply.changes import (
     AddColumn,
     AllowKafka,
@@ -33,6 +39,9 @@ from streamgauge.apply.changes import (
     CreateSchema,
     CreateTable,
     CreateTopic,
+    ForbidKafka,
+    ForbidRelation,
+    ForbidSchema,
     GrowTopic,
     KafkaChange,
     MakeFunction,
@@ -44,15 +53,18 @@ from streamgauge.apply.changes import (
     SetCompatibility,
     SetTopicConfig,
     TakeUpContract,
+    TakeUpPrincipals,
 )
-from streamgauge.apply.desired import Acl, Desired, desired
+from streamgauge.apply.desired import Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
+from streamgauge.apply.redis_rights import set_rights
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Incompatible, Registry, registry
 from streamgauge.settings import Settings
 from streamgauge.stores.ddl import CHUNK, literal, names, quote
 from streamgauge.stores.kafka import admin_client, kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection, connect_or_explain
+from streamgauge.stores.redis import redis_client
 
 _APPLY_LOCK = 0x5347_4150_504C_59
 """Any number, as long as every `apply` takes the same advisory lock."""
@@ -76,6 +88,8 @@ def apply(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
         change_registry(session.registry, plan.registry)
         for change in plan.kafka:
             _kafka(session.admin, change)
+        for change in plan.redis:
+            set_rights(session.redis, change.user)
         return plan
 
 
@@ -85,25 +99,30 @@ class _Session:
         admin: AdminClient,
         registry: Registry,
         connection: Connection,
+        redis: Redis,
         wanted: Desired,
     ) -> None:
         self.admin = admin
         self.registry = registry
         self.connection = connection
+        self.redis = redis
         self._wanted = wanted
 
     def plan(self) -> Plan:
-        return make_plan(self._wanted, read_actual(self._wanted, self.admin, self.registry, self.connection))
+        actual = read_actual(self._wanted, self.admin, self.registry, self.connection, self.redis)
+        return make_plan(self._wanted, actual)
 
 
 @contextmanager
 def _session(settings: Settings, contracts: tuple[Contract, ...]) -> Generator[_Session]:
-    client = registry(settings)
+    access = load_access(settings.access_file, [c.stream for c in contracts])
+    client, redis = registry(settings), redis_client(settings)
     try:
         with connect_or_explain(settings, application="streamgauge apply") as connection:
-            yield _Session(admin_client(settings), client, connection, desired(contracts))
+            yield _Session(admin_client(settings), client, connection, redis, desired(contracts, access))
     finally:
         client.close()
+        redis.close()
 
 
 def change_registry(client: Registry, changes: tuple[RegistryChange, ...]) -> None:
@@ -137,17 +156,22 @@ def _kafka(admin: AdminClient, change: KafkaChange) -> None:
             resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
             _done(client.incremental_alter_configs([resource]))
         case AllowKafka(acl):
-            _done(client.create_acls([_binding(acl)]))
+            _done(client.create_acls([AclBinding(*acl_words(acl))]))
+        case ForbidKafka(acl):
+            _done(client.delete_acls([AclBindingFilter(*acl_words(acl))]))
 
 
-def _binding(acl: Acl) -> AclBinding:
-    return AclBinding(
-        RESOURCES[acl.resource],
+def acl_words(
+    acl: Acl,
+) -> tuple[ResourceType, str, ResourcePatternType, str, str, AclOperation, AclPermissionType]:
+    """As the client takes them, to make this ACL or to find it."""
+    return (
+        ResourceType[acl.resource.upper()],
         acl.name,
-        ResourcePatternType.LITERAL,
+        ResourcePatternType[acl.pattern.upper()],
         f"User:{acl.user}",
-        "*",
-        OPERATIONS[acl.operation],
+        acl.host,
+        AclOperation[acl.operation.upper()],
         AclPermissionType.ALLOW,
     )
 
@@ -171,6 +195,8 @@ def statements(change: PostgresChange) -> list[str]:
             return [f"CREATE SCHEMA {quote(name)}"]
         case AllowSchema(name, role):
             return [f"GRANT USAGE ON SCHEMA {quote(name)} TO {quote(role)}"]
+        case ForbidSchema(name, role, privilege):
+            return [f"REVOKE {privilege} ON SCHEMA {quote(name)} FROM {_holder(role)}"]
         case CreateTable(table):
             columns = ", ".join(c.sql for c in table.columns)
             create = f"CREATE TABLE {_at(table.name)} ({columns}, PRIMARY KEY ({names(table.primary_key)}))"
@@ -193,13 +219,12 @@ def statements(change: PostgresChange) -> list[str]:
                 f"COMMENT ON VIEW {_at(view.name)} IS '{view.fingerprint}'",
             ]
         case MakeFunction(function):
-            name, callers = _at(function.name), ", ".join(map(quote, function.callers))
+            name = _at(function.name)
             return [
                 f"DROP FUNCTION IF EXISTS {name}",
                 f"CREATE FUNCTION {name}({function.arguments}) RETURNS {function.returns} LANGUAGE plpgsql"
                 f" SECURITY DEFINER SET search_path = {quote(SCHEMA)}, public, pg_temp AS {literal(function.body)}",
                 f"REVOKE ALL ON FUNCTION {name} FROM PUBLIC",
-                f"GRANT EXECUTE ON FUNCTION {name} TO {callers}",
                 f"COMMENT ON FUNCTION {name} IS '{function.fingerprint}'",
             ]
         case RenameAsset((stream, former, name)):
@@ -227,7 +252,25 @@ def statements(change: PostgresChange) -> list[str]:
                 " personal = excluded.personal, expressions = excluded.expressions"
             ]
         case AllowRelation(relation, role, privileges):
-            return [f"GRANT {', '.join(privileges)} ON {_at(relation)} TO {quote(role)}"]
+            return [f"GRANT {', '.join(privileges)} ON {_kind(privileges)} {_at(relation)} TO {quote(role)}"]
+        case ForbidRelation(relation, role, privileges):
+            # also takes away what was given on single columns
+            return [f"REVOKE {', '.join(privileges)} ON {_kind(privileges)} {_at(relation)} FROM {_holder(role)}"]
+        case TakeUpPrincipals(principals, before):
+            rows = ", ".join(f"({literal(name)})" for name in sorted(principals))
+            gone = ", ".join(map(literal, sorted(before - principals)))
+            return [
+                f"INSERT INTO {_at('applied_principals')} (name) VALUES {rows} ON CONFLICT DO NOTHING",
+                *([f"DELETE FROM {_at('applied_principals')} WHERE name IN ({gone})"] if gone else []),
+            ]
+
+
+def _kind(privileges: tuple[str, ...]) -> str:
+    return "FUNCTION" if privileges == ("EXECUTE",) else "TABLE"
+
+
+def _holder(role: str) -> str:
+    return role if role == PUBLIC else quote(role)
 
 
 def _at(relation: str) -> str:

@@ -1,8 +1,12 @@
-"""The difference between what the contracts ask for and what is there. Pure."""
+"""The difference between what the contracts and the access file ask for and what is there. Pure."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, dataclass
 
+from streamgauge.access.kafka import Acl
+from streamgauge.access.load import OWNER
+from streamgauge.access.postgres import PUBLIC, role_of
+from streamgauge.access.redis import RedisUser
 from streamgauge.apply.actual import Actual, ActualDatabase, ActualTable, ActualTopic
 from streamgauge.apply.changes import (
     AddColumn,
@@ -14,21 +18,27 @@ from streamgauge.apply.changes import (
     CreateSchema,
     CreateTable,
     CreateTopic,
+    ForbidKafka,
+    ForbidRelation,
+    ForbidSchema,
     GrowTopic,
     KafkaChange,
     MakeFunction,
     MakeView,
     PostgresChange,
+    RedisChange,
     RegisterSchema,
     RegistryChange,
     RenameAsset,
     SetCompatibility,
+    SetRedisRights,
     SetTopicConfig,
     TakeUpContract,
+    TakeUpPrincipals,
 )
 from streamgauge.apply.desired import Desired, Topic
 from streamgauge.errors import UserError
-from streamgauge.stores.ddl import LOGINS, Database, Table
+from streamgauge.stores.ddl import Database, Grant, Table, View
 from streamgauge.stores.postgres import SCHEMA
 
 
@@ -45,12 +55,13 @@ class Refusal:
 class Plan:
     registry: tuple[RegistryChange, ...] = ()
     kafka: tuple[KafkaChange, ...] = ()
+    redis: tuple[RedisChange, ...] = ()
     postgres: tuple[PostgresChange, ...] = ()
     refusals: tuple[Refusal, ...] = ()
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        return (*self.registry, *self.kafka, *self.postgres)
+        return (*self.registry, *self.kafka, *self.redis, *self.postgres)
 
     def check(self) -> None:
         """One refusal refuses everything: a contract that holds in one store and not in another is worse."""
@@ -64,15 +75,18 @@ class Plan:
 def make_plan(desired: Desired, actual: Actual) -> Plan:
     registry: list[RegistryChange] = []
     kafka: list[KafkaChange] = []
+    redis: list[RedisChange] = []
     postgres: list[PostgresChange] = []
     refusals: list[Refusal] = []
     found = (
         *_subjects(desired, actual),
         *(step for topic in desired.topics for step in _topic(topic, actual.topics.get(topic.name))),
         *_acls(desired, actual),
+        *_redis(desired, actual),
         *_database(
             desired.database if actual.database.timescaledb else desired.database.without_chunks(), actual.database
         ),
+        *_rights(desired, actual),
         *(RenameAsset(r) for r in sorted(desired.renamed) if (r.stream, r.former) in actual.former_assets),
         *_contracts(desired, actual),
     )
@@ -82,11 +96,13 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
                 refusals.append(step)
             case SetCompatibility() | RegisterSchema():
                 registry.append(step)
-            case CreateTopic() | GrowTopic() | SetTopicConfig() | AllowKafka():
+            case CreateTopic() | GrowTopic() | SetTopicConfig() | AllowKafka() | ForbidKafka():
                 kafka.append(step)
+            case SetRedisRights():
+                redis.append(step)
             case _:
                 postgres.append(step)
-    return Plan(tuple(registry), tuple(kafka), tuple(postgres), tuple(refusals))
+    return Plan(tuple(registry), tuple(kafka), tuple(redis), tuple(postgres), tuple(refusals))
 
 
 def _contracts(desired: Desired, actual: Actual) -> Iterator[TakeUpContract]:
@@ -143,30 +159,79 @@ def _acls(desired: Desired, actual: Actual) -> Iterator[KafkaChange]:
     for acl in desired.acls:
         if acl not in actual.acls:
             yield AllowKafka(acl)
+    ours = desired.principals | actual.principals
+    wanted, names = set(desired.acls), {*(t.name for t in desired.topics), *desired.groups}
+    for acl in sorted(actual.acls - wanted, key=astuple):
+        if acl.user in ours and not _of_other_contracts(acl, names):
+            yield ForbidKafka(acl)
+
+
+def _of_other_contracts(acl: Acl, names: set[str]) -> bool:
+    """As in Postgres, the rights on one topic or group that is of no contract here are left alone."""
+    return acl.resource in ("topic", "group") and acl.pattern == "literal" and acl.name not in {*names, "*"}
+
+
+def _redis(desired: Desired, actual: Actual) -> Iterator[RedisChange]:
+    """Of principals that have a login. The owner keeps all rights."""
+    wanted = {user.name: user for user in desired.redis_users}
+    for name, now in actual.redis_users.items():
+        user = wanted.get(name, RedisUser(name))
+        if name != OWNER and user != now:
+            yield SetRedisRights(user, now)
 
 
 def _database(wanted: Database, now: ActualDatabase) -> Iterator[PostgresChange | Refusal]:
     if not now.schema_exists:
         yield CreateSchema(SCHEMA)
-    for role in LOGINS:
-        if role not in now.usage:
-            yield AllowSchema(SCHEMA, role)
     for table in wanted.tables:
         yield from _table(table, now.tables.get(table.name))
-    remade = {v.name for v in wanted.views if now.views.get(v.name) != v.fingerprint}
-    for view in wanted.views:
-        if view.name in remade:
-            yield MakeView(view)
-    for function in wanted.functions:
-        if now.functions.get(function.name) != function.fingerprint:
-            yield MakeFunction(function)
-    missing: dict[tuple[str, str], list[str]] = {}
-    for grant in wanted.grants:
-        # A view is dropped to be remade, and its rights go with it.
-        if grant not in now.grants or grant.relation in remade:
-            missing.setdefault((grant.relation, grant.role), []).append(grant.privilege)
-    for (relation, role), privileges in missing.items():
-        yield AllowRelation(relation, role, tuple(privileges))
+    for made in (*wanted.views, *wanted.functions):
+        if made.name in _remade(wanted, now):
+            yield MakeView(made) if isinstance(made, View) else MakeFunction(made)
+
+
+def _remade(wanted: Database, now: ActualDatabase) -> set[str]:
+    """The views and functions that are dropped to be made again: their rights go with them."""
+    views = {v.name for v in wanted.views if now.views.get(v.name) != v.fingerprint}
+    return views | {f.name for f in wanted.functions if now.functions.get(f.name) != f.fingerprint}
+
+
+def _rights(desired: Desired, actual: Actual) -> Iterator[PostgresChange | Refusal]:
+    """New ones are given before others are taken away, in one transaction. Relations of no contract that is there keep
+    theirs: who else's contracts they are of is not known here.
+    """
+    now, remade = actual.database, _remade(desired.database, actual.database)
+    for role in desired.roles:
+        if role not in now.logins:
+            yield Refusal(
+                f"login {role}",
+                "is in the access file and not in Postgres",
+                "make it with `streamgauge stack up`, or on servers of your own as platform/deploy/roles.sql does",
+            )
+        if (role, "USAGE") not in now.usage:
+            yield AllowSchema(SCHEMA, role)
+    kept = {g for g in now.grants if g.relation not in remade}
+    for (relation, role), privileges in _by_role(g for g in desired.grants if g not in kept).items():
+        yield AllowRelation(relation, role, privileges)
+    known = {r.name for r in desired.database.relations}
+    ours = {PUBLIC, *map(role_of, desired.principals | actual.principals)}
+    surplus = (kept | now.column_grants) - set(desired.grants)
+    taken = sorted((g for g in surplus if g.relation in known and g.role in ours), key=astuple)
+    for (relation, role), privileges in _by_role(taken).items():
+        yield ForbidRelation(relation, role, privileges)
+    for role, privilege in sorted(now.usage):
+        if role in ours and (role, privilege) not in {(r, "USAGE") for r in desired.roles}:
+            yield ForbidSchema(SCHEMA, role, privilege)
+    if actual.principals != desired.principals:
+        yield TakeUpPrincipals(desired.principals, actual.principals)
+
+
+def _by_role(grants: Iterable[Grant]) -> dict[tuple[str, str], tuple[str, ...]]:
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for grant in grants:
+        key = grant.relation, grant.role
+        found[key] = (*found.get(key, ()), grant.privilege)
+    return found
 
 
 def _table(table: Table, now: ActualTable | None) -> Iterator[PostgresChange | Refusal]:

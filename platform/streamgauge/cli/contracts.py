@@ -25,14 +25,22 @@ _NAMED = 4
 
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="List each change, where they are many.")]
 
-_STYLES = {"create": "green", "register": "green", "change": "yellow", "allow": "cyan", "refuse": "red"}
+_STYLES = {
+    "create": "green",
+    "register": "green",
+    "change": "yellow",
+    "rename": "yellow",
+    "allow": "cyan",
+    "forbid": "cyan",
+    "refuse": "red",
+}
 
 
 def plan(verbose: Verbose = False, as_json: Json = False) -> None:
-    """Show what the contracts would change: exit code 0 for nothing, 2 for changes, 1 for a refusal."""
+    """Show what contracts and access file would change: exit code 0 for nothing, 2 for changes, 1 for a refusal."""
     settings = Settings.for_role("admin")
     found = plan_contracts(settings, load_contracts(settings.contracts_dir))
-    _show(found, verbose, as_json, "The contracts are applied: nothing to change.", "{n} to apply.")
+    _show(found, verbose, as_json, "Contracts and access are applied: nothing to change.", "{n} to apply.")
     if found.refusals:
         raise typer.Exit(1)
     if found.changes:
@@ -40,10 +48,10 @@ def plan(verbose: Verbose = False, as_json: Json = False) -> None:
 
 
 def apply(verbose: Verbose = False, as_json: Json = False) -> None:
-    """Make topics, subjects, tables and rights as the contracts say; again, it changes nothing."""
+    """Make topics, subjects, tables and rights as contracts and access file say; again, it changes nothing."""
     settings = Settings.for_role("admin")
     done = apply_contracts(settings, load_contracts(settings.contracts_dir))
-    _show(done, verbose, as_json, "The contracts were applied already: nothing changed.", "{n} applied.")
+    _show(done, verbose, as_json, "Contracts and access were applied already: nothing changed.", "{n} applied.")
 
 
 def _show(plan: Plan, verbose: bool, as_json: bool, none: str, some: str) -> None:

@@ -64,18 +64,20 @@ def show(
 ) -> None:
     """Show one dead letter."""
     at = Position.parse(position)
-    with connect_or_explain(Settings.for_role("reader"), application="streamgauge dead-letters") as connection:
+    # the reader's login has no right to what may be personal
+    settings = Settings.for_role("admin" if payload else "reader")
+    with connect_or_explain(settings, application="streamgauge dead-letters") as connection:
         letter = dead_letters.find(connection, at)
-        record = dead_letters.payload(connection, at)
+        record = dead_letters.payload(connection, at) if payload else None
     out = console()
     out.print(f"{at} of {letter.stream}, ingested {moment(letter.ingest_time)}")
     out.print(f"reason {letter.reason}: {letter.detail or 'no detail'}", markup=False)
     if letter.requeued_at:
         out.print(f"requeued {moment(letter.requeued_at)}")
-    key_size = "no key" if record.key is None else f"key of {len(record.key)} bytes"
-    size = "no value" if record.value is None else f"value of {len(record.value)} bytes"
-    out.print(f"{key_size}, {size}, headers {', '.join(n for n, _ in record.headers) or 'none'}", markup=False)
-    if not payload:
+    key_size = "no key" if letter.key_bytes is None else f"key of {letter.key_bytes} bytes"
+    size = "no value" if letter.value_bytes is None else f"value of {letter.value_bytes} bytes"
+    out.print(f"{key_size}, {size}, headers {', '.join(letter.header_names) or 'none'}", markup=False)
+    if record is None:
         return
     parts = [("key", record.key), *((f"header {n}", v) for n, v in record.headers), ("value", record.value)]
     for name, data in parts:

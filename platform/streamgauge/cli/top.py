@@ -40,7 +40,7 @@ def top(
     """Show the most frequent keys of a stream, live; Ctrl-C ends it."""
     if window not in WINDOWS:
         raise UserError(f"there is no window {window!r}", f"the windows are {', '.join(WINDOWS)}")
-    settings = Settings.for_role("reader")
+    settings = Settings.for_role("api")
     contracts = load_contracts(settings.contracts_dir)
     if stream != "all":
         contracts = (find_contract(contracts, stream),)

@@ -1,4 +1,4 @@
-"""A contract's file with the line of each of its values, and what is wrong with it, told where it stands."""
+"""A YAML file with the line of each of its values, and what is wrong with it, told where it stands."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -88,7 +88,8 @@ def refuse(mistakes: Sequence[ContractMistake], files: Iterable[Path]) -> None:
         raise UserError("\n".join(map(str, mistakes)), f"correct {' and '.join(map(str, files))}")
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, kind: str = "contract") -> Document:
+    """`kind` is what errors call it."""
     document = Document(path)
     try:
         loader = yaml.SafeLoader(path.read_text(encoding="utf-8"))
@@ -99,11 +100,11 @@ def read_document(path: Path) -> Document:
     except (yaml.YAMLError, UnicodeDecodeError) as e:
         document.add((), f"is not YAML: {' '.join(str(e).split())}")
     except OSError as e:
-        raise UserError(f"contract {path.name} can't be read: {e.strerror}", f"see that {path} can be read") from e
+        raise UserError(f"{kind} {path.name} can't be read: {e.strerror}", f"see that {path} can be read") from e
     else:
         document.data = None if node is None else _Reader(document, loader).read(node, (), ())
         if not isinstance(document.data, dict):
-            document.add((), "is no contract: it must hold keys and values")
+            document.add((), f"is no {kind}: it must hold keys and values")
     return document
 
 

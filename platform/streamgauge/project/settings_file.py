@@ -9,7 +9,7 @@ from dotenv import dotenv_values
 from streamgauge.settings import PREFIX
 
 NAME = "streamgauge.env"
-_PATHS = (f"{PREFIX}CONTRACTS_DIR", f"{PREFIX}DATA_DIR")
+_PATHS = tuple(f"{PREFIX}{name}" for name in ("ACCESS_FILE", "CONTRACTS_DIR", "DATA_DIR"))
 
 
 def find_settings_file(folder: Path) -> Path | None:

@@ -4,12 +4,14 @@ import fcntl
 import json
 import secrets
 from dataclasses import dataclass
-from typing import get_args
 
-from streamgauge.settings import PREFIX, Role, Settings
+from streamgauge.access.load import load_access
+from streamgauge.access.logins import all_logins, logins
+from streamgauge.access.model import Access
+from streamgauge.errors import UserError
+from streamgauge.settings import PREFIX, ROLES, Role, Settings, access_file
 from streamgauge.stack.layout import LOOPBACK, Layout, write_private
 
-ROLES: tuple[Role, ...] = get_args(Role)
 REGISTRY_ROLE = "registry"
 """The schema registry's own login to Postgres."""
 
@@ -23,26 +25,30 @@ MONITOR_ROLE = "monitor"
 """The exporters' login to Postgres and Redis: it reads their figures, and nothing that they store."""
 
 DATABASE = "streamgauge"
-WITH_POSTGRES: tuple[Role, ...] = ("admin", "worker", "batch", "api", "reader")
-"""The producer knows Kafka and the registry only."""
-WITH_MONITORING: tuple[Role, ...] = ("batch", "api", "reader")
-"""Who asks Prometheus or Alertmanager."""
 
 
 @dataclass(frozen=True)
 class Credentials:
     layout: Layout
+    access: Access
     passwords: dict[str, str]
 
     def of(self, server: str, user: str) -> str:
-        return self.passwords[f"{server}.{user}"]
+        """Raises UserError where the access file gives it no login there."""
+        try:
+            return self.passwords[f"{server}.{user}"]
+        except KeyError:
+            raise UserError(
+                f"{user} has no rights in {server}, and so no login, which the local stack needs",
+                "put it back into the access file",
+            ) from None
 
-    def monitoring_url(self, part: str, role: Role) -> str:
+    def monitoring_url(self, part: str, role: str) -> str:
         """Of Prometheus or Alertmanager, with the role's login."""
         return f"http://{role}:{self.of('monitoring', role)}@{LOOPBACK}:{self.layout.port(part)}"
 
-    def values(self, role: Role) -> dict[str, str]:
-        port = self.layout.port
+    def values(self, role: str) -> dict[str, str]:
+        port, access = self.layout.port, self.access
         values = {
             "kafka_bootstrap_servers": f"{LOOPBACK}:{port('kafka')}",
             "kafka_username": role,
@@ -53,15 +59,16 @@ class Credentials:
             "dagster_url": f"http://{LOOPBACK}:{port('dagster')}",
             "api_url": f"http://{LOOPBACK}:{port('serving')}",
         }
-        if role in WITH_MONITORING:
+        if role in logins(access, "monitoring"):
             values |= {f"{part}_url": self.monitoring_url(part, role) for part in ("prometheus", "alertmanager")}
         if role == "api":
             values["api_anonymous"] = "loopback"
         if role == "producer":
             values["metrics_port"] = str(port("producer-metrics"))
-        if role in WITH_POSTGRES:
+        if role in logins(access, "postgres"):
             login = f"streamgauge_{role}:{self.of('postgres', role)}"
             values["postgres_dsn"] = f"postgresql://{login}@{LOOPBACK}:{port('postgres')}/{DATABASE}"
+        if role in logins(access, "redis"):
             values["redis_url"] = f"redis://{role}:{self.of('redis', role)}@{LOOPBACK}:{port('redis')}/0"
         return values
 
@@ -85,21 +92,13 @@ def credentials(layout: Layout) -> Credentials:
 def _complete(layout: Layout) -> Credentials:
     store = layout.credentials / "passwords.json"
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
-    passwords = {name: known.get(name) or secrets.token_hex(24) for name in _names()}
+    access = load_access(access_file())
+    names = [f"{server}.{user}" for server, user in all_logins(access)]
+    passwords = {name: known.get(name) or secrets.token_hex(24) for name in names}
     if passwords != known:
         write_private(store, json.dumps(passwords, indent=1) + "\n")
-    made = Credentials(layout, passwords)
-    for role in ROLES:
+    made = Credentials(layout, access, passwords)
+    for role in dict.fromkeys((*ROLES, *logins(access, "kafka"))):
         lines = [f"{PREFIX}{name.upper()}={value}\n" for name, value in made.values(role).items()]
         write_private(layout.credentials / f"{role}.env", "".join(lines))
     return made
-
-
-def _names() -> list[str]:
-    return [
-        *(f"kafka.{role}" for role in ROLES),
-        *(f"{server}.{role}" for server in ("postgres", "redis") for role in WITH_POSTGRES),
-        *(f"monitoring.{user}" for user in (*WITH_MONITORING, PROMETHEUS)),
-        *(f"postgres.{role}" for role in (REGISTRY_ROLE, DAGSTER_ROLE, MONITOR_ROLE)),
-        f"redis.{MONITOR_ROLE}",
-    ]

@@ -16,8 +16,9 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
 
+from streamgauge.access.logins import logins
 from streamgauge.errors import UserError
-from streamgauge.stack.credentials import ROLES, Credentials
+from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.installed import java, jmx_agent, kafka_jars, server_user
 from streamgauge.stack.layout import LOOPBACK, STACK_DIR, fresh_folder, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -95,7 +96,8 @@ def prepare(credentials: Credentials) -> None:
 def _format(credentials: Credentials) -> None:
     """Makes the log folder, with the users in it. The passwords go by a file: a command line is for all to see."""
     folder = credentials.layout.part("kafka")
-    users = [f"SCRAM-SHA-256=[name={role},password={credentials.of('kafka', role)}]" for role in ROLES]
+    roles = logins(credentials.access, "kafka")
+    users = [f"SCRAM-SHA-256=[name={role},password={credentials.of('kafka', role)}]" for role in roles]
     tool = ["kafka.tools.StorageTool", "format", "--config", str(folder / "server.properties")]
     tool.append(f"--cluster-id={_cluster_id()}")
     for user in users:
@@ -121,7 +123,7 @@ def set_up(credentials: Credentials) -> None:
             ScramCredentialInfo(ScramMechanism.SCRAM_SHA_256, _SCRAM_ITERATIONS),
             credentials.of("kafka", role).encode(),
         )
-        for role in ROLES
+        for role in logins(credentials.access, "kafka")
         if role not in known
     ]
     if missing:

@@ -7,8 +7,9 @@ from string import Template
 
 import httpx
 
+from streamgauge.access.logins import logins
 from streamgauge.settings import CHECKOUT, PREFIX, runbooks_url
-from streamgauge.stack.credentials import PROMETHEUS, WITH_MONITORING, Credentials
+from streamgauge.stack.credentials import PROMETHEUS, Credentials
 from streamgauge.stack.installed import debian_program, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -53,7 +54,7 @@ def _ask_for_login(credentials: Credentials, folder: Path) -> None:
     """
     import bcrypt  # only the local stack has it
 
-    passwords = {user: credentials.of("monitoring", user).encode() for user in (*WITH_MONITORING, PROMETHEUS)}
+    passwords = {user: credentials.of("monitoring", user).encode() for user in logins(credentials.access, "monitoring")}
     users = {u: bcrypt.hashpw(password, bcrypt.gensalt(_HASH_ROUNDS)).decode() for u, password in passwords.items()}
     write_private(folder / _WEB, json.dumps({"basic_auth_users": users}) + "\n", server_user())
 

@@ -12,15 +12,11 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
+from streamgauge.access.logins import logins
+from streamgauge.access.model import Principal
+from streamgauge.access.postgres import login_of
 from streamgauge.errors import UserError
-from streamgauge.stack.credentials import (
-    DAGSTER_ROLE,
-    DATABASE,
-    MONITOR_ROLE,
-    REGISTRY_ROLE,
-    WITH_POSTGRES,
-    Credentials,
-)
+from streamgauge.stack.credentials import DATABASE, Credentials
 from streamgauge.stack.installed import postgres_bin, server_user
 from streamgauge.stack.layout import LOOPBACK, Layout, private_folder, stack_file, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -114,18 +110,13 @@ def probe(credentials: Credentials) -> str:
 def set_up(credentials: Credentials) -> None:
     """Roles, databases and the extension; the tables and rights inside are `streamgauge apply`'s."""
     with _connect(credentials.layout, "postgres") as connection:
-        for role in WITH_POSTGRES:
-            _role(connection, f"streamgauge_{role}", credentials.of("postgres", role))
-        for own in (REGISTRY_ROLE, DAGSTER_ROLE):
-            _role(connection, own, credentials.of("postgres", own))
-            _database(connection, own, own)
-        _role(connection, MONITOR_ROLE, credentials.of("postgres", MONITOR_ROLE))
-        connection.execute(sql.SQL("grant pg_monitor to {}").format(sql.Identifier(MONITOR_ROLE)))
-        _database(connection, DATABASE, "streamgauge_admin")
-        for role in (*(f"streamgauge_{role}" for role in WITH_POSTGRES), MONITOR_ROLE):
-            connection.execute(
-                sql.SQL("grant connect on database {} to {}").format(sql.Identifier(DATABASE), sql.Identifier(role))
-            )
+        principals = credentials.access.principals
+        names = {p: login_of(p, principals[p]) for p in logins(credentials.access, "postgres")}
+        for principal, name in names.items():
+            _role(connection, name, credentials.of("postgres", principal))
+        # the owner's database first, which the others get the right to connect to
+        for principal, name in sorted(names.items(), key=lambda n: not principals[n[0]].owner):
+            _rights(connection, name, principals[principal])
     wanted = stack_file().versions["timescaledb"]
     with _connect(credentials.layout, DATABASE) as connection:
         connection.execute("create extension if not exists timescaledb")
@@ -137,6 +128,19 @@ def set_up(credentials: Credentials) -> None:
                 "run `streamgauge stack reset`: what is in this instance will be lost",
             )
         connection.execute("create schema if not exists streamgauge authorization streamgauge_admin")
+
+
+def _rights(connection: "psycopg.Connection[tuple[object, ...]]", login: str, principal: Principal) -> None:
+    """What only a superuser can give."""
+    if principal.owner:
+        _database(connection, DATABASE, login)
+    if principal.database is not None:
+        _database(connection, principal.database, login)
+    else:
+        connect = sql.SQL("grant connect on database {} to {}")
+        connection.execute(connect.format(sql.Identifier(DATABASE), sql.Identifier(login)))
+    for role in principal.member_of:
+        connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(role), sql.Identifier(login)))
 
 
 def _role(connection: "psycopg.Connection[tuple[object, ...]]", name: str, password: str) -> None:

@@ -3,7 +3,9 @@
 import redis as client
 from redis.exceptions import RedisError
 
-from streamgauge.stack.credentials import MONITOR_ROLE, WITH_POSTGRES, Credentials
+from streamgauge.access.logins import logins
+from streamgauge.access.redis import users_file
+from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.installed import redis_server, server_user
 from streamgauge.stack.layout import LOOPBACK, private_folder, write_private
 from streamgauge.stack.part import NotReady, Program
@@ -23,19 +25,6 @@ maxmemory-policy noeviction
 set-proc-title no
 """
 
-_USERS = """\
-user default off
-user admin on >{admin} ~* &* +@all
-user worker on >{worker} ~streamgauge:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction \
--@dangerous +info
-user batch on >{batch} ~streamgauge:* resetchannels -@all +@read +@connection +@transaction -@dangerous +info
-user api on >{api} ~streamgauge:* resetchannels -@all +@read +@write +@scripting +@connection +@transaction \
--@dangerous +info
-user reader on >{reader} ~streamgauge:* resetchannels -@all +@read +@connection +@transaction -@dangerous +info
-user monitor on >{monitor} resetkeys resetchannels -@all +info +client|setname +slowlog|get +slowlog|len \
-+latency|latest +latency|histogram
-"""
-
 
 def prepare(credentials: Credentials) -> None:
     layout = credentials.layout
@@ -43,8 +32,8 @@ def prepare(credentials: Credentials) -> None:
     folder = private_folder(layout.part("redis"), user)
     settings = _SETTINGS.format(host=LOOPBACK, port=layout.port("redis"), folder=folder)
     write_private(folder / "redis.conf", settings, user)
-    users = _USERS.format(**{role: credentials.of("redis", role) for role in (*WITH_POSTGRES, MONITOR_ROLE)})
-    write_private(folder / "users.acl", users, user)
+    passwords = {name: credentials.of("redis", name) for name in logins(credentials.access, "redis")}
+    write_private(folder / "users.acl", users_file(credentials.access, passwords), user)
 
 
 def program(credentials: Credentials) -> Program:

@@ -7,16 +7,16 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
 
-ADMIN, PERSONAL, OPERATIONS, DAGSTER = "admin", "personal", "operations", "dagster"
-"""Manage keys; see personal values as they are; see how the platform is doing; change things in Dagster."""
-READ_ALL, WRITE_ALL = "read:*", "write:*"
+PERSONAL = "personal"
+"""See personal values as they are. What other scopes open stands in platform/access.yaml."""
+READ_ALL = "read:*"
 
 _PARTS = re.compile(r"sg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
@@ -75,9 +75,8 @@ def look_up(connection: Connection, key: str) -> StoredKey | None:
     return _stored(row[1:])
 
 
-def checked_scopes(scopes: Iterable[str], streams: Collection[str]) -> tuple[str, ...]:
-    of_streams = [f"{verb}:{stream}" for verb in ("read", "write") for stream in streams]
-    known = (READ_ALL, WRITE_ALL, *of_streams, OPERATIONS, DAGSTER, PERSONAL, ADMIN)
+def checked_scopes(scopes: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:
+    """Raises UserError for one that is not among the known."""
     given = tuple(dict.fromkeys(scopes))
     for scope in given:
         if scope not in known:

@@ -1,4 +1,4 @@
-"""Which contracts `apply` has made so."""
+"""Which contracts and which access `apply` has made so."""
 
 import psycopg
 
@@ -24,6 +24,15 @@ def read_personal(connection: Connection) -> dict[str, frozenset[str]]:
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
         return {}
     return {stream: frozenset(fields) for stream, fields in rows}
+
+
+def read_principals(connection: Connection) -> frozenset[str]:
+    """Those whose rights were made so; none where nothing was ever applied."""
+    try:
+        with connection.transaction():
+            return frozenset(name for (name,) in connection.execute("select name from applied_principals"))
+    except psycopg.errors.UndefinedTable:
+        return frozenset()
 
 
 def read_expressions(connection: Connection) -> dict[str, dict[str, str]]:

@@ -44,6 +44,10 @@ class DeadLetter:
     stream: str
     reason: str
     detail: str | None
+    key_bytes: int | None
+    """The size of its key and its value; None where it has none."""
+    value_bytes: int | None
+    header_names: list[str]
     ingest_time: datetime
     requeued_at: datetime | None
 
@@ -104,14 +108,14 @@ _SELECTED = sql.SQL(
 
 def check_reason(connection: Connection, reason: str) -> None:
     """Raises UserError where no dead letter has that reason: to list or requeue none of them is not what was meant."""
-    known = [r for (r,) in connection.execute("SELECT DISTINCT reason FROM dead_letters ORDER BY 1")]
+    known = [r for (r,) in connection.execute("SELECT DISTINCT reason FROM dead_letter_list ORDER BY 1")]
     if reason not in known:
         raise UserError(f"no dead letter has the reason {reason!r}", f"the reasons are: {', '.join(known) or 'none'}")
 
 
 def counts(connection: Connection, selection: Selection) -> list[Count]:
     query = sql.SQL(
-        "SELECT stream, reason, count(*), count(requeued_at) FROM dead_letters WHERE {}"
+        "SELECT stream, reason, count(*), count(requeued_at) FROM dead_letter_list WHERE {}"
         " GROUP BY stream, reason ORDER BY count(*) DESC, stream, reason"
     ).format(_SELECTED)
     return [Count(*row) for row in connection.execute(query, selection.values)]
@@ -119,8 +123,8 @@ def counts(connection: Connection, selection: Selection) -> list[Count]:
 
 def latest(connection: Connection, selection: Selection, limit: int) -> list[DeadLetter]:
     query = sql.SQL(
-        'SELECT topic, partition, "offset", stream, reason, detail, ingest_time, requeued_at'
-        " FROM dead_letters WHERE {}"
+        'SELECT topic, partition, "offset", stream, reason, detail, key_bytes, value_bytes, header_names,'
+        " ingest_time, requeued_at FROM dead_letter_list WHERE {}"
         ' ORDER BY ingest_time DESC, topic, partition, "offset" DESC LIMIT %(limit)s'
     ).format(_SELECTED)
     rows = connection.execute(query, {**selection.values, "limit": limit})

@@ -1,22 +1,40 @@
-"""Tables, views and grants as data, and the names of who may use them."""
+"""Tables, views, functions and grants as data."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 
-WORKER = "streamgauge_worker"
-BATCH = "streamgauge_batch"
-API = "streamgauge_api"
-READER = "streamgauge_reader"
-LOGINS = (WORKER, BATCH, API, READER)
+RelationGroup: TypeAlias = Literal[
+    "minutes",
+    "minute-tops",
+    "batch-rollups",
+    "batch-tops",
+    "windows",
+    "references",
+    "contracts",
+    "offsets",
+    "log-history",
+    "arrivals",
+    "pauses",
+    "dead-letters",
+    "dead-letter-list",
+    "lake-hours",
+    "event-hours",
+    "reconciliations",
+    "final-hours",
+    "checks",
+    "alerts",
+    "heartbeats",
+    "api-keys",
+    "api-secrets",
+    "upkeep",
+]
+"""What platform/access.yaml gives rights to: relations of which nobody needs one without the others."""
 
-Privilege = Literal["SELECT", "INSERT", "UPDATE", "DELETE"]
-ALL: tuple[Privilege, ...] = ("SELECT", "INSERT", "UPDATE", "DELETE")
-UPSERT: tuple[Privilege, ...] = ("SELECT", "INSERT", "UPDATE")
 TIME = "timestamp with time zone"
 
 EPOCH = "TIMESTAMPTZ '1970-01-01 00:00:00Z'"
@@ -51,20 +69,19 @@ class Index:
 @dataclass(frozen=True)
 class Table:
     name: str
+    group: RelationGroup
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
     indexes: tuple[Index, ...] = ()
     time: str | None = None
     """The column by which a hypertable is cut into chunks; None makes it a plain table. Where Postgres has no
     TimescaleDB all tables are plain."""
-    rights: Mapping[str, tuple[Privilege, ...]] = field(default_factory=dict[str, tuple[Privilege, ...]])
-    """Who may change it, and how. Everyone may read it, unless it is private to those named here."""
-    private: bool = False
 
 
 @dataclass(frozen=True)
 class View:
     name: str
+    group: RelationGroup
     select: str
 
     @property
@@ -78,10 +95,10 @@ class Function:
     """What a login may have done with its owner's rights. `body` is PL/pgSQL."""
 
     name: str
+    group: RelationGroup
     arguments: str
     returns: str
     body: str
-    callers: tuple[str, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -91,6 +108,8 @@ class Function:
 
 @dataclass(frozen=True)
 class Grant:
+    """`relation` is a table, a view, or a function to EXECUTE. The role PUBLIC is everybody."""
+
     relation: str
     role: str
     privilege: str
@@ -107,11 +126,8 @@ class Database:
         return replace(self, tables=tuple(replace(t, time=None) for t in self.tables))
 
     @property
-    def grants(self) -> tuple[Grant, ...]:
-        open_to_all = [*(t.name for t in self.tables if not t.private), *(v.name for v in self.views)]
-        read = [Grant(name, login, "SELECT") for name in open_to_all for login in LOGINS]
-        change = [Grant(t.name, login, p) for t in self.tables for login, ps in t.rights.items() for p in ps]
-        return tuple(dict.fromkeys((*read, *change)))
+    def relations(self) -> tuple[Table | View | Function, ...]:
+        return (*self.tables, *self.views, *self.functions)
 
 
 def bucket(width: str, column: str) -> str:

@@ -11,7 +11,7 @@ from streamgauge.stores.tables import access, alerts, batch, quality, reconcilia
 def database(contracts: Iterable[Contract]) -> Database:
     tables: list[Table] = [*speed.STATE_TABLES, *batch.STATE_TABLES]
     tables += [*reconciliation.TABLES, *quality.TABLES, *alerts.TABLES, *access.TABLES]
-    views = [speed.ACCOUNTING, reconciliation.FINAL_HOURS]
+    views = [speed.ACCOUNTING, speed.DEAD_LETTER_LIST, reconciliation.FINAL_HOURS]
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
         views += windows.window_views(contract)

@@ -1,11 +1,12 @@
 """Who may ask the API."""
 
-from streamgauge.stores.ddl import API, TIME, UPSERT, Column, Table
+from streamgauge.stores.ddl import TIME, Column, Table
 
 TABLES: tuple[Table, ...] = (
     # Only a hash of a key's secret part: who reads this table can't use what is in it.
     Table(
         "api_keys",
+        "api-keys",
         (
             Column("id", "text"),
             Column("name", "text"),
@@ -16,15 +17,12 @@ TABLES: tuple[Table, ...] = (
             Column("revoked_at", TIME, null=True),
         ),
         ("id",),
-        rights={API: UPSERT},
-        private=True,
     ),
     # The key under which personal values become pseudonyms: made once, or every pseudonym changes.
     Table(
         "api_secrets",
+        "api-secrets",
         (Column("name", "text"), Column("value", "bytea")),
         ("name",),
-        rights={API: ("SELECT", "INSERT")},
-        private=True,
     ),
 )

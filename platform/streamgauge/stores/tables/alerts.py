@@ -1,10 +1,11 @@
 """What the alert sensors remember between ticks, and the messages they owe."""
 
-from streamgauge.stores.ddl import BATCH, TIME, UPSERT, Column, Index, Table
+from streamgauge.stores.ddl import TIME, Column, Index, Table
 
 TABLES: tuple[Table, ...] = (
     # One row an incident: `cause` fires at most once at a time.
     Table(
+        "alerts",
         "alerts",
         (
             Column("id", "text"),
@@ -34,11 +35,11 @@ TABLES: tuple[Table, ...] = (
             Index("alerts_firing", ("cause",), "resolved_at IS NULL"),
             Index("alerts_accepted", ("asset",), "accepted_at IS NOT NULL"),
         ),
-        rights={BATCH: (*UPSERT, "DELETE")},
     ),
     # What is to be said of an alert, to each target: kept until it is taken.
     Table(
         "alert_messages",
+        "alerts",
         (
             Column("alert", "text"),
             Column("number", "integer"),
@@ -53,19 +54,18 @@ TABLES: tuple[Table, ...] = (
         ),
         ("alert", "number", "target"),
         indexes=(Index("alert_messages_owed", ("next_at",), "delivered_at IS NULL"),),
-        rights={BATCH: (*UPSERT, "DELETE")},
     ),
     # What the state machine knows of each subject it judges.
     Table(
         "alert_memory",
+        "alerts",
         (Column("subject", "text"), Column("memory", "jsonb"), Column("updated_at", TIME, default="now()")),
         ("subject",),
-        rights={BATCH: (*UPSERT, "DELETE")},
     ),
     Table(
         "sensor_heartbeats",
+        "heartbeats",
         (Column("sensor", "text"), Column("at", TIME, default="now()")),
         ("sensor",),
-        rights={BATCH: UPSERT},
     ),
 )

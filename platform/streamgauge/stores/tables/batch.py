@@ -1,7 +1,7 @@
 """What the batch layer publishes, and which hours it still owes."""
 
 from streamgauge.contract.model import Contract
-from streamgauge.stores.ddl import ALL, BATCH, TIME, UPSERT, Column, Index, Table, checked
+from streamgauge.stores.ddl import TIME, Column, Index, Table, checked
 from streamgauge.stores.tables.speed import measure_columns
 
 
@@ -10,6 +10,7 @@ def stream_tables(contract: Contract) -> list[Table]:
     windows = [_windows_table(contract, name) for name in ROLLUPS.values()]
     tops = Table(
         f"{contract.stream}_{TOPS}",
+        "batch-tops",
         (
             Column("size", "text"),
             Column("window_start", TIME),
@@ -18,7 +19,6 @@ def stream_tables(contract: Contract) -> list[Table]:
         ),
         ("size", "window_start", "top"),
         time="window_start",
-        rights={BATCH: ALL},
     )
     return [*windows, checked(contract, tops)]
 
@@ -33,7 +33,7 @@ def _windows_table(contract: Contract, name: str) -> Table:
         *measure_columns(contract),
     )
     key = ("window_start", *contract.dimension_names)
-    table = Table(f"{contract.stream}_{name}", columns, key, time="window_start", rights={BATCH: ALL})
+    table = Table(f"{contract.stream}_{name}", "batch-rollups", columns, key, time="window_start")
     return checked(contract, table)
 
 
@@ -46,6 +46,7 @@ STATE_TABLES = (
     # What the lake has, hour by hour of ingest time. The lake itself says so too: this copy is for those who ask often.
     Table(
         "lake_hours",
+        "lake-hours",
         (
             Column("stream", "text"),
             Column("hour", TIME),
@@ -59,13 +60,13 @@ STATE_TABLES = (
             Column("written_at", TIME, default="now()"),
         ),
         ("stream", "hour", "partition"),
-        rights={BATCH: ALL},
     ),
     # An hour of event time is outdated while its lake moved on (touched) and what follows did not: its facts
     # (built), its rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it
     # was read. A step leaves those after it behind, so that they follow whoever ran it.
     Table(
         "event_hours",
+        "event-hours",
         (
             Column("stream", "text"),
             Column("hour", TIME),
@@ -92,6 +93,5 @@ STATE_TABLES = (
             Index("event_hours_failed", ("stream", "hour"), "NOT passed"),
             Index("event_hours_not_final", ("stream", "hour"), "passed IS NULL OR waits_for IS NOT NULL"),
         ),
-        rights={BATCH: UPSERT},
     ),
 )

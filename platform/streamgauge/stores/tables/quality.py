@@ -1,9 +1,10 @@
 """What the quality checks found, each time they ran: for the report, the API, and whoever asks how it was before."""
 
-from streamgauge.stores.ddl import BATCH, TIME, Column, Index, Table
+from streamgauge.stores.ddl import TIME, Column, Index, Table
 
 CHECK_RESULTS = Table(
     "check_results",
+    "checks",
     (
         Column("stream", "text"),
         Column("asset", "text"),
@@ -26,6 +27,5 @@ CHECK_RESULTS = Table(
     ("stream", "asset", "check_name", "partition", "at"),
     indexes=(Index("check_results_latest", ("stream", "partition")),),
     time="at",
-    rights={BATCH: ("SELECT", "INSERT", "DELETE")},
 )
 TABLES = (CHECK_RESULTS,)

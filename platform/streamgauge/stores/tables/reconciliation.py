@@ -1,10 +1,11 @@
 """What reconciliation found, and which hours are final."""
 
-from streamgauge.stores.ddl import ALL, BATCH, TIME, UPSERT, Column, Index, Table, View
+from streamgauge.stores.ddl import TIME, Column, Index, Table, View
 
 TABLES = (
     # One row for each time an hour was compared.
     Table(
+        "reconciliations",
         "reconciliations",
         (
             Column("stream", "text"),
@@ -24,11 +25,11 @@ TABLES = (
             Column("waits_for", "text", null=True),
         ),
         ("stream", "hour", "at"),
-        rights={BATCH: ALL},
     ),
     # The buckets of the latest comparison that differ.
     Table(
         "reconciliation_differences",
+        "reconciliations",
         (
             Column("stream", "text"),
             Column("hour", TIME),
@@ -46,11 +47,11 @@ TABLES = (
         ),
         ("stream", "hour", "minute", "dimensions", "measure"),
         indexes=(Index("reconciliation_unexplained", ("stream", "hour"), "NOT explained"),),
-        rights={BATCH: ALL},
     ),
     # Differences that a person accepted, by their fingerprint: others of the same hour are an alert again.
     Table(
         "accepted_differences",
+        "final-hours",
         (
             Column("stream", "text"),
             Column("hour", TIME),
@@ -60,11 +61,11 @@ TABLES = (
             Column("reason", "text"),
         ),
         ("stream", "hour", "differences"),
-        rights={BATCH: UPSERT},
     ),
     # Revision 1 made the hour final; each later one says why its numbers changed.
     Table(
         "hour_revisions",
+        "final-hours",
         (
             Column("stream", "text"),
             Column("hour", TIME),
@@ -76,12 +77,12 @@ TABLES = (
             Column("checked", "boolean", default="false"),
         ),
         ("stream", "hour", "revision"),
-        rights={BATCH: UPSERT},
     ),
 )
 
 FINAL_HOURS = View(
     "final_hours",
+    "final-hours",
     "SELECT stream, hour, max(revision) AS revision, min(at) AS final_since, max(at) AS revised_at,"
     " (array_agg(facts ORDER BY revision DESC))[1] AS facts,"
     " (array_agg(checked ORDER BY revision DESC))[1] AS checked"

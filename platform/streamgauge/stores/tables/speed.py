@@ -1,19 +1,7 @@
 """What the speed layer keeps: minute rollups, top-N, its progress and its dead letters."""
 
 from streamgauge.contract.model import Contract
-from streamgauge.stores.ddl import (
-    ALL,
-    BATCH,
-    TIME,
-    UPSERT,
-    WORKER,
-    Column,
-    Index,
-    Table,
-    View,
-    checked,
-    literal,
-)
+from streamgauge.stores.ddl import TIME, Column, Index, Table, View, checked, literal
 
 COUNTERS = ("count", "late", "duplicates")
 
@@ -35,11 +23,11 @@ def minutes_table(contract: Contract) -> Table:
         contract,
         Table(
             contract.minutes_table,
+            "minutes",
             tuple(columns),
             ("minute", *contract.dimension_names, "partition"),
             indexes=(Index(f"{contract.minutes_table}_upto", ("partition", "upto")),),
             time="minute",
-            rights={WORKER: UPSERT, BATCH: ALL},
         ),
     )
 
@@ -57,6 +45,7 @@ def top_table(contract: Contract) -> Table:
         contract,
         Table(
             contract.top_table,
+            "minute-tops",
             (
                 Column("minute", TIME),
                 Column("partition", "integer"),
@@ -67,7 +56,6 @@ def top_table(contract: Contract) -> Table:
             ("minute", "top", "partition"),
             indexes=(Index(f"{contract.top_table}_upto", ("partition", "upto")),),
             time="minute",
-            rights={WORKER: UPSERT, BATCH: ALL},
         ),
     )
 
@@ -80,6 +68,7 @@ def reference_table(contract: Contract) -> Table | None:
         contract,
         Table(
             spec.table,
+            "references",
             (
                 Column(spec.key, "text"),
                 *(Column(c, "text", default=literal(spec.unknown)) for c in spec.columns),
@@ -100,7 +89,7 @@ def reference_history_table(contract: Contract) -> Table | None:
         *(Column(c, "text", default=literal(spec.unknown)) for c in spec.columns),
         Column("valid_from", TIME),
     )
-    return checked(contract, Table(spec.history_table, columns, (spec.key, "valid_from")))
+    return checked(contract, Table(spec.history_table, "references", columns, (spec.key, "valid_from")))
 
 
 _TALLY = tuple(
@@ -111,6 +100,7 @@ STATE_TABLES = (
     # What `apply` has made so, which is what processes work by: streamgauge.contract.in_use.
     Table(
         "applied_contracts",
+        "contracts",
         (
             Column("stream", "text"),
             Column("fingerprint", "text"),
@@ -122,8 +112,11 @@ STATE_TABLES = (
         ),
         ("stream",),
     ),
+    # Whose rights `apply` has made so: who is no longer in the access file is found by it, and loses them.
+    Table("applied_principals", "contracts", (Column("name", "text"),), ("name",)),
     Table(
         "stream_offsets",
+        "offsets",
         (
             Column("topic", "text"),
             Column("partition", "integer"),
@@ -145,11 +138,11 @@ STATE_TABLES = (
             Column("trace", "text", null=True),
         ),
         ("topic", "partition"),
-        rights={WORKER: UPSERT, BATCH: ("UPDATE",)},
     ),
     # Which topic of a stream's name has a partition's positions, from which one on: streamgauge.state.topics.
     Table(
         "stream_topics",
+        "log-history",
         (
             Column("topic", "text"),
             Column("partition", "integer"),
@@ -158,11 +151,11 @@ STATE_TABLES = (
             Column("claimed_at", TIME, default="now()"),
         ),
         ("topic", "partition", "first_position"),
-        rights={WORKER: UPSERT},
     ),
     # How long events waited from the broker to a commit, so that others can say it without asking the worker.
     Table(
         "stream_delays",
+        "arrivals",
         (
             Column("topic", "text"),
             Column("minute", TIME),
@@ -171,11 +164,11 @@ STATE_TABLES = (
             Column("events", "bigint", default="0"),
         ),
         ("topic", "minute", "owner", "up_to_ms"),
-        rights={WORKER: UPSERT, BATCH: ("SELECT", "DELETE")},
     ),
     # How records arrived, by the time of their commit: what is late, from a clock that is ahead, or out of place.
     Table(
         "stream_arrivals",
+        "arrivals",
         (
             Column("topic", "text"),
             Column("partition", "integer"),
@@ -187,10 +180,10 @@ STATE_TABLES = (
             Column("producers", "text[]", default="'{}'"),
         ),
         ("topic", "partition", "slot", "kind"),
-        rights={WORKER: UPSERT, BATCH: ("SELECT", "DELETE")},
     ),
     Table(
         "stream_gaps",
+        "log-history",
         (
             Column("topic", "text"),
             Column("partition", "integer"),
@@ -199,10 +192,10 @@ STATE_TABLES = (
             Column("noticed_at", TIME, default="now()"),
         ),
         ("topic", "partition", "from_offset"),
-        rights={WORKER: UPSERT},
     ),
     Table(
         "stream_pauses",
+        "pauses",
         (
             Column("topic", "text"),
             Column("partition", "integer"),
@@ -210,10 +203,10 @@ STATE_TABLES = (
             Column("reason", "text"),
         ),
         ("topic", "partition"),
-        rights={WORKER: ALL},
     ),
     Table(
         "dead_letters",
+        "dead-letters",
         (
             Column("topic", "text"),
             Column("partition", "integer"),
@@ -232,12 +225,12 @@ STATE_TABLES = (
         ),
         ("topic", "partition", "offset"),
         indexes=(Index("dead_letters_to_forward", ("topic", "partition", "offset"), "NOT forwarded"),),
-        rights={WORKER: UPSERT},
     ),
 )
 
 ACCOUNTING = View(
     "stream_accounting",
+    "offsets",
     "SELECT topic,"
     " sum(next_offset - start_offset - lost - skipped)::bigint AS consumed,"
     " sum(counted)::bigint AS counted, sum(late)::bigint AS late,"
@@ -249,3 +242,12 @@ ACCOUNTING = View(
     " = sum(counted + late + duplicates + dead_letters) AS adds_up"
     " FROM stream_offsets GROUP BY topic",
 )
+
+DEAD_LETTER_LIST = View(
+    "dead_letter_list",
+    "dead-letter-list",
+    'SELECT topic, partition, "offset", stream, reason, detail, octet_length(key) AS key_bytes,'
+    " octet_length(value) AS value_bytes, header_names, ingest_time, noted_at, forwarded, requeued_at"
+    " FROM dead_letters",
+)
+"""Without what may be personal: most who ask about dead letters need no more."""

@@ -1,10 +1,11 @@
 """What the batch layer may do with tables that it doesn't own."""
 
-from streamgauge.stores.ddl import BATCH, Function
+from streamgauge.stores.ddl import Function
 from streamgauge.stores.postgres import SCHEMA
 
 DROP_OLD = Function(
     "drop_old",
+    "upkeep",
     # texts, so that no other schema's table can be named
     "old_table text, time_column text, before timestamp with time zone",
     "bigint",
@@ -20,7 +21,6 @@ BEGIN
   END IF;
   RETURN gone;
 END""",
-    (BATCH,),
 )
 """Drops the chunks that end before a time, or deletes the rows before it where Postgres has no TimescaleDB, and returns
 how many: only a table's owner may, and that is the administrator, whose login no part of the batch layer has."""

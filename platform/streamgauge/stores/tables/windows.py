@@ -12,7 +12,7 @@ def window_views(contract: Contract) -> list[View]:
     it is not, as the API and the command answer. Sketches don't merge in SQL: streamgauge.rollup.windows merges them.
     """
     views = [
-        View(f"{contract.stream}_{w}", _windows(contract, bucket(w, "minute"), "", _ALL_FINAL))
+        View(f"{contract.stream}_{w}", "windows", _windows(contract, bucket(w, "minute"), "", _ALL_FINAL))
         for w in ("1m", "5m", "1h")
     ]
     hopping = _windows(
@@ -27,7 +27,9 @@ def window_views(contract: Contract) -> list[View]:
     unchecked = " OR ".join(_is_final(contract, at, " AND NOT r.__checked") for at in ends)
     columns = ", ".join(map(quote, view_columns(contract)[: -len(_STANDING)]))
     status = f"CASE WHEN status AND {final} THEN 'final' ELSE 'provisional' END AS status, {unchecked} AS unchecked"
-    views.append(View(f"{contract.stream}_5m_hop_1m", f"SELECT {columns}, {status} FROM ({hopping}) AS windows"))
+    views.append(
+        View(f"{contract.stream}_5m_hop_1m", "windows", f"SELECT {columns}, {status} FROM ({hopping}) AS windows")
+    )
     for view in views:
         check_name(contract, view.name)
     return views
