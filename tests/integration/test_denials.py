@@ -1,12 +1,15 @@
 """Every principal tries everything on the real servers, and may do what the access file says: no less, and no more."""
 
+import logging
 from contextlib import closing
 
 import psycopg
 import pytest
+from confluent_kafka import Producer
 from redis import Redis
 
 from streamgauge.access.api import Rule, known_scopes, rules
+from streamgauge.access.kafka import resources
 from streamgauge.access.load import load_access
 from streamgauge.access.logins import logins
 from streamgauge.access.model import Principal
@@ -19,9 +22,10 @@ from streamgauge.stack.control import Stack
 from streamgauge.stack.credentials import DATABASE, Credentials, credentials
 from streamgauge.stack.layout import LOOPBACK
 from streamgauge.state.api_keys import create
+from streamgauge.stores.kafka import client_config
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.tables import database
-from tests.integration.attempts import Attempts, in_postgres, in_redis
+from tests.integration.attempts import Attempts, in_kafka, in_postgres, in_redis
 from tests.integration.own_stream import OwnStream, block
 from tests.integration.serving_client import in_process
 
@@ -31,13 +35,18 @@ NAMES = list(ACCESS.principals)
 
 @pytest.fixture(scope="module")
 def own(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> OwnStream:
-    """A stream, and another one beside it."""
+    """A stream with a record in each of its topics, and another one beside it."""
     folder = tmp_path_factory.mktemp("contracts")
     made, other = OwnStream(folder), OwnStream(folder)
     document = other.document()
     block(document, "reference")["name"] = made.name
     other.write(document)
     apply(made.settings(), (made.contract, other.contract))
+    producer = Producer(client_config(made.settings()))
+    for kind, topic in resources(made.contract).values():
+        if kind == "topic":
+            producer.produce(topic, b"value", b"key", partition=0)
+    assert producer.flush(20) == 0
     return made
 
 
@@ -50,6 +59,27 @@ def differences(tried: Attempts, wanted: Attempts) -> dict[tuple[str, str], str]
     """What was let through or refused against the file."""
     assert tried.keys() == wanted.keys()
     return {a: "let through" if let else "refused" for a, let in tried.items() if let != wanted[a]}
+
+
+@pytest.mark.parametrize("name", logins(ACCESS, "kafka"))
+def test_kafka(own: OwnStream, known: Credentials, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "streamgauge.stores.kafka")
+    principal = ACCESS.principals[name]
+    login = {"kafka_username": name, "kafka_password": known.of("kafka", name)}
+    settings = type(own.settings()).model_validate({**own.settings().model_dump(), **login})
+    topics = {called: place for called, (kind, place) in resources(own.contract).items() if kind == "topic"}
+    tried = in_kafka(client_config(settings), {**topics}, own.contract.group, owner=principal.owner)
+    assert not differences(tried, {a: principal.owner or _in_kafka(principal, *a) for a in tried})
+
+
+def _in_kafka(principal: Principal, resource: str, operation: str) -> bool:
+    given = {str(group): operations for group, operations in principal.kafka.items()}
+    if operation == "describe":
+        return bool(given.get(resource))
+    if (resource, operation) == ("worker-group", "read"):
+        # a position is moved by who may read both, the group and the topic
+        return operation in given.get(resource, ()) and operation in given.get("events", ())
+    return operation in given.get(resource, ())
 
 
 @pytest.mark.parametrize("name", logins(ACCESS, "postgres"))

@@ -24,6 +24,8 @@ only place where rights stand. Kafka's ACLs, Postgres' grants, Redis' users and 
 - A mistake in the file is told with its line, and then nothing is changed.
 - `STREAMGAUGE_ACCESS_FILE` names a file of your own. Copy this one and change it: the principals that the processes
   log in as (`admin`, `producer`, `worker`, `batch`, `api`, `reader`) must stay.
+- A test tries everything in the tables below on the real servers, what is allowed and what is not
+  (`tests/integration/test_denials.py`).
 
 A sender of your own, who may write to one stream's topic only:
 
