@@ -84,7 +84,7 @@ def test_a_cold_redis_is_filled_again(own: Running, api: Served) -> None:
     source, cold = _tops(own, api)
     assert source == "postgres"
     wait_for(lambda: _tops(own, api) == ("redis", cold), "what Postgres said is in Redis", 10)
-    with connect(Settings.for_role("reader")) as connection:
+    with connect(Settings.for_role("api")) as connection:
         wanted = from_postgres(connection, own.contract, "1h", 100)
     assert [sorted(t.values()) for t in cold] == [sorted(i.count for i in t.items) for t in wanted]
     _worker.append(own.workers.start())
