@@ -54,7 +54,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show how the speed layer and the batch layer agree, hour by hour; exit code 1 if one differs unexplained."""
-    settings = Settings.for_role("reader")
+    # what is compared are facts and top lists too, whose keys may be people
+    settings = Settings.for_role("batch" if check else "reader")
     contracts = load_contracts(settings.contracts_dir)
     chosen = contracts if stream is None else (find_contract(contracts, stream),)
     start, stop = (None if t is None else parse_hour(t) for t in (begin, end))
