@@ -21,6 +21,7 @@ from streamgauge.errors import UserError
 from streamgauge.settings import batch_start, lake_root
 from streamgauge.stores.lake import lake_table
 from streamgauge.telemetry.catalog import attributes as a
+from streamgauge.telemetry.tracing import offset_ranges
 
 _DESCRIBED = {
     "partition": "The record's partition in Kafka.",
@@ -123,12 +124,12 @@ def _not_loaded(
 
 
 def _offsets(loaded: Sequence[LoadedHour]) -> str:
-    """What was read of each partition, as PARTITION:FIRST-LAST."""
+    """What was read of each partition."""
     read: dict[int, tuple[int, int]] = {}
     for partition, (first, end) in (span for made in loaded for span in made.spans.items()):
         known = read.get(partition, (first, end))
         read[partition] = min(first, known[0]), max(end, known[1])
-    return " ".join(f"{p}:{first}-{end - 1}" for p, (first, end) in sorted(read.items()) if end > first)
+    return offset_ranges((partition, first, end) for partition, (first, end) in sorted(read.items()))
 
 
 def _totals(loaded: Sequence[LoadedHour]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
-from streamgauge.telemetry.tracing import span, within
+from streamgauge.telemetry.tracing import offset_ranges, span, within
 from streaming.worker.assignment import Assignment
 from streaming.worker.batch import Write, finish_together
 from streaming.worker.claims import Fenced
@@ -145,9 +145,8 @@ class Committer:
 
 
 def _offsets(delta: Delta) -> str:
-    """What the transaction moves on, as PARTITION:FIRST-LAST; nothing of partitions whose watermark alone moves."""
-    moved = ((p.before, p.after) for p in delta.partitions if p.after.next_offset > p.before.next_offset)
-    return " ".join(f"{b.partition}:{b.next_offset}-{then.next_offset - 1}" for b, then in moved)
+    """What the transaction moves on; nothing of partitions whose watermark alone moves."""
+    return offset_ranges((p.after.partition, p.before.next_offset, p.after.next_offset) for p in delta.partitions)
 
 
 def _measure(stream: str, delta: Delta, seconds: float) -> None:

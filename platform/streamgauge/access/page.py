@@ -1,13 +1,14 @@
 """The file as a page: `python -m streamgauge.access.page > docs/access.md`."""
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from streamgauge.access.load import load_access
 from streamgauge.access.logins import logins
 from streamgauge.access.model import Access
 from streamgauge.access.redis import COMMANDS, KEYS
+from streamgauge.markdown import code, table
 from streamgauge.settings import ACCESS_FILE
 
 _HEAD = """\
@@ -67,9 +68,9 @@ def page(access: Access) -> str:
     parts = [
         _HEAD,
         "\n## Principals",
-        *_table(
+        *table(
             ("principal", "who", "rights of another kind"),
-            ((_code(name), p.about, "; ".join(_others(access, name))) for name, p in access.principals.items()),
+            ((code(name), p.about, "; ".join(_others(access, name))) for name, p in access.principals.items()),
         ),
         _KAFKA,
         *_rights({n: access.principals[n].kafka for n in names}),
@@ -77,33 +78,33 @@ def page(access: Access) -> str:
         *_rights({n: access.principals[n].postgres for n in names}),
         "\n## Redis",
         "\n"
-        + "  \n".join(f"`{kind}`: {', '.join(map(_code, commands))}." for kind, commands in COMMANDS.items())
+        + "  \n".join(f"`{kind}`: {', '.join(map(code, commands))}." for kind, commands in COMMANDS.items())
         + "\n",
-        *_table(
+        *table(
             ("principal", "commands", "keys"),
             (
-                (_code(n), p.redis.commands, ", ".join(_code(KEYS[k]) for k in p.redis.keys))
+                (code(n), p.redis.commands, ", ".join(code(KEYS[k]) for k in p.redis.keys))
                 for n, p in access.principals.items()
                 if p.redis is not None
             ),
         ),
         _API,
-        *_table(
+        *table(
             ("scope of a key", "for", "routes"),
             (
                 (
-                    _code(f"{name}:STREAM") + f", `{name}:*`" if scope.of_streams else _code(name),
+                    code(f"{name}:STREAM") + f", `{name}:*`" if scope.of_streams else code(name),
                     scope.about,
-                    ", ".join(map(_code, scope.routes)),
+                    ", ".join(map(code, scope.routes)),
                 )
                 for name, scope in access.api.scopes.items()
             ),
         ),
-        f"\nAny key: {', '.join(map(_code, access.api.any))}, of the streams that it may read. No key:"
-        f" {', '.join(map(_code, access.api.open))}.\n",
-        *_table(
+        f"\nAny key: {', '.join(map(code, access.api.any))}, of the streams that it may read. No key:"
+        f" {', '.join(map(code, access.api.open))}.\n",
+        *table(
             ("caller", "who", "scopes"),
-            ((_code(n), c.about, ", ".join(map(_code, c.scopes))) for n, c in access.api.callers.items()),
+            ((code(n), c.about, ", ".join(map(code, c.scopes))) for n, c in access.api.callers.items()),
         ),
     ]
     return "\n".join(parts) + "\n"
@@ -118,7 +119,7 @@ def _others(access: Access, name: str) -> Iterator[str]:
     if principal.database is not None:
         yield f"everything in a database of its own, `{principal.database}`"
     if principal.member_of:
-        yield f"those of Postgres' {', '.join(map(_code, principal.member_of))}"
+        yield f"those of Postgres' {', '.join(map(code, principal.member_of))}"
     if name in logins(access, "monitoring"):
         yield f"a login to {' and '.join(m.capitalize() for m in principal.monitoring)}"
 
@@ -127,20 +128,8 @@ def _rights(by_principal: Mapping[str, Mapping[Any, Sequence[str]]]) -> list[str
     """A row a group, a column a principal that has any."""
     some = {name: rights for name, rights in by_principal.items() if rights}
     groups = dict.fromkeys(group for rights in some.values() for group in rights)
-    rows = ([_code(group), *(", ".join(rights.get(group, ())) for rights in some.values())] for group in groups)
-    return _table(("of", *map(_code, some)), rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _code(text: str) -> str:
-    return f"`{text}`"
+    rows = ([code(group), *(", ".join(rights.get(group, ())) for rights in some.values())] for group in groups)
+    return table(("of", *map(code, some)), rows)
 
 
 if __name__ == "__main__":

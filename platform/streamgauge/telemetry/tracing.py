@@ -88,6 +88,13 @@ def link_to(traceparent: str) -> None:
     trace.get_current_span().add_link(context)
 
 
+def offset_ranges(read: Iterable[tuple[int, int, int]]) -> str:
+    """As the attribute and the log field have them, PARTITION:FIRST-LAST. `read` has partitions with the first offset
+    and the one after the last; those of which nothing was read are left out.
+    """
+    return " ".join(f"{partition}:{first}-{end - 1}" for partition, first, end in read if end > first)
+
+
 @contextmanager
 def statement(operation: str, table: str, rows: int) -> Generator[None]:
     """A statement that writes so many rows of a table in Postgres."""

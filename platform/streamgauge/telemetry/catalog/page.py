@@ -1,8 +1,9 @@
 """The list as a page: `python -m streamgauge.telemetry.catalog.page > docs/telemetry.md`."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from streamgauge.markdown import code, table
 from streamgauge.telemetry.catalog.log_fields import LOG_FIELDS
 from streamgauge.telemetry.catalog.metrics import LIBRARIES, METRICS
 from streamgauge.telemetry.catalog.model import SEMANTIC_CONVENTIONS, Attribute, Emitter
@@ -28,13 +29,13 @@ def page() -> str:
     parts = [
         _HEAD,
         "\n## Metrics",
-        *_table(
+        *table(
             ("metric", "kind", "unit", "attributes", "by", "stability", "meaning"),
             (
                 (
-                    _code(m.name) + _mark(m.convention),
+                    code(m.name) + _mark(m.convention),
                     m.kind,
-                    _code(m.unit),
+                    code(m.unit),
                     _names(m.attributes),
                     _by(m.emitters),
                     m.stability,
@@ -44,53 +45,38 @@ def page() -> str:
             ),
         ),
         "\n## Metrics of libraries\nUnder the libraries' own names in Prometheus; they are as stable as the library.\n",
-        *_table(
+        *table(
             ("metric", "unit", "labels", "by", "meaning"),
             (
-                (_code(m.name), _code(m.unit), ", ".join(map(_code, m.labels)), _by(m.emitters), m.meaning)
+                (code(m.name), code(m.unit), ", ".join(map(code, m.labels)), _by(m.emitters), m.meaning)
                 for m in LIBRARIES
             ),
         ),
         "\n## Metrics of servers\nFrom exporters that the local stack runs; Prometheus keeps these of their series.\n",
-        *_table(
+        *table(
             ("metric", "unit", "labels", "job", "meaning"),
-            (
-                (_code(m.name), _code(m.unit), ", ".join(map(_code, m.labels)), _by(m.emitters), m.meaning)
-                for m in SERVERS
-            ),
+            ((code(m.name), code(m.unit), ", ".join(map(code, m.labels)), _by(m.emitters), m.meaning) for m in SERVERS),
         ),
         "\n## Spans",
-        *_table(
+        *table(
             ("span", "kind", "attributes", "attributes of its links", "by", "meaning"),
             (
-                (_code(s.name), s.kind, _names(s.attributes), _names(s.link_attributes), s.emitter, s.meaning)
+                (code(s.name), s.kind, _names(s.attributes), _names(s.link_attributes), s.emitter, s.meaning)
                 for s in SPANS
             ),
         ),
         "\n## Attributes",
-        *_table(
+        *table(
             ("attribute", "stability", "meaning"),
-            ((_code(x.name) + _mark(x.convention), x.stability, x.meaning) for _, x in sorted(attributes.items())),
+            ((code(x.name) + _mark(x.convention), x.stability, x.meaning) for _, x in sorted(attributes.items())),
         ),
         "\n## Log fields",
-        *_table(
+        *table(
             ("field", "by", "stability", "meaning"),
-            ((_code(f.name), _by(f.emitters), f.stability, f.meaning) for f in LOG_FIELDS),
+            ((code(f.name), _by(f.emitters), f.stability, f.meaning) for f in LOG_FIELDS),
         ),
     ]
     return "\n".join(parts) + "\n"
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    return [_row(head), _row(["---"] * len(head)), *map(_row, rows)]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _code(text: str) -> str:
-    return f"`{text}`"
 
 
 def _mark(convention: bool) -> str:
@@ -98,7 +84,7 @@ def _mark(convention: bool) -> str:
 
 
 def _names(attributes: Sequence[Attribute]) -> str:
-    return ", ".join(_code(x.name) for x in attributes)
+    return ", ".join(code(x.name) for x in attributes)
 
 
 def _by(emitters: Sequence[Emitter]) -> str:
