@@ -3,8 +3,6 @@
 Dagster may move or change it in any release: `tests/unit/test_dagster_names.py` says what did.
 """
 
-from collections.abc import Callable
-
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as CheckedMaterialization,
 )
@@ -22,10 +20,6 @@ from dagster._core.workspace.context import WorkspaceProcessContext, WorkspaceRe
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 from dagster._grpc.client import DagsterGrpcClient
 from dagster._serdes import ConfigurableClassData
-from dagster_webserver import app
-from starlette.applications import Starlette
-
-create_web_app: Callable[..., Starlette] = app.create_app_from_workspace_process_context  # pyright: ignore
 
 __all__ = [
     "AssetCheckExecutionsTable",
@@ -44,5 +38,4 @@ __all__ = [
     "WorkspaceFileTarget",
     "WorkspaceProcessContext",
     "WorkspaceRequestContext",
-    "create_web_app",
 ]

@@ -1,6 +1,7 @@
 """Dagster's web server behind the guard: `python -m assets.dagster_web`, in place of `dagster-webserver`."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,16 +9,12 @@ import psycopg
 import typer
 import uvicorn
 from dagster import DagsterInstance
+from dagster_webserver import app as web_app
 from dagster_webserver.version import __version__
 from psycopg_pool import ConnectionPool, PoolTimeout
 from starlette.applications import Starlette
 
-from assets.dagster_internals import (
-    WorkspaceFileTarget,
-    WorkspaceProcessContext,
-    WorkspaceRequestContext,
-    create_web_app,
-)
+from assets.dagster_internals import WorkspaceFileTarget, WorkspaceProcessContext, WorkspaceRequestContext
 from streamgauge.access.load import load_access
 from streamgauge.dagster.guard import READ_ONLY, Guard
 from streamgauge.errors import UserError
@@ -25,6 +22,9 @@ from streamgauge.settings import Settings
 from streamgauge.state.api_keys import look_up
 from streamgauge.stores.postgres import SCHEMA
 from streamgauge.telemetry.logs import configure_logs
+
+# Here and not among the internals: a run, which imports those, should not load a web server.
+create_web_app: Callable[..., Starlette] = web_app.create_app_from_workspace_process_context  # pyright: ignore
 
 _STATEMENT_MILLISECONDS = 15_000
 _RECYCLE_SECONDS = 3600

@@ -2,6 +2,8 @@
 
 import importlib
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -93,6 +95,7 @@ def test_the_web_server_asks_for_the_context_that_the_guard_decides() -> None:
     import inspect
 
     from assets import dagster_internals
+    from assets.dagster_web import create_web_app
 
     webserver: Any = importlib.import_module("dagster_webserver.webserver").DagsterWebserver
     permissions: Any = importlib.import_module("dagster._core.workspace.permissions")
@@ -104,8 +107,14 @@ def test_the_web_server_asks_for_the_context_that_the_guard_decides() -> None:
     assert wanted <= inspect.signature(internals.WorkspaceRequestContext).parameters.keys()
     assert not any(p.enabled for p in permissions.get_user_permissions(True).values())
     assert permissions.get_user_permissions(False)["edit_sensor"].enabled
-    assert "live_data_poll_rate" in inspect.signature(internals.create_web_app).parameters
+    assert "live_data_poll_rate" in inspect.signature(create_web_app).parameters
     assert internals.WorkspaceFileTarget(paths=["x"]).paths == ["x"]
+
+
+def test_a_run_does_not_load_the_web_server() -> None:
+    """Each run imports the definitions anew: half of its start would be the web server's GraphQL."""
+    loaded = "import definitions, sys; sys.exit('dagster_webserver' in sys.modules or 'dagster_graphql' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", loaded], cwd=CHECKOUT, check=False).returncode == 0
 
 
 def test_nothing_else_imports_what_dagster_does_not_export() -> None:
