@@ -46,5 +46,5 @@ def defs() -> dg.Definitions:
         *(with_links(part.definitions(contracts)) for part in whole),
         late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
         observer.definitions(contracts, connect),
-        dg.Definitions(sensors=[make_openlineage_sensor(), automation_sensor()]),
+        dg.Definitions(sensors=[make_openlineage_sensor(contracts), automation_sensor()]),
     )

@@ -2,12 +2,12 @@
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 
 import dagster as dg
 
 from assets.tracing import run_span
-from streamgauge.contract.folder import load_valid_contracts
+from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect
@@ -30,7 +30,10 @@ class BatchResource(dg.ConfigurableResource["BatchResource"]):
 
     @cached_property
     def contracts(self) -> Sequence[Contract]:
-        return load_valid_contracts(self.settings.contracts_dir)
+        """As they were applied."""
+        in_use = ContractsInUse(self.settings.contracts_dir, partial(self.connect, autocommit=True))
+        in_use.refresh()
+        return tuple(in_use.values())
 
     def connect(self, *, autocommit: bool = False) -> Connection:
         return connect(self.settings, autocommit=autocommit, application="streamgauge-batch")

@@ -4,6 +4,7 @@ It reads what runs became, after the fact: a run never fails, or waits, for its 
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -20,7 +21,7 @@ from lineage.emit import emit, stores
 from lineage.history import Reported, changes
 from lineage.runs import run_events
 from lineage.speed import Observed, read_counts, speed_events
-from streamgauge.contract.folder import load_valid_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 from streamgauge.telemetry.catalog.log_fields import SENSOR
@@ -46,7 +47,7 @@ class _Cursor:
         return json.dumps({**vars(self.runs), "observed": {s: vars(o) for s, o in self.observed.items()}})
 
 
-def make_openlineage_sensor() -> SensorDefinition:
+def make_openlineage_sensor(contracts: Sequence[Contract]) -> SensorDefinition:
     @sensor(
         name="openlineage",
         minimum_interval_seconds=30,
@@ -56,7 +57,6 @@ def make_openlineage_sensor() -> SensorDefinition:
     @bound_to(**{SENSOR.name: "openlineage"})
     def openlineage(context: SensorEvaluationContext) -> SkipReason:
         settings = Settings.for_role("batch")
-        contracts = load_valid_contracts(settings.contracts_dir)
         known, where = by_key(contracts), stores(settings)
         cursor = _Cursor.parse(context.cursor)
         runs, reported = changes(context.instance, cursor.runs)

@@ -51,7 +51,7 @@ def demo() -> None:
     with Progress(SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=steps) as progress:
         task = progress.add_task("starting the servers")
         stack.up(say=progress.console.print)
-        admin, asking = Settings.for_role("admin"), Settings.for_role("api")
+        admin, api = Settings.for_role("admin"), Settings.for_role("api")
         contracts = load_contracts(admin.contracts_dir)
         progress.update(task, description="applying the contracts")
         changes = len(apply(admin, contracts).changes)
@@ -63,8 +63,8 @@ def demo() -> None:
         stack.start_program(*programs, say=progress.console.print)
         progress.remove_task(task)
     sending = datetime.now(UTC)
-    with connect_or_explain(asking, autocommit=True, application=_NAME) as connection:
-        before = {a.stream: a for a in read_accounts(connection, admin_client(asking), contracts)}
+    with connect_or_explain(api, autocommit=True, application=_NAME) as connection:
+        before = {a.stream: a for a in read_accounts(connection, admin_client(api), contracts)}
     again = any(a.acknowledged for a in before.values())
     if again:
         steps.print(_AGAIN)
@@ -79,8 +79,8 @@ def demo() -> None:
             on_forecast=lambda found: warn(bars.console, found),
             progress=bars,
         )
-    with connect_or_explain(asking, autocommit=True, application=_NAME) as connection:
-        accounts = _when_caught_up(connection, asking, contracts, steps)
+    with connect_or_explain(api, autocommit=True, application=_NAME) as connection:
+        accounts = _when_caught_up(connection, api, contracts, steps)
         out.print(f"\nReplayed so that the last event happened at {moment(sending)}; all done in "
                   f"{duration(time.monotonic() - began)}.\n")  # fmt: skip
         out.print(_books(results, accounts))
@@ -89,7 +89,7 @@ def demo() -> None:
         out.print(_ranking("busiest organisations, last hour of user_events", _organisations(connection, user_events)))
         out.print(_ranking("system_events by service", _by_dimension(connection, system_events, "service")))
         stack.start_program(*EXPORTERS, say=steps.print)
-        dagster = Dagster(asking.dagster_url, asking.dagster_key)
+        dagster = Dagster(api.dagster_url, api.dagster_key)
         until = began + (_WATCHED_AGAIN_SECONDS if again else _WATCHED_SECONDS)
         load_hours(dagster, contracts, hours_since(sending, datetime.now(UTC)), until, steps)
         hours = until_final(connection, contracts, until, steps)
@@ -103,7 +103,7 @@ def demo() -> None:
             )
     out.print()
     out.print(health_table(stack, stack.health()))
-    out.print(_NEXT.format(page=asking.api_url, dagster=asking.dagster_url))
+    out.print(_NEXT.format(page=api.api_url, dagster=api.dagster_url))
     if not all(a.adds_up for a in accounts) or any(h.unexplained for h in hours):
         raise typer.Exit(1)
 

@@ -17,6 +17,7 @@ from streamgauge.stores.postgres import connect, connect_or_explain
 from streamgauge.telemetry.logs import configure_logs, own_stderr
 from streamgauge.telemetry.metrics import serve_metrics
 from streamgauge.telemetry.span_export import export_traces
+from streaming.worker.memory import keep_freed_memory
 from streaming.worker.process import run_worker
 
 _YOUNG_OBJECTS = 200_000
@@ -36,6 +37,7 @@ def worker(
     # a batch is many thousands of objects that form no cycles: don't look for some every few hundred of them
     gc.freeze()
     gc.set_threshold(_YOUNG_OBJECTS, 20, 20)
+    keep_freed_memory()
     stderr = own_stderr()
     faulthandler.enable(stderr)
     configure_logs(settings, stderr)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -15,7 +16,7 @@ from streamgauge.stack.control import Stack
 from streamgauge.stores.postgres import connect
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.own_stream import OwnStream, block
-from tests.integration.running import events, stored
+from tests.integration.running import Running, events, stored
 from tests.integration.serving_client import Served, served
 from tests.integration.workers import Workers, wait_for
 
@@ -105,6 +106,25 @@ def test_worker_and_api_take_up_what_is_applied_and_go_on_beside_a_mistake(stack
         second.file.write_text(good)
         _within(TAKEN_UP_SECONDS, lambda: _counted(second) == 150, "what was put right is taken up by itself")
         assert process.poll() is None
+
+
+def test_a_worker_that_begins_goes_by_what_was_applied_and_takes_up_the_rest(running: Running) -> None:
+    running.apply()
+    contract = running.contract
+    more = {"name": "more", "source": "schema_version"}
+    running.edit(lambda d: block(d, "rollup").setdefault("measures", []).append(more))
+    running.workers.start()
+    running.send(events(contract, 100))
+    wait_for(lambda: stored(contract)[0][0] == 100, "the worker counts by what was applied")
+    assert "its file was changed since it was applied" in running.workers.log()
+    running.apply()
+    numbers = count(1000)
+
+    def measured() -> bool:
+        running.send(events(contract, 1, start=next(numbers)))
+        return bool(stored(running.contract, "sum(more_sum)")[0][0])
+
+    wait_for(measured, "it takes up the measure")
 
 
 def _send_by(text: str, own: OwnStream, n: int, start: int) -> None:

@@ -64,7 +64,8 @@ def test_both_layers_count_by_what_is_derived(running: Running) -> None:
     running.edit(derive)
     running.apply()
     running.workers.start()
-    contract, hour = running.contract, hour_start(datetime.now(UTC)) - HOUR
+    # the hour before the last one: of that, events on time may still come
+    contract, hour = running.contract, hour_start(datetime.now(UTC)) - 2 * HOUR
     send(contract, running, range(EVENTS), hour, hour + HOUR)
     # what comes after the hour lets it become final
     send(contract, running, range(EVENTS, EVENTS + 60), hour + HOUR, datetime.now(UTC))

@@ -42,7 +42,7 @@ class Reported:
             *(part.definitions(contracts, every_hour) for part in (lake, facts, rollups, reconciliation)),
             dg.Definitions(
                 jobs=[event_hours_job(own.contract)],
-                sensors=[make_openlineage_sensor()],
+                sensors=[make_openlineage_sensor(contracts)],
                 resources={"batch": BatchResource()},
             ),
         )

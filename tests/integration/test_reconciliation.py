@@ -31,8 +31,9 @@ EVENTS = 6_000
 
 @pytest.fixture
 def hours() -> HourRange:
+    """Without the hour that ended last, of which events on time may still come."""
     now = hour_start(datetime.now(UTC))
-    return HourRange(now - 3 * HOUR, now - HOUR)
+    return HourRange(now - 4 * HOUR, now - 2 * HOUR)
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def filled(running: Running, hours: HourRange) -> Contract:
     contract = running.contract
     end = hours.last + HOUR
     send(contract, running, range(EVENTS), hours.first, end)
-    send(contract, running, range(EVENTS, EVENTS + 60), end, datetime.now(UTC))
+    send(contract, running, range(EVENTS, EVENTS + 60), end, end + HOUR / 4)
     wait_until_read(contract)
     send(contract, running, range(20_000, 20_040), hours.first, hours.first + HOUR)
     send(contract, running, range(EVENTS - 100, EVENTS), end - 100 * (3 * HOUR / EVENTS), end)

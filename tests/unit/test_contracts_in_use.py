@@ -1,6 +1,7 @@
 """By which contracts a process works: those that were applied, whatever stands in the files meanwhile."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from streamgauge.contract.in_use import contracts_to_use
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import CONTRACTS
+from streamgauge.state.applied import Applied
 
 STREAMS = ("metric_events", "system_events", "user_events")
 
@@ -29,19 +31,25 @@ def edit(folder: Path, stream: str, before: str, after: str) -> None:
     file.write_text(text.replace(before, after))
 
 
-def used(folder: Path, applied: Mapping[str, str] | None, running: Mapping[str, Contract] | None = None) -> list[str]:
+def used(
+    folder: Path, applied: Mapping[str, Applied] | None, running: Mapping[str, Contract] | None = None
+) -> list[str]:
     return sorted(in_use(folder, applied, running))
 
 
 def in_use(
-    folder: Path, applied: Mapping[str, str] | None, running: Mapping[str, Contract] | None = None
+    folder: Path, applied: Mapping[str, Applied] | None, running: Mapping[str, Contract] | None = None
 ) -> dict[str, Contract]:
     files = {s: f"{s}.yaml" for s in STREAMS}
     return contracts_to_use(read_folder(folder), applied, running or {}, files)
 
 
-def applied(folder: Path, *streams: str) -> dict[str, str]:
-    return {c.stream: fingerprint(c) for c in read_folder(folder).contracts if c.stream in (streams or STREAMS)}
+def applied(folder: Path, *streams: str) -> dict[str, Applied]:
+    return as_applied(c for c in read_folder(folder).contracts if c.stream in (streams or STREAMS))
+
+
+def as_applied(contracts: Iterable[Contract]) -> dict[str, Applied]:
+    return {c.stream: Applied(fingerprint(c), c) for c in contracts}
 
 
 def test_only_what_was_applied_is_worked_by(folder: Path) -> None:
@@ -59,11 +67,19 @@ def test_postgres_away_leaves_things_as_they_are_and_at_the_start_all_are_waited
 def test_a_changed_contract_is_taken_when_it_was_applied(folder: Path) -> None:
     before = in_use(folder, applied(folder))
     edit(folder, "user_events", "allowedLatenessSeconds: ", "allowedLatenessSeconds: 1")
-    kept = in_use(folder, {s: fingerprint(c) for s, c in before.items()}, before)
-    assert kept == before
+    assert in_use(folder, as_applied(before.values()), before) == before
     taken = in_use(folder, applied(folder), before)
     assert taken["user_events"] != before["user_events"]
     assert taken["user_events"].lateness_ms > before["user_events"].lateness_ms
+
+
+def test_a_process_that_begins_goes_by_what_was_applied(folder: Path) -> None:
+    before = in_use(folder, applied(folder))
+    edit(folder, "user_events", "allowedLatenessSeconds: ", "allowedLatenessSeconds: 1")
+    assert in_use(folder, as_applied(before.values())) == before
+    # as an earlier version of the platform applied it: all that is known is the file
+    known = {s: replace(a, contract=None) for s, a in as_applied(before.values()).items()}
+    assert in_use(folder, known) == {c.stream: c for c in read_folder(folder).contracts}
 
 
 def test_a_comment_is_no_change(folder: Path) -> None:

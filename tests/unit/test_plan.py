@@ -23,9 +23,12 @@ from streamgauge.apply.changes import (
 )
 from streamgauge.apply.desired import Desired, desired
 from streamgauge.apply.plan import make_plan
+from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import ACCESS_FILE, CHECKOUT
+from streamgauge.state.applied import Applied
 from streamgauge.stores.ddl import Column, Table
 from streamgauge.stores.tables.batch import stream_tables
 from streamgauge.stores.tables.speed import minutes_table
@@ -67,12 +70,14 @@ def applied(wanted: Desired) -> Actual:
             functions={f.name: f.fingerprint for f in wanted.database.functions},
             grants=frozenset(wanted.grants),
         ),
-        contracts=wanted.contracts,
-        personal=wanted.personal,
+        contracts={stream: as_applied(contract) for stream, contract in wanted.contracts.items()},
         principals=wanted.principals,
         redis_users={u.name: u for u in wanted.redis_users},
-        expressions=wanted.expressions,
     )
+
+
+def as_applied(contract: Contract) -> Applied:
+    return Applied(fingerprint(contract), contract)
 
 
 def with_topic(actual: Actual, name: str, topic: ActualTopic) -> Actual:
@@ -221,10 +226,10 @@ def test_each_role_may_do_what_it_needs_and_no_more() -> None:
 
 def test_a_contract_that_says_something_else_is_taken_up_and_no_other() -> None:
     actual = applied(WANTED)
-    changed = replace(actual, contracts={**actual.contracts, "user_events": "another"})
+    before = as_applied(replace(USER, version="0.9.0"))
+    changed = replace(actual, contracts={**actual.contracts, USER.stream: before})
     (change,) = make_plan(WANTED, changed).changes
-    assert isinstance(change, TakeUpContract)
-    assert (change.stream, change.fingerprint) == ("user_events", WANTED.contracts["user_events"])
+    assert change == TakeUpContract(USER, before.contract)
     assert describe(change).detail == "for worker, API and Dagster to work by"
 
 
@@ -232,12 +237,9 @@ def test_a_field_that_becomes_personal_is_said_and_one_that_no_longer_is() -> No
     actual = applied(WANTED)
 
     def said(before: set[str]) -> str:
-        changed = replace(
-            actual,
-            contracts={**actual.contracts, "user_events": "another"},
-            personal={**actual.personal, "user_events": frozenset(before)},
-        )
-        (change,) = make_plan(WANTED, changed).changes
+        fields = (replace(f, classification="personal" if f.name in before else "internal") for f in USER.fields)
+        known = as_applied(replace(USER, fields=tuple(fields)))
+        (change,) = make_plan(WANTED, replace(actual, contracts={**actual.contracts, USER.stream: known})).changes
         return describe(change).detail
 
     assert "personal from now on: user_id, but what is stored" in said(set())
@@ -248,13 +250,14 @@ def test_an_expression_that_is_another_is_said() -> None:
     contracts = [derive(c, {"even": "schema_version % 2 = 0", "odd": "not even"}) for c in CONTRACTS[-1:]]
     wanted = desired(contracts, ACCESS)
     (stream,) = wanted.contracts
-    before = {"even": "schema_version % 2 = 1", "gone": "1", "odd": "not even"}
-    changed = replace(applied(wanted), contracts={stream: "another"}, expressions={stream: before})
+    before = derive(CONTRACTS[-1], {"even": "schema_version % 2 = 1", "gone": "1", "odd": "not even"})
+    changed = replace(applied(wanted), contracts={stream: as_applied(before)})
     (change,) = make_plan(wanted, changed).changes
     assert describe(change).detail.endswith("computed otherwise from now on: even, but what was counted stays as it is")
 
 
-def test_what_an_earlier_version_applied_is_taken_up_once_more_for_its_personal_fields() -> None:
-    changes = make_plan(WANTED, replace(applied(WANTED), personal={})).changes
-    assert {c.stream for c in changes if isinstance(c, TakeUpContract)} == {c.stream for c in CONTRACTS}
+def test_what_an_earlier_version_applied_is_taken_up_once_more() -> None:
+    known = {stream: replace(of, contract=None) for stream, of in applied(WANTED).contracts.items()}
+    changes = make_plan(WANTED, replace(applied(WANTED), contracts=known)).changes
+    assert {c.contract.stream for c in changes if isinstance(c, TakeUpContract)} == {c.stream for c in CONTRACTS}
     assert len(changes) == len(CONTRACTS)

@@ -27,7 +27,7 @@ from streamgauge.apply.desired import Desired, Subject, Topic
 from streamgauge.apply.redis_rights import read_users
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
-from streamgauge.state.applied import read_applied, read_expressions, read_personal, read_principals
+from streamgauge.state.applied import Applied, read_applied_contracts, read_principals
 from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
@@ -87,16 +87,12 @@ class Actual:
     database: ActualDatabase
     former_assets: frozenset[tuple[str, str]] = frozenset()
     """By stream, assets that check results or alerts still know by a former name."""
-    contracts: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The fingerprint of each stream's contract that was applied last."""
-    personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """Its personal fields, where they are known."""
+    contracts: Mapping[str, Applied] = field(default_factory=dict[str, Applied])
+    """Each stream's, as it was applied last."""
     redis_users: Mapping[str, RedisUser] = field(default_factory=dict[str, RedisUser])
     """Those that there are, of principals before and now."""
     principals: frozenset[str] = frozenset()
     """Those of the access file that was applied last."""
-    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
-    """Its expressions, where they are known."""
 
 
 def read_actual(
@@ -109,11 +105,9 @@ def read_actual(
         acls=read_acls(admin),
         database=read_database(connection, desired.database),
         former_assets=read_former_assets(connection, desired),
-        contracts=read_applied(connection),
-        personal=read_personal(connection),
+        contracts=read_applied_contracts(connection),
         principals=principals,
         redis_users=read_users(redis, sorted(desired.principals | principals)),
-        expressions=read_expressions(connection),
     )
 
 

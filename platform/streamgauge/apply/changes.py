@@ -7,6 +7,7 @@ from typing import TypeAlias
 from streamgauge.access.kafka import Acl
 from streamgauge.access.redis import RedisUser
 from streamgauge.apply.desired import Subject, Topic
+from streamgauge.contract.model import Contract
 from streamgauge.dagster.keys import Renamed
 from streamgauge.stores.ddl import Column, Function, Index, Table, View
 
@@ -134,14 +135,9 @@ class RenameAsset:
 class TakeUpContract:
     """Worker, API and Dagster work by it from then on."""
 
-    stream: str
-    fingerprint: str
-    personal: frozenset[str]
-    """Its personal fields, and those of the contract before it where they are known."""
-    expressions: Mapping[str, str]
-    """Its expressions, and those before it where they are known, by derived field or condition."""
-    personal_before: frozenset[str] | None = None
-    expressions_before: Mapping[str, str] | None = None
+    contract: Contract
+    before: Contract | None = None
+    """As it was applied last, where that is known."""
 
 
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
@@ -218,10 +214,10 @@ def describe(change: Change) -> Described:
             said = [f"with {', '.join(sorted(principals - before))}"] if principals - before else []
             said += [f"without {', '.join(sorted(before - principals))}"] if before - principals else []
             return Described("change", "access", "; ".join(said))
-        case TakeUpContract(stream, _, personal, expressions, before, computed):
-            said = ["for worker, API and Dagster to work by", *_reclassified(personal, before)]
-            said += _recomputed(expressions, computed or {})
-            return Described("change", f"contract {stream}", "; ".join(said))
+        case TakeUpContract(contract, before):
+            consequences = [*_reclassified(contract, before), *_recomputed(contract, before)] if before else []
+            detail = "; ".join(["for worker, API and Dagster to work by", *consequences])
+            return Described("change", f"contract {contract.stream}", detail)
         case RenameAsset((_, former, name)):
             return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
 
@@ -238,17 +234,16 @@ def _redis_rights(user: RedisUser, before: RedisUser) -> Iterator[str]:
             yield f"no longer the {word} {', '.join(sorted(less))}"
 
 
-def _reclassified(personal: frozenset[str], before: frozenset[str] | None) -> Iterator[str]:
-    if before is None:
-        return
-    if new := sorted(personal - before):
+def _reclassified(contract: Contract, before: Contract) -> Iterator[str]:
+    if new := sorted(contract.personal - before.personal):
         yield f"personal from now on: {', '.join(new)}, but what is stored of it stays as it is"
-    if gone := sorted(before - personal):
+    if gone := sorted(before.personal - contract.personal):
         yield f"personal no more: {', '.join(gone)}, which is shown to all who may read the stream, also what is stored"
 
 
-def _recomputed(expressions: Mapping[str, str], before: Mapping[str, str]) -> Iterator[str]:
-    if others := sorted(name for name, text in expressions.items() if before.get(name, text) != text):
+def _recomputed(contract: Contract, before: Contract) -> Iterator[str]:
+    known = before.expressions
+    if others := sorted(name for name, text in contract.expressions.items() if known.get(name, text) != text):
         yield f"computed otherwise from now on: {', '.join(others)}, but what was counted stays as it is"
 
 

@@ -8,7 +8,6 @@ from streamgauge.access.kafka import Acl, acls
 from streamgauge.access.model import Access
 from streamgauge.access.postgres import grants, roles
 from streamgauge.access.redis import RedisUser, users
-from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.keys import Renamed, renamed
 from streamgauge.records.avro import avro_schema, counts_schema
@@ -48,12 +47,8 @@ class Desired:
     groups: frozenset[str] = frozenset()
     """The consumer groups of the streams' workers."""
     renamed: frozenset[Renamed] = frozenset()
-    contracts: Mapping[str, str] = field(default_factory=dict[str, str])
-    """The fingerprint of each stream's contract."""
-    personal: Mapping[str, frozenset[str]] = field(default_factory=dict[str, frozenset[str]])
-    """The personal fields of each stream."""
-    expressions: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
-    """Of each stream, by derived field or condition."""
+    contracts: Mapping[str, Contract] = field(default_factory=dict[str, Contract])
+    """By stream."""
 
 
 def desired(contracts: Iterable[Contract], access: Access) -> Desired:
@@ -70,9 +65,7 @@ def desired(contracts: Iterable[Contract], access: Access) -> Desired:
         redis_users=users(access),
         groups=frozenset(c.group for c in contracts),
         renamed=renamed(contracts),
-        contracts={c.stream: fingerprint(c) for c in contracts},
-        personal={c.stream: c.personal for c in contracts},
-        expressions={c.stream: c.expressions for c in contracts},
+        contracts={c.stream: c for c in contracts},
     )
 
 

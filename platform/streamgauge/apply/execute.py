@@ -3,7 +3,6 @@
 # confluent_kafka.admin documents these names as its own, and doesn't list them in __all__.
 # pyright: reportPrivateImportUsage=false
 
-import json
 from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -58,6 +57,7 @@ from streamgauge.apply.changes import (
 from streamgauge.apply.desired import Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.apply.redis_rights import set_rights
+from streamgauge.contract.fingerprint import AS_JSON, fingerprint
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Incompatible, Registry, registry
 from streamgauge.settings import Settings
@@ -242,14 +242,12 @@ def statements(change: PostgresChange) -> list[str]:
                 f"UPDATE {_at('alert_memory')} SET memory = ({memory})::jsonb WHERE memory::text LIKE"
                 f" '%' || {key} || '%'",
             ]
-        case TakeUpContract(stream, fingerprint, personal, expressions):
-            fields = f"array[{', '.join(map(literal, sorted(personal)))}]::text[]"
-            computed = f"{literal(json.dumps(dict(expressions)))}::jsonb"
-            values = f"{literal(stream)}, {literal(fingerprint)}, {fields}, {computed}"
+        case TakeUpContract(contract):
+            text = AS_JSON.dump_json(contract).decode()
+            values = ", ".join(map(literal, (contract.stream, fingerprint(contract), text)))
             return [
-                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, personal, expressions) VALUES ({values})"
-                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint,"
-                " personal = excluded.personal, expressions = excluded.expressions"
+                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, contract) VALUES ({values})"
+                " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint, contract = excluded.contract"
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_kind(privileges)} {_at(relation)} TO {quote(role)}"]

@@ -37,6 +37,7 @@ from streamgauge.apply.changes import (
     TakeUpPrincipals,
 )
 from streamgauge.apply.desired import Desired, Topic
+from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.errors import UserError
 from streamgauge.stores.ddl import Database, Grant, Table, View
 from streamgauge.stores.postgres import SCHEMA
@@ -106,11 +107,11 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
 
 
 def _contracts(desired: Desired, actual: Actual) -> Iterator[TakeUpContract]:
-    for stream, fingerprint in desired.contracts.items():
-        personal, before = desired.personal[stream], actual.personal.get(stream)
-        if (actual.contracts.get(stream), before) != (fingerprint, personal):
-            expressions = desired.expressions[stream]
-            yield TakeUpContract(stream, fingerprint, personal, expressions, before, actual.expressions.get(stream))
+    for stream, contract in desired.contracts.items():
+        applied = actual.contracts.get(stream)
+        before = applied and applied.contract
+        if applied is None or before is None or applied.fingerprint != fingerprint(contract):
+            yield TakeUpContract(contract, before)
 
 
 def _subjects(desired: Desired, actual: Actual) -> Iterator[RegistryChange | Refusal]:

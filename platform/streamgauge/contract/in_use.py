@@ -13,7 +13,7 @@ from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.contract.folder import Folder, read_folder
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.state.applied import read_applied
+from streamgauge.state.applied import Applied, read_applied_contracts
 from streamgauge.stores.postgres import Connection
 
 log = logging.getLogger(__name__)
@@ -23,21 +23,23 @@ SECONDS = 5.0
 
 
 def contracts_to_use(
-    found: Folder, applied: Mapping[str, str] | None, running: Mapping[str, Contract], files: Mapping[str, str]
+    found: Folder, applied: Mapping[str, Applied] | None, running: Mapping[str, Contract], files: Mapping[str, str]
 ) -> dict[str, Contract]:
     """By stream. `applied` is None where Postgres does not answer; `files` says where each running contract came from.
 
-    A contract that changed is taken when it was applied. One whose file has a mistake now goes on as it was.
+    A contract that changed is taken when it was applied: until then a process goes on with the one that it has, and
+    one that begins takes what was applied. One whose file has a mistake now goes on as it was.
     """
     if applied is None:
         return dict(running) or {c.stream: c for c in found.contracts}
     usable: dict[str, Contract] = {}
     for contract in found.contracts:
-        before = running.get(contract.stream)
-        if before is not None and before != contract and applied.get(contract.stream) != fingerprint(contract):
+        before, known = running.get(contract.stream), applied.get(contract.stream)
+        if before is not None and before != contract and (known is None or known.fingerprint != fingerprint(contract)):
             usable[contract.stream] = before
-        elif contract.stream in applied:
-            usable[contract.stream] = contract
+        elif known is not None:
+            changed = before is None and known.fingerprint != fingerprint(contract)
+            usable[contract.stream] = (known.contract if changed else None) or contract
     faulty = {f.file for f in found.faults}
     return usable | {s: c for s, c in running.items() if s not in usable and files.get(s) in faulty}
 
@@ -71,14 +73,16 @@ class ContractsInUse(Mapping[str, Contract]):
         notes = [f"the contract {f.file} is set aside: {f.message}" for f in found.faults]
         waiting = [c.stream for c in found.contracts if applied is not None and c.stream not in applied]
         notes += [f"{stream} is not applied yet: run `streamgauge apply`" for stream in waiting]
+        changed = [c.stream for c in found.contracts if current.get(c.stream, c) != c]
+        notes += [f"{s}: its file was changed since it was applied; `streamgauge apply` makes it so" for s in changed]
         for note in (n for n in notes if n not in self._noted):
             log.warning("%s", note)
         self._noted = set(notes)
         self._current = {s: c for s, c in current.items() if not self._only or s in self._only}
 
-    def _applied(self) -> dict[str, str] | None:
+    def _applied(self) -> dict[str, Applied] | None:
         try:
             with self._connect() as connection:
-                return read_applied(connection)
+                return read_applied_contracts(connection)
         except (psycopg.Error, UserError):
             return None

@@ -1,29 +1,36 @@
 """Which contracts and which access `apply` has made so."""
 
-import psycopg
+from dataclasses import dataclass
+from functools import lru_cache
 
+import psycopg
+from pydantic import ValidationError
+
+from streamgauge.contract.fingerprint import AS_JSON
+from streamgauge.contract.model import Contract
 from streamgauge.stores.postgres import Connection
 
 
-def read_applied(connection: Connection) -> dict[str, str]:
-    """The fingerprint of each stream's contract; none where nothing was ever applied."""
-    try:
-        with connection.transaction():
-            return dict(connection.execute("select stream, fingerprint from applied_contracts").fetchall())
-    except psycopg.errors.UndefinedTable:
-        return {}
+@dataclass(frozen=True)
+class Applied:
+    fingerprint: str
+    contract: Contract | None
+    """None where an earlier version of the platform applied it, or one that knows more than this."""
 
 
-def read_personal(connection: Connection) -> dict[str, frozenset[str]]:
-    """The fields of each stream that its applied contract calls personal; streams of which that is not known lack."""
-    try:
-        with connection.transaction():
-            rows = connection.execute(
-                "select stream, personal from applied_contracts where personal is not null"
-            ).fetchall()
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-        return {}
-    return {stream: frozenset(fields) for stream, fields in rows}
+def read_applied_contracts(connection: Connection) -> dict[str, Applied]:
+    """By stream; none where nothing was ever applied."""
+    for column in ("contract", "null"):
+        try:
+            with connection.transaction():
+                rows = connection.execute(f"select stream, fingerprint, {column} from applied_contracts").fetchall()
+        except psycopg.errors.UndefinedColumn:
+            # as an earlier version of the platform made the table
+            continue
+        except psycopg.errors.UndefinedTable:
+            break
+        return {stream: Applied(found, _contract(text)) for stream, found, text in rows}
+    return {}
 
 
 def read_principals(connection: Connection) -> frozenset[str]:
@@ -35,11 +42,9 @@ def read_principals(connection: Connection) -> frozenset[str]:
         return frozenset()
 
 
-def read_expressions(connection: Connection) -> dict[str, dict[str, str]]:
-    """The expressions of each stream's applied contract, by derived field or condition, where they are known."""
+@lru_cache(maxsize=256)
+def _contract(text: str | None) -> Contract | None:
     try:
-        with connection.transaction():
-            query = "select stream, expressions from applied_contracts where expressions is not null"
-            return dict(connection.execute(query).fetchall())
-    except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn):
-        return {}
+        return None if text is None else AS_JSON.validate_json(text)
+    except ValidationError:
+        return None

@@ -105,10 +105,9 @@ STATE_TABLES = (
             Column("stream", "text"),
             Column("fingerprint", "text"),
             Column("first_applied_at", TIME, default="now()"),
-            # The personal fields, so that a plan can say which are new; null where an earlier version applied it.
-            Column("personal", "text[]", null=True),
-            # Its expressions by derived field or condition, so that a plan can say which are others.
-            Column("expressions", "jsonb", null=True),
+            # Whole, for a process that begins while its file says something else, and for a plan to say what is new;
+            # null where an earlier version applied it.
+            Column("contract", "text", null=True),
         ),
         ("stream",),
     ),

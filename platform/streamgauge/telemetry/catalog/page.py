@@ -1,7 +1,8 @@
 """The list as a page: `python -m streamgauge.telemetry.catalog.page > docs/telemetry.md`."""
 
 import sys
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from streamgauge.markdown import code, table
 from streamgauge.telemetry.catalog.log_fields import LOG_FIELDS
@@ -24,8 +25,6 @@ suffix."""
 
 
 def page() -> str:
-    attributes = {x.name: x for m in METRICS for x in m.attributes}
-    attributes |= {x.name: x for s in SPANS for x in (*s.attributes, *s.link_attributes)}
     parts = [
         _HEAD,
         "\n## Metrics",
@@ -68,7 +67,7 @@ def page() -> str:
         "\n## Attributes",
         *table(
             ("attribute", "stability", "meaning"),
-            ((code(x.name) + _mark(x.convention), x.stability, x.meaning) for _, x in sorted(attributes.items())),
+            _attributes(),
         ),
         "\n## Log fields",
         *table(
@@ -77,6 +76,21 @@ def page() -> str:
         ),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _attributes() -> Iterator[tuple[str, str, str]]:
+    """A row a meaning: one name may stand for several things."""
+    found: dict[Attribute, list[str]] = {}
+    for of in METRICS:
+        for x in of.attributes:
+            found.setdefault(x, []).append(of.name)
+    for of in SPANS:
+        for x in (*of.attributes, *of.link_attributes):
+            found.setdefault(x, []).append(of.name)
+    times = Counter(x.name for x in found)
+    for x, names in sorted(found.items(), key=lambda item: item[0].name):
+        of = f"Of {', '.join(map(code, names))}: " if times[x.name] > 1 else ""
+        yield code(x.name) + _mark(x.convention), x.stability, of + x.meaning
 
 
 def _mark(convention: bool) -> str:
