@@ -2,8 +2,6 @@
 
 import importlib
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -109,12 +107,6 @@ def test_the_web_server_asks_for_the_context_that_the_guard_decides() -> None:
     assert permissions.get_user_permissions(False)["edit_sensor"].enabled
     assert "live_data_poll_rate" in inspect.signature(create_web_app).parameters
     assert internals.WorkspaceFileTarget(paths=["x"]).paths == ["x"]
-
-
-def test_a_run_does_not_load_the_web_server() -> None:
-    """Each run imports the definitions anew: half of its start would be the web server's GraphQL."""
-    loaded = "import definitions, sys; sys.exit('dagster_webserver' in sys.modules or 'dagster_graphql' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", loaded], cwd=CHECKOUT, check=False).returncode == 0
 
 
 def test_nothing_else_imports_what_dagster_does_not_export() -> None:

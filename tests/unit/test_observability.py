@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import pkgutil
 import re
 import subprocess
@@ -137,7 +138,11 @@ def test_rules_and_dashboards_use_metrics_that_exist(exported: str) -> None:
 
 @pytest.mark.parametrize("file", sorted((OBSERVABILITY / "tests").glob("*.yaml")), ids=lambda f: f.stem)
 def test_the_rules_do_what_they_should(file: Path) -> None:
-    done = subprocess.run(["promtool", "test", "rules", file], capture_output=True, text=True, check=False)
+    # Days of rules are evaluated: collecting garbage less often saves a fifth of the work.
+    environment = {**os.environ, "GOGC": "400"}
+    done = subprocess.run(
+        ["promtool", "test", "rules", file], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
