@@ -18,7 +18,7 @@ from streamgauge.settings import source_url
 ROOT = Path(__file__).resolve().parents[1]
 """Of the packages, in a checkout and where they are installed."""
 
-_DATA = {"fields", "together", "derived", "event_id", "event_time", "time", "rollup", "star", "reference"}
+_DATA = {"fields", "together", "derived", "event_id", "event_time", "source", "time", "rollup", "star", "reference"}
 """What of a contract decides which rows there are; owners, checks and freshness don't."""
 
 

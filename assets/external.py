@@ -9,6 +9,7 @@ from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, minute_freshness, postgres_uri, table_columns
 from quality.speed import CHECKS, judge_speed, read_speed
 from streamgauge.contract.model import KEY_PREFIX, Contract
+from streamgauge.contract.promises import source_promises
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.stores.tables.speed import minutes_table
 
@@ -50,12 +51,15 @@ def _checks(contract: Contract) -> dg.AssetChecksDefinition:
 
 
 def _topic(contract: Contract) -> dg.AssetSpec:
+    days = contract.retention_ms // 86_400_000
+    said = f"The topic that producers write to: Avro, {contract.version}, kept {days} days."
+    if contract.source is not None:
+        said = f"A topic of others, in {contract.source.format}. {' '.join(source_promises(contract))}"
     return asset_spec(
         contract,
         asset_keys.kafka(contract),
-        description=f"{contract.purpose}\n\nThe topic that producers write to: Avro, {contract.version}, kept "
-        f"{contract.retention_ms // 86_400_000} days.",
-        kinds={"kafka", "avro"},
+        description=f"{contract.purpose}\n\n{said}",
+        kinds={"kafka", "avro" if contract.source is None else contract.source.format},
         layer="speed",
         uri=f"kafka:///{contract.topic}",
         columns=contract_columns(contract),

@@ -6,8 +6,9 @@ import polars as pl
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
-from streamgauge.records.decode import ROW, Decoder
+from streamgauge.records.decode import ROW
 from streamgauge.records.log_spans import LogRecords, LogSpans
+from streamgauge.records.record_decoder import RecordDecoder
 from streamgauge.records.registry import registry
 from streamgauge.settings import Settings
 from streamgauge.state.topics import expected_first_positions
@@ -27,7 +28,7 @@ def search_log(
 
     Raises UserError where more than MOST records would have to be read.
     """
-    decoder = Decoder(contract, registry(settings).find_schema)
+    decoder = RecordDecoder(contract, registry(settings).find_schema)
     found = [pl.DataFrame(schema={PARTITION: pl.Int32})]
     topic = expected_first_positions(connection, admin_client(settings), contract)
     with LogSpans(settings, contract, topic) as log:
@@ -39,7 +40,7 @@ def search_log(
                 "let Dagster take the hour: streamgauge backfill lake",
             )
         for records in log.read(spans):
-            decoded = decoder.decode(records.payloads).frame
+            decoded = decoder.decode(records.payloads, records.partitions, records.offsets).frame
             found.append(_as_in_lake(decoded.filter(pl.col(contract.event_id) == event_id), records))
     return pl.concat(found, how="diagonal")
 

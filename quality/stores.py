@@ -17,11 +17,13 @@ from streamgauge.stores.lake import LakeTable, contract_columns, lake_table, sto
 def stores_of(contract: Contract, root: str, registry: Registry) -> dict[str, tuple[Columns, Columns | None]]:
     """Expected and actual. Facts have columns of their own besides: only the contract's are compared."""
     lake = lake_table(root, contract)
-    latest = registry.latest(contract.subject)
     stores: dict[str, tuple[Columns, Columns | None]] = {
         "the lake": (_said(stored_schema(lake.schema)), _held(lake)),
-        "the registry": (avro_columns(avro_schema(contract)), None if latest is None else avro_columns(latest.schema)),
     }
+    if contract.source is None:
+        latest = registry.latest(contract.subject)
+        held = None if latest is None else avro_columns(latest.schema)
+        stores["the registry"] = (avro_columns(avro_schema(contract)), held)
     held = _held(facts_table(root, contract))
     if held is not None:
         own = stored_schema(pl.Schema(contract_columns(contract)))

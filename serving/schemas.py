@@ -97,6 +97,7 @@ class Stream(_Shape):
     owner: str
     version: str
     topic: str
+    promises: list[str] = Field(description="What holds of a stream that is read from a topic of others; else empty.")
     dimensions: list[str]
     distinct: list[str]
     measures: list[MeasureShape]

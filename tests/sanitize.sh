@@ -25,4 +25,5 @@ export ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 PYTHONMALLOC
 LD_PRELOAD="$("$compiler" -print-file-name=libasan.so) $("$compiler" -print-file-name=libubsan.so)" \
   "$python" -m pytest -q -p no:cacheprovider --capture=sys "$@" \
   tests/unit/test_accumulate.py tests/unit/test_avro_reader.py tests/unit/test_decode.py tests/unit/test_groups.py \
+  tests/unit/test_json_reader.py \
   tests/unit/test_native.py tests/unit/test_partitioner.py tests/unit/test_pg_binary.py tests/unit/test_seen.py tests/unit/test_sketches.py

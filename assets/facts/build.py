@@ -14,7 +14,7 @@ from assets.dims.history import History
 from assets.dims.store import Dimensions, Locked
 from assets.facts.lake_rows import LakeRows
 from assets.facts.star import star
-from assets.facts.validation import ARRIVAL, Rules, split_duplicates
+from assets.facts.validation import Rules, arrival, split_duplicates
 from streamgauge.contract.model import Contract
 from streamgauge.contract.times import storable, time_fields
 from streamgauge.dagster.hours import HOUR, HOUR_FORMAT, hour_key
@@ -76,7 +76,7 @@ class FactsBuilder:
         horizon = timedelta(seconds=self.contract.time.duplicateHorizonSeconds)
         around = [(first - horizon, first - HOUR), (last + HOUR, last + HOUR + horizon)]
         frames = [rows.of(_whole(a), _whole(b)) for a, b in around]
-        slim = [self.contract.event_id, self.contract.event_time, *ARRIVAL]
+        slim = [self.contract.event_id, self.contract.event_time, *arrival(self.contract)]
         return pl.concat([rules.valid(f).select(slim).collect() for f in frames])
 
 

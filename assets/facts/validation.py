@@ -13,10 +13,10 @@ import polars as pl
 from streamgauge.contract.model import Contract
 from streamgauge.contract.rules import violations
 from streamgauge.stores.fact_tables import RULE
-from streamgauge.stores.lake import ERROR, INGEST_TIME, OFFSET, PARTITION
+from streamgauge.stores.lake import ERROR, INGEST_HOUR, INGEST_TIME, OFFSET, PARTITION
 from streamgauge.stores.owning_hour import future, start_ms
 
-ARRIVAL = (INGEST_TIME, PARTITION, OFFSET)
+_POSITION = (PARTITION, OFFSET)
 FUTURE, TOO_OLD = "future", "before the batch layer's first day"
 _ID, _AT, _ORDER, _FIRST = "__id", "__at", "__order", "__first"
 
@@ -52,30 +52,37 @@ class Rules:
         return Validated(rows.filter(~broken), rows.filter(broken).with_columns(self._rule))
 
 
+def arrival(contract: Contract) -> tuple[str, ...]:
+    """What orders records as they came. Where producers say the time, it may go back within a partition; the hours of
+    the lake don't.
+    """
+    return (INGEST_TIME if contract.source is None else INGEST_HOUR, *_POSITION)
+
+
 def split_duplicates(
     valid: pl.DataFrame, neighbours: pl.DataFrame, contract: Contract
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The facts and the duplicates among `valid`. `neighbours` are the valid records of the hours around: of them only
-    event id, event time and the columns of ARRIVAL are looked at.
+    event id, event time and the columns of `arrival` are looked at.
     """
     slim = [
         pl.col(contract.event_id).alias(_ID),
         pl.col(contract.event_time).to_physical().alias(_AT),
-        *ARRIVAL,
+        *arrival(contract),
     ]
     known = pl.concat((valid.select(slim), neighbours.select(slim)))
     # hashes first: nearly no event id comes twice, and comparing texts is what costs
     candidates = known.filter(known[_ID].hash().is_duplicated())
     if candidates.is_empty():
         return valid, valid.clear()
-    ordered = candidates.sort(ARRIVAL).with_row_index(_ORDER)
+    ordered = candidates.sort(arrival(contract)).with_row_index(_ORDER)
     firsts = ordered.group_by(_ID, _AT).agg(pl.col(_ORDER).min()).sort(_ID, _AT)
     horizon = contract.time.duplicateHorizonSeconds * 1000
     nearest = firsts.rolling(_AT, period=f"{2 * horizon}i", offset=f"{-horizon}i", closed="both", group_by=_ID).agg(
         pl.col(_ORDER).min().alias(_FIRST)
     )
     repeated = ordered.join(nearest, on=[_ID, _AT], how="left").filter(pl.col(_FIRST) < pl.col(_ORDER))
-    position = [PARTITION, OFFSET]
+    position = list(_POSITION)
     return (
         valid.join(repeated, on=position, how="anti", maintain_order="left"),
         valid.join(repeated, on=position, how="semi", maintain_order="left"),

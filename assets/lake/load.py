@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from assets.lake.ahead import ahead
+from assets.lake.boundaries import hour_begins
 from assets.lake.earlier import read_earlier
 from assets.lake.hour import Held, HourSpans, check_complete, check_rows
 from assets.lake.rows import LakeRowsOf
@@ -73,10 +74,10 @@ def load_hour(
     Raises UserError, and changes nothing, where the log no longer has all of the hour.
     """
     table = lake_table(settings.lake, contract)
-    topic = first_positions(connection, admin_client(settings), contract)
+    admin = admin_client(settings)
+    topic = first_positions(connection, admin, contract)
     with LogSpans(settings, contract, topic) as log:
-        first = log.offsets_at(hour)
-        end = log.offsets_at(hour + HOUR)
+        first, end = (hour_begins(connection, admin, contract, log, at, now) for at in (hour, hour + HOUR))
         spans = HourSpans(hour, is_closed(hour, now), {p: (first[p], end[p]) for p in first})
         held = _held(connection, contract, hour)
         check_complete(contract.topic, spans, log.ends(), held, _before(connection, contract, hour), topic)

@@ -5,14 +5,18 @@ A record with a time that no table can hold keeps its other fields; beside them 
 
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from streamgauge.contract.model import Contract
 from streamgauge.contract.times import outside, outside_rule, storable, time_fields
-from streamgauge.records.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
+from streamgauge.dagster.hours import HOUR, hour_of
+from streamgauge.records.decode import ROW, Decoded, Rejected, SchemaOf
 from streamgauge.records.log_spans import LogRecords
+from streamgauge.records.record_decoder import RecordDecoder
 from streamgauge.stores.lake import ERROR, EVENT_HOUR, INGEST_HOUR, INGEST_TIME, MILLISECONDS, OFFSET, PARTITION, RECORD
 from streamgauge.stores.owning_hour import owning_hour
+from streamgauge.types import Int64s
 
 
 class LakeRowsOf:
@@ -20,17 +24,19 @@ class LakeRowsOf:
 
     def __init__(self, contract: Contract, schema_of: SchemaOf, start: date) -> None:
         self._contract = contract
-        self._decoder = Decoder(contract, schema_of)
+        self._decoder = RecordDecoder(contract, schema_of)
         self._owning_hour = owning_hour(contract, start)
 
     def rows(self, records: LogRecords, hour_key: str) -> pl.DataFrame:
-        """All records came in during the hour `hour_key`. A record that can't be decoded is kept as it came."""
-        decoded = self._storable(self._decoder.decode(records.payloads))
+        """All records came in during the hour `hour_key`; "" where they are read for another purpose. A record that
+        can't be decoded is kept as it came.
+        """
+        decoded = self._storable(self._decoder.decode(records.payloads, records.partitions, records.offsets))
         placed = pl.DataFrame(
             {
                 PARTITION: pl.Series(records.partitions, dtype=pl.Int32),
                 OFFSET: records.offsets,
-                INGEST_TIME: pl.Series(records.ingest_ms).cast(MILLISECONDS),
+                INGEST_TIME: pl.Series(_within(records.ingest_ms, hour_key)).cast(MILLISECONDS),
             }
         )
         if decoded.rejected:
@@ -60,3 +66,10 @@ class LakeRowsOf:
         first = pl.coalesce(pl.when(outside(n)).then(pl.lit(outside_rule(n))) for n in names)
         found = [Rejected(row, "contract", rule) for row, rule in broken.select(ROW, first.alias("rule")).iter_rows()]
         return Decoded(decoded.frame.with_columns(storable(names)), [*decoded.rejected, *found])
+
+
+def _within(ingest_ms: Int64s, key: str) -> Int64s:
+    """A producer's clock that is far ahead must not lead to an hour in which nobody looks for the record."""
+    if not key:
+        return ingest_ms
+    return np.minimum(ingest_ms, int((hour_of(key) + HOUR).timestamp()) * 1000 - 1)

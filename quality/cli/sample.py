@@ -14,8 +14,9 @@ from streamgauge.cli.output import Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.contract.rules import violations
-from streamgauge.records.decode import ROW, Decoder
+from streamgauge.records.decode import ROW
 from streamgauge.records.log_spans import LogRecords, LogSpans
+from streamgauge.records.record_decoder import RecordDecoder
 from streamgauge.records.registry import Registry, registry
 from streamgauge.settings import Settings
 from streamgauge.text import moment
@@ -72,7 +73,7 @@ def read_sample(settings: Settings, contract: Contract, records: int) -> list[Sa
 
 
 def _sampled(contract: Contract, part: LogRecords, schemas: Registry, masker: Masker) -> Iterator[Sampled]:
-    decoded = Decoder(contract, schemas.find_schema).decode(part.payloads)
+    decoded = RecordDecoder(contract, schemas.find_schema).decode(part.payloads, part.partitions, part.offsets)
     verdicts = {r.row: f"{r.reason}: {r.detail}" for r in decoded.rejected}
     rows: dict[int, dict[str, Any]] = {row[ROW]: row for row in decoded.frame.iter_rows(named=True)}
     rules = violations(contract)

@@ -9,8 +9,9 @@ from serving.formats import json_bytes
 from serving.ingest.batcher import Verdicts
 from serving.ingest.body import MAX_BYTES, MAX_EVENTS, MEDIA_TYPES
 from serving.ingest.check import Refused
-from serving.problems import REFUSED, Problem
+from serving.problems import CONFLICT, REFUSED, Problem
 from serving.schemas import Taken
+from streamgauge.errors import UserError
 
 router = APIRouter(tags=["events"])
 
@@ -39,7 +40,7 @@ _REQUEST = {
     " event whose id is there already is counted once. A CloudEvent in binary mode is sent as application/json with the"
     " headers `ce-specversion`, `ce-id`, `ce-source`, `ce-type`.",
     status_code=202,
-    responses={202: {"model": Taken}, **problems(400, 404, 408, 413, 415)},
+    responses={202: {"model": Taken}, **problems(400, 404, 408, 409, 413, 415)},
     response_class=Response,
     openapi_extra=_REQUEST,
 )
@@ -53,6 +54,10 @@ async def sent(
     ] = None,
 ) -> Response:
     contract = find_stream(services, caller, stream)
+    try:
+        contract.check_written_here()
+    except UserError as e:
+        raise Problem(CONFLICT, f"{e.what}.", f"{e.hint}.") from e
     taken = await services.ingest.take(request, contract, f"http:{caller.name}")
     found = taken.verdicts
     if len(found.refused) == found.events:

@@ -14,6 +14,7 @@ from serving.services import Services
 from serving.stream_state import StreamState, read_state
 from streamgauge.contract.measures import Measure, Named
 from streamgauge.contract.model import Contract
+from streamgauge.contract.promises import source_promises
 from streamgauge.rollup.measure_kinds import figures_of
 
 router = APIRouter(tags=["streams"])
@@ -50,6 +51,7 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
         "owner": c.owner,
         "version": c.version,
         "topic": c.topic,
+        "promises": source_promises(c),
         "dimensions": c.dimension_names,
         "distinct": [d.name for d in c.rollup.distinct],
         "measures": [

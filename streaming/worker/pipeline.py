@@ -13,9 +13,10 @@ import polars as pl
 from streamgauge.contract.model import Contract
 from streamgauge.contract.rules import violations
 from streamgauge.contract.text_bounds import Bounds
-from streamgauge.records.decode import ROW, Decoded, Decoder, Rejected, SchemaOf
+from streamgauge.records.decode import ROW, Decoded, Rejected, SchemaOf
 from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.partitioner import misplaced
+from streamgauge.records.record_decoder import RecordDecoder
 from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import MINUTE_MS, picked
 from streamgauge.state.arrivals import AHEAD, MISPLACED
@@ -151,7 +152,7 @@ class Pipeline:
         self.rollup = Rollup(contract)
         self._clock = clock
         self._limits: dict[int, _DeadLetterLimit] = {}
-        self._decoder = Decoder(contract, schema_of, picked(contract))
+        self._decoder = RecordDecoder(contract, schema_of, picked(contract))
         self._rules = violations(contract)
         self._lookup = Lookup(Reference.empty(contract.reference)) if contract.reference else None
 
@@ -190,7 +191,7 @@ class Pipeline:
         """The part that needs no state, and may run ahead in a thread of its own. Raises RegistryUnavailable."""
         given = {a.RECORDS.name: len(records.positions), a.BYTES.name: records.payloads.bytes}
         with span("decode", given):
-            decoded = self._decoder.decode(records.payloads)
+            decoded = self._decoder.decode(records.payloads, records.positions.partitions, records.positions.offsets)
         with span("check", {a.RECORDS.name: decoded.frame.height}) as checking:
             checked = self._check(records, decoded)
             verdicts = {a.EVENTS.name: len(checked.rows), a.DEAD_LETTERS.name: len(checked.rejected)}
@@ -216,12 +217,15 @@ class Pipeline:
 
     def _found(self, records: Records, rows: Int64s, times: Int64s) -> dict[str, Int64s]:
         """Rows by what is observed of how they arrived; of late ones, those that may be."""
-        count, ingest = self.contract.topic_spec.partitions, records.positions.ingest_ms[rows]
-        return {
+        ingest = records.positions.ingest_ms[rows]
+        found = {
             AHEAD: rows[times > ingest + arrivals.AHEAD_MS],
-            MISPLACED: np.flatnonzero(misplaced(records.keys, records.positions.partitions, count)),
             ARRIVED_LATE: rows[times + self.contract.lateness_ms < ingest],
         }
+        if self.contract.made_topic is not None:
+            count = self.contract.made_topic.partitions
+            found[MISPLACED] = np.flatnonzero(misplaced(records.keys, records.positions.partitions, count))
+        return found
 
     def aggregate(self, parts: Sequence[Checked]) -> Delta:
         """What becomes of the records of batches that follow each other. They must be given in the order in which they
@@ -269,6 +273,9 @@ class Pipeline:
             return None, _NO_ROWS, []
         new = slice(middle, end)
         ingest = part.positions.ingest_ms[part.rows[new]]
+        if self.contract.source is not None:
+            # a producer's clock that is ahead must not make everybody else's events late
+            ingest = np.minimum(ingest, part.positions.read_ms)
         found = classify(state, part.hashes[new], part.times[new], ingest, self.contract.lateness_ms)
         verdict[new] = np.where(found.duplicate, DUPLICATE, np.where(found.late, LATE, COUNTED))
         next_offset = int(offsets[stop - 1]) + 1 if stop > first else before.next_offset

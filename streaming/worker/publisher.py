@@ -140,7 +140,7 @@ class Publisher:
                 return
             recent.refresh(connection, snapshot)
             totals = recent.totals(connection, snapshot)
-            changed = recent.changed(connection, snapshot) if self._contract.topic_spec.countsTopic else []
+            changed = recent.changed(connection, snapshot) if self._contract.counts_topic else []
         self._attempt("Redis", RedisError, lambda: self._to_redis(recent, snapshot, totals))
         if changed:
             self._attempt(

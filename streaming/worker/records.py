@@ -2,6 +2,7 @@
 within it by offset.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -14,7 +15,8 @@ from streamgauge.types import Bools, Int64s
 
 @dataclass(frozen=True)
 class Positions:
-    """Where a batch's records stand in the log, and when the broker appended them (epoch ms).
+    """Where a batch's records stand in the log, when the broker appended them or, in a topic that keeps that instead,
+    when their producers made them, and when they were read (epoch ms).
 
     `idle` maps a partition that has been read to its end to the time (epoch ms) up to which it is believed
     complete.
@@ -24,6 +26,7 @@ class Positions:
     offsets: Int64s
     ingest_ms: Int64s
     idle: dict[int, int] = field(default_factory=dict[int, int])
+    read_ms: int = 2**62
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -52,7 +55,7 @@ class Records:
 def some_of(records: Records, rows: Int64s) -> Records:
     """A batch of these rows, which must be ascending."""
     at = records.positions
-    positions = Positions(at.partitions[rows], at.offsets[rows], at.ingest_ms[rows], at.idle)
+    positions = Positions(at.partitions[rows], at.offsets[rows], at.ingest_ms[rows], at.idle, at.read_ms)
     return Records(
         positions,
         records.keys.take(rows),
@@ -66,5 +69,5 @@ def some_of(records: Records, rows: Int64s) -> Records:
 def from_fetched(fetched: Fetched, idle: dict[int, int]) -> Records:
     fetched = fetched.take(np.argsort(fetched.partitions, kind="stable"))
     ingest_ms = fetched.ingest_ms(np.arange(len(fetched)))
-    positions = Positions(fetched.partitions, fetched.offsets, ingest_ms, idle)
+    positions = Positions(fetched.partitions, fetched.offsets, ingest_ms, idle, int(time.time() * 1000))
     return Records(positions, fetched.keys(), fetched.payloads, fetched.raw, fetched.headers, fetched.sampled)

@@ -40,7 +40,7 @@ class Topics:
         """`rows` are (minute in epoch ms, dimensions …, count, late, duplicates). The key is minute and
         dimensions.
         """
-        topic, subject = self._contract.topic_spec.countsTopic, self._contract.counts_subject
+        topic, subject = self._contract.counts_topic, self._contract.counts_subject
         if topic is None or subject is None:
             return
         if self._frame is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bench import formats
 from bench.__main__ import part
 from bench.figures import Run, Sample, delays, memory, run
 from bench.ingest import Ingested
@@ -123,3 +124,13 @@ def test_traces_are_held_against_the_worker_without_them() -> None:
 
     assert met(98, 98, 50) == [True]
     assert met(96, 96, 200) == [False]
+
+
+def test_both_formats_are_read_whole() -> None:
+    found = formats.measure(500)
+    assert [r.figure.split(",")[0].strip() for r in formats.rows(found)] == [
+        "decoding Avro",
+        "the same events as JSON",
+        "JSON / Avro",
+    ]
+    assert min(*found.avro, *found.json) > 0

@@ -53,7 +53,7 @@ ODD = {
 
 def read(values: list[bytes], row: int) -> Any:
     """The row's values, times as numbers, or the reason against it."""
-    decoded = Decoder(CONTRACT, {OWN: SCHEMA, NEW: NEWER}.get).decode(Payloads.of(values))
+    decoded = Decoder(CONTRACT.fields, {OWN: SCHEMA, NEW: NEWER}.get).decode(Payloads.of(values))
     times = decoded.frame[CONTRACT.event_time].to_physical()
     for i, found in enumerate(decoded.frame[ROW].to_list()):
         if found == row:
@@ -91,7 +91,9 @@ def test_an_optional_map() -> None:
     maps = [None, {}, {"a": "b", "c": "d"}]
 
     schema = avro_schema(contract)
-    decoded = Decoder(contract, {OWN: schema}.get).decode(Payloads.of([encode(schema, OWN, template=m) for m in maps]))
+    decoded = Decoder(contract.fields, {OWN: schema}.get).decode(
+        Payloads.of([encode(schema, OWN, template=m) for m in maps])
+    )
     assert decoded.rejected == []
     found = decoded.frame["template"].to_list()
     assert [None if m is None else {e["key"]: e["value"] for e in m} for m in found] == maps
@@ -103,12 +105,12 @@ def test_a_map_that_the_writer_had_not_yet(default: dict[str, str] | None) -> No
     contract = replace(CONTRACT, fields=(*CONTRACT.fields, tags))
     payloads = Payloads.of([GOOD[OWN]] * 3)
 
-    whole = Decoder(contract, {OWN: SCHEMA}.get).decode(payloads).frame["tags"]
+    whole = Decoder(contract.fields, {OWN: SCHEMA}.get).decode(payloads).frame["tags"]
     assert whole.dtype == POLARS_TYPES["map<string,string>"]
     entries = None if default is None else [{"key": k, "value": v} for k, v in default.items()]
     assert whole.to_list() == [entries] * 3
 
-    picked = Decoder(contract, {OWN: SCHEMA}.get, {"tags": ["a", "b"]}).decode(payloads).frame
+    picked = Decoder(contract.fields, {OWN: SCHEMA}.get, {"tags": ["a", "b"]}).decode(payloads).frame
     found = picked.select("tags", "tags.a", "tags.b").rows()
     assert found == [(None if default is None else True, (default or {}).get("a"), None)] * 3
 
@@ -146,7 +148,9 @@ def written_for(name: str, written: Any) -> dict[str, Any]:
     ],
 )
 def test_a_schema_that_no_record_can_be_read_by_makes_a_dead_letter(schema: Any, said: str) -> None:
-    decoded = Decoder(CONTRACT, {OWN: schema, NEW: NEWER}.get).decode(Payloads.of([GOOD[OWN], GOOD[NEW], GOOD[OWN]]))
+    decoded = Decoder(CONTRACT.fields, {OWN: schema, NEW: NEWER}.get).decode(
+        Payloads.of([GOOD[OWN], GOOD[NEW], GOOD[OWN]])
+    )
     assert [(r.row, r.reason) for r in decoded.rejected] == [(0, "undecodable"), (2, "undecodable")]
     assert said in decoded.rejected[0].detail
     assert decoded.frame[ROW].to_list() == [1]
@@ -157,13 +161,13 @@ def test_a_map_whose_values_are_unions_is_refused_by_name() -> None:
     contract = replace(CONTRACT, fields=tuple(template if f.name == "template" else f for f in CONTRACT.fields))
     schema = written_for("template", {"type": "map", "values": ["null", "string"]})
     value = encode(schema, OWN, template={"a": None, "b": "x"})
-    decoded = Decoder(contract, {OWN: schema}.get).decode(Payloads.of([value]))
+    decoded = Decoder(contract.fields, {OWN: schema}.get).decode(Payloads.of([value]))
     assert "template (map with unions)" in decoded.rejected[0].detail
 
 
 def test_unions_with_null_and_types_that_refer_to_themselves_are_read() -> None:
     schema = written_for("service", ["string", "null"])
     schema = {**schema, "fields": [*schema["fields"], RECURSIVE]}
-    decoded = Decoder(CONTRACT, {OWN: schema}.get).decode(Payloads.of([encode(schema, OWN, extra=None)]))
+    decoded = Decoder(CONTRACT.fields, {OWN: schema}.get).decode(Payloads.of([encode(schema, OWN, extra=None)]))
     assert not decoded.rejected
     assert decoded.frame["service"].to_list() == ["nova"]

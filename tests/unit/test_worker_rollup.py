@@ -151,7 +151,7 @@ def frame_of(contract: Contract, events: list[Event]) -> pl.DataFrame:
 
 def take(contract: Contract, rollup: Rollup, events: list[Event]) -> RollupInput:
     payloads = Payloads.of(list(Encoder(contract, 7).encode(frame_of(contract, events))))
-    decoded = Decoder(contract, lambda _: avro_schema(contract), picked(contract)).decode(payloads)
+    decoded = Decoder(contract.fields, lambda _: avro_schema(contract), picked(contract)).decode(payloads)
     assert not decoded.rejected
     times = decoded.frame[contract.event_time].to_physical().to_numpy()
     lookup = Lookup(Reference(contract.reference, REFERENCE)) if contract.reference else None

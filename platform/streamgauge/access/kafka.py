@@ -28,7 +28,7 @@ def acls(access: Access, contracts: Iterable[Contract]) -> tuple[Acl, ...]:
 
 def resources(contract: Contract) -> dict[KafkaGroup, tuple[str, str]]:
     """The type and name of each of a stream's resources."""
-    counts = contract.topic_spec.countsTopic
+    counts = contract.counts_topic
     found: dict[KafkaGroup, tuple[str, str]] = {
         "events": ("topic", contract.topic),
         "dead-letters": ("topic", contract.dead_letter_topic),
@@ -43,4 +43,6 @@ def _of_stream(name: str, principal: Principal, contract: Contract) -> Iterator[
     found = resources(contract)
     for group, operations in principal.kafka.items():
         if group in found:
-            yield from (Acl(name, *found[group], operation) for operation in operations)
+            # nobody here writes to somebody else's topic
+            given = [o for o in operations if not (group == "events" and contract.source and o == "write")]
+            yield from (Acl(name, *found[group], operation) for operation in given)

@@ -23,7 +23,7 @@ from redis import Redis
 from streamgauge.access.kafka import Acl
 from streamgauge.access.postgres import PUBLIC, ROLE_PREFIX
 from streamgauge.access.redis import RedisUser
-from streamgauge.apply.desired import Desired, Subject, Topic
+from streamgauge.apply.desired import TIMESTAMP_TYPE, Desired, Subject, Topic
 from streamgauge.apply.redis_rights import read_users
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
@@ -85,6 +85,8 @@ class Actual:
     acls: frozenset[Acl] | None
     """None where the broker checks no rights."""
     database: ActualDatabase
+    read_topics: Mapping[str, ActualTopic] = field(default_factory=dict[str, ActualTopic])
+    """Of those that somebody else makes, the ones that there are."""
     former_assets: frozenset[tuple[str, str]] = frozenset()
     """By stream, assets that check results or alerts still know by a former name."""
     contracts: Mapping[str, Applied] = field(default_factory=dict[str, Applied])
@@ -101,6 +103,7 @@ def read_actual(
     principals = read_principals(connection)
     return Actual(
         topics=read_topics(admin, desired.topics),
+        read_topics=read_topics(admin, [Topic(t.name, 0, {TIMESTAMP_TYPE: ""}) for t in desired.read_topics]),
         subjects={s.name: read_subject(registry, s) for s in desired.subjects},
         acls=read_acls(admin),
         database=read_database(connection, desired.database),

@@ -9,6 +9,7 @@ from streamgauge.access.model import Access
 from streamgauge.access.postgres import grants, roles
 from streamgauge.access.redis import RedisUser, users
 from streamgauge.contract.model import Contract
+from streamgauge.contract.promises import source_promises
 from streamgauge.dagster.keys import Renamed, renamed
 from streamgauge.records.avro import avro_schema, counts_schema
 from streamgauge.stores.ddl import Database, Grant
@@ -17,6 +18,9 @@ from streamgauge.stores.tables import database
 
 DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
 """Longer than any stream's own: someone has to find the time to look at them."""
+
+
+TIMESTAMP_TYPE = "message.timestamp.type"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,14 @@ class Subject:
 
 
 @dataclass(frozen=True)
+class ReadTopic:
+    """A topic that somebody else makes, and what is promised of the stream that is read from it."""
+
+    name: str
+    promises: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Desired:
     topics: tuple[Topic, ...]
     subjects: tuple[Subject, ...]
@@ -44,6 +56,7 @@ class Desired:
     """Those that may use the schema in Postgres."""
     grants: tuple[Grant, ...] = ()
     redis_users: tuple[RedisUser, ...] = ()
+    read_topics: tuple[ReadTopic, ...] = ()
     groups: frozenset[str] = frozenset()
     """The consumer groups of the streams' workers."""
     renamed: frozenset[Renamed] = frozenset()
@@ -63,6 +76,7 @@ def desired(contracts: Iterable[Contract], access: Access) -> Desired:
         roles=roles(access),
         grants=grants(access, wanted),
         redis_users=users(access),
+        read_topics=tuple(ReadTopic(c.topic, source_promises(c)) for c in contracts if c.source is not None),
         groups=frozenset(c.group for c in contracts),
         renamed=renamed(contracts),
         contracts={c.stream: c for c in contracts},
@@ -70,35 +84,33 @@ def desired(contracts: Iterable[Contract], access: Access) -> Desired:
 
 
 # Makes offsets by time exact: what the broker had appended by then, whatever a client's clock said.
-_LOG_APPEND = {"message.timestamp.type": "LogAppendTime"}
+_LOG_APPEND = {TIMESTAMP_TYPE: "LogAppendTime"}
 
 
 def _topics(c: Contract) -> list[Topic]:
+    dead_letters = Topic(
+        c.dead_letter_topic,
+        1,
+        {
+            **_LOG_APPEND,
+            "cleanup.policy": "delete",
+            "retention.ms": str(max(DEAD_LETTER_RETENTION_MS, c.retention_ms)),
+            "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
+        },
+    )
+    if c.source is not None:
+        return [dead_letters]
     partitions = c.topic_spec.partitions
-    topics = [
-        Topic(
-            c.topic,
-            partitions,
-            {**_LOG_APPEND, "cleanup.policy": "delete", "retention.ms": str(c.retention_ms)},
-        ),
-        Topic(
-            c.dead_letter_topic,
-            1,
-            {
-                **_LOG_APPEND,
-                "cleanup.policy": "delete",
-                "retention.ms": str(max(DEAD_LETTER_RETENTION_MS, c.retention_ms)),
-                "max.message.bytes": str(DEAD_LETTER_MAX_BYTES),
-            },
-        ),
-    ]
-    if c.topic_spec.countsTopic:
-        config = {**_LOG_APPEND, "cleanup.policy": "compact"}
-        topics.append(Topic(c.topic_spec.countsTopic, partitions, config))
+    config = {**_LOG_APPEND, "cleanup.policy": "delete", "retention.ms": str(c.retention_ms)}
+    topics = [Topic(c.topic, partitions, config), dead_letters]
+    if c.counts_topic:
+        topics.append(Topic(c.counts_topic, partitions, {**_LOG_APPEND, "cleanup.policy": "compact"}))
     return topics
 
 
 def _subjects(c: Contract) -> list[Subject]:
+    if c.source is not None:
+        return []
     subjects = [Subject(c.subject, c.topic_spec.compatibility, avro_schema(c))]
     if c.counts_subject:
         subjects.append(Subject(c.counts_subject, c.topic_spec.compatibility, counts_schema(c)))

@@ -36,11 +36,12 @@ from streamgauge.apply.changes import (
     TakeUpContract,
     TakeUpPrincipals,
 )
-from streamgauge.apply.desired import Desired, Topic
+from streamgauge.apply.desired import TIMESTAMP_TYPE, Desired, Topic
 from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.errors import UserError
 from streamgauge.stores.ddl import Database, Grant, Table, View
 from streamgauge.stores.postgres import SCHEMA
+from streamgauge.text import plural
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,21 @@ class Refusal:
 
 
 @dataclass(frozen=True)
+class Note:
+    """What is to be known of something that stays as it is."""
+
+    target: str
+    text: str
+
+
+@dataclass(frozen=True)
 class Plan:
     registry: tuple[RegistryChange, ...] = ()
     kafka: tuple[KafkaChange, ...] = ()
     redis: tuple[RedisChange, ...] = ()
     postgres: tuple[PostgresChange, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     @property
     def changes(self) -> tuple[Change, ...]:
@@ -81,6 +91,7 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
     refusals: list[Refusal] = []
     found = (
         *_subjects(desired, actual),
+        *_missing(desired, actual),
         *(step for topic in desired.topics for step in _topic(topic, actual.topics.get(topic.name))),
         *_acls(desired, actual),
         *_redis(desired, actual),
@@ -103,7 +114,9 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
                 redis.append(step)
             case _:
                 postgres.append(step)
-    return Plan(tuple(registry), tuple(kafka), tuple(redis), tuple(postgres), tuple(refusals))
+    return Plan(
+        tuple(registry), tuple(kafka), tuple(redis), tuple(postgres), tuple(refusals), tuple(_notes(desired, actual))
+    )
 
 
 def _contracts(desired: Desired, actual: Actual) -> Iterator[TakeUpContract]:
@@ -128,6 +141,24 @@ def _subjects(desired: Desired, actual: Actual) -> Iterator[RegistryChange | Ref
             yield SetCompatibility(subject.name, now.level, subject.level)
         if not now.registered:
             yield RegisterSchema(subject)
+
+
+def _missing(desired: Desired, actual: Actual) -> Iterator[Refusal]:
+    for topic in desired.read_topics:
+        if topic.name not in actual.read_topics:
+            yield Refusal(
+                f"topic {topic.name}",
+                "is read by a contract with a source, and Kafka has no such topic",
+                "correct source.topic, or wait until its owner has made it",
+            )
+
+
+def _notes(desired: Desired, actual: Actual) -> Iterator[Note]:
+    for topic in desired.read_topics:
+        if (now := actual.read_topics.get(topic.name)) is not None:
+            target = f"topic {topic.name}"
+            yield Note(target, f"{plural(now.partitions, 'partition')}, {now.config[TIMESTAMP_TYPE]}, as they are")
+            yield from (Note(target, promise) for promise in topic.promises)
 
 
 def _topic(topic: Topic, now: ActualTopic | None) -> Iterator[KafkaChange | Refusal]:

@@ -32,6 +32,7 @@ _STYLES = {
     "rename": "yellow",
     "allow": "cyan",
     "forbid": "cyan",
+    "read": "dim",
     "refuse": "red",
 }
 
@@ -58,14 +59,15 @@ def _show(plan: Plan, verbose: bool, as_json: bool, none: str, some: str) -> Non
     out = console()
     refused = [Described("refuse", r.target, r.reason) for r in plan.refusals]
     changes = [describe(c) for c in plan.changes]
-    steps = [*refused, *changes]
+    notes = [Described("read", n.target, n.text) for n in plan.notes]
+    steps = [*refused, *changes, *notes]
     if as_json:
         rows = [{"action": s.action, "target": s.target, "detail": s.detail} for s in steps]
         print_json(rows)
         return
     short = not verbose and len(changes) > _MOST_LINES
     if short:
-        steps = [*refused, *summed_up(changes)]
+        steps = [*refused, *summed_up(changes), *notes]
     if steps:
         shown = Table(box=None, show_header=False, pad_edge=False)
         for step in steps:

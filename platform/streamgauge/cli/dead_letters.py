@@ -8,6 +8,7 @@ from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state import dead_letters
@@ -98,6 +99,7 @@ def requeue(
         raise UserError("requeue which?", "give positions, --stream or --reason")
     settings = Settings.for_role("admin")
     selection = _selection(settings, positions or (), stream, reason)
+    _refuse_others(load_contracts(settings.contracts_dir), selection)
     sender = producer(Settings.for_role("producer"))
     with connect_or_explain(settings, autocommit=True, application="streamgauge requeue") as connection:
         if reason is not None:
@@ -106,6 +108,19 @@ def requeue(
             dead_letters.find(connection, at)
         count = dead_letters.requeue(connection, sender, selection, again)
     console().print(f"{plural(count, 'dead letter')} requeued." if count else "Nothing to requeue; see --again.")
+
+
+def _refuse_others(contracts: Sequence[Contract], selection: Selection) -> None:
+    """Raises UserError where a dead letter may be of a topic that others write."""
+    topics = {at.topic for at in selection.positions}
+    for contract in (c for c in contracts if c.source is not None):
+        if contract.topic in topics or contract.stream == selection.stream:
+            contract.check_written_here()
+        elif not topics and selection.stream is None:
+            raise UserError(
+                f"dead letters of {contract.topic}, which others write, can't be requeued",
+                "name another stream with --stream",
+            )
 
 
 def _selection(settings: Settings, positions: Sequence[str], stream: str | None, reason: str | None) -> Selection:

@@ -12,6 +12,7 @@ from streamgauge.contract.columns import POLARS_TYPES
 from streamgauge.contract.document import Document, Place
 from streamgauge.contract.measures import condition, stored_columns
 from streamgauge.contract.model import (
+    BY_POSITION,
     CALENDAR,
     CLASSIFICATIONS,
     MAX_UNRULED_TEXT,
@@ -23,8 +24,10 @@ from streamgauge.contract.model import (
     ReferenceSpec,
     RollupSpec,
     Source,
+    SourceSpec,
     Top,
 )
+from streamgauge.contract.paths import Steps, contradictions, steps
 from streamgauge.contract.rules import field_rules, pattern_fault
 from streamgauge.contract.text_bounds import LONGEST_CHARACTER
 from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
@@ -178,6 +181,54 @@ class _Check:
                 self._add(at, f"{rule.name} must name two or more optional properties{which}")
 
     def _topics(self) -> None:
+        for name, place in (
+            (self._c.topic, self._places.block("source", "topic") if self._c.source else ("schema", 0, "physicalName")),
+            (self._c.dead_letter_topic, ("schema", 0, "physicalName")),
+            (self._c.counts_topic or "counts", self._places.block("topic", "countsTopic")),
+        ):
+            if not _TOPIC.fullmatch(name) or len(name) > _MAX_TOPIC:
+                self._add(place, f'"{name}" can\'t name a topic: letters, digits, ., _ and -, at most {_MAX_TOPIC}')
+        if self._c.counts_topic in (self._c.topic, self._c.dead_letter_topic):
+            self._add(self._places.block("topic", "countsTopic"), f'"{self._c.counts_topic}" is another of its topics')
+        if self._c.source is None:
+            self._made_topic()
+        else:
+            self._source_topic(self._c.source)
+
+    def _source_topic(self, source: SourceSpec) -> None:
+        c = self._c
+        if source.key is not None and source.key not in c.field:
+            self._add(self._places.block("source", "key"), f'"{source.key}" is no property')
+        made_of = () if source.id is None or source.id == BY_POSITION else source.id
+        if source.id == ():
+            self._add(self._places.block("source", "id"), "names no property")
+        for name in made_of:
+            at = self._places.block("source", "id")
+            if name not in c.field:
+                self._add(at, f'"{name}" is no property; write {BY_POSITION}, or a list of properties')
+            elif name == c.event_id or c.field[name].is_map:
+                what = "the event id itself" if name == c.event_id else "a map"
+                self._add(at, f'"{name}" is {what}, and ids can\'t be made of it')
+        if source.format == "json":
+            self._paths()
+
+    def _paths(self) -> None:
+        found: dict[str, Steps] = {}
+        for f in self._c.read_fields:
+            at = self._at[f.name]
+            if f.is_map:
+                self._add((*at, "physicalType"), f"is not read from JSON; give {f.name} a path to one of its values")
+            if f.default is not None:
+                self._add((*at, "customProperties"), "a default is Avro's; JSON leaves out what has no value")
+            path = steps(f.path)
+            if path is None:
+                self._add((*at, "physicalName"), f'"{f.path}" is no path such as user.id or items[0].sku')
+            else:
+                found[f.name] = path
+        for name, said in contradictions(found).items():
+            self._add((*self._at[name], "physicalName"), f"contradicts another field's path: {said}")
+
+    def _made_topic(self) -> None:
         spec = self._c.topic_spec
         at = self._places.block("topic", "partitionKey")
         if spec.partitionKey not in self._c.field:
@@ -186,14 +237,6 @@ class _Check:
             self._add(at, f'"{spec.partitionKey}" is a map, and can\'t be a key')
         else:
             self._bounded(spec.partitionKey, at, "the partition key")
-        for name, place in (
-            (self._c.dead_letter_topic, ("schema", 0, "physicalName")),
-            (spec.countsTopic or "counts", self._places.block("topic", "countsTopic")),
-        ):
-            if not _TOPIC.fullmatch(name) or len(name) > _MAX_TOPIC:
-                self._add(place, f'"{name}" can\'t name a topic: letters, digits, ., _ and -, at most {_MAX_TOPIC}')
-        if spec.countsTopic in (self._c.topic, self._c.dead_letter_topic):
-            self._add(self._places.block("topic", "countsTopic"), f'"{spec.countsTopic}" is another of its topics')
 
     def _reference(self) -> None:
         spec = self._c.reference
@@ -375,6 +418,11 @@ def reserved(c: Contract) -> set[str]:
     bare = _bare(c)
     tables = [*speed.stream_tables(bare), *batch.stream_tables(bare)]
     return {*_columns(tables), *windows.view_columns(bare), *hourly_schema(bare), *daily_schema(bare), *WINDOW}
+
+
+def columns_taken(c: Contract) -> set[str]:
+    """Names that no field should have which may also be a dimension."""
+    return {*reserved(c), *_lake_columns(c), *_version_columns(), *CALENDAR}
 
 
 def derived(c: Contract, placed: Placed) -> list[str]:

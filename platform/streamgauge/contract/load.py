@@ -22,6 +22,7 @@ from streamgauge.contract.document import ContractMistake, Document, Place, insi
 from streamgauge.contract.measures import condition
 from streamgauge.contract.model import (
     FIELD_TYPES,
+    TIME_FORMATS,
     ChecksSpec,
     Contract,
     Count,
@@ -34,10 +35,12 @@ from streamgauge.contract.model import (
     ReferenceSpec,
     RollupSpec,
     Source,
+    SourceSpec,
     TimeSpec,
     Together,
     Top,
     TopicSpec,
+    app_topic,
 )
 from streamgauge.errors import UserError
 from streamgauge.expression.compile import read_expression
@@ -47,7 +50,7 @@ from streamgauge.expression.values import NAMES
 
 T = TypeVar("T")
 
-_BLOCKS = ("topic", "time", "deadLetters", "reference", "derived", "rollup", "star", "checks")
+_BLOCKS = ("source", "topic", "time", "deadLetters", "reference", "derived", "rollup", "star", "checks")
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PERIODS = (
     "freshness",
@@ -162,7 +165,8 @@ class _Loader:
             made = self._sources(value, at, Source, "star")
             sources += made
             star = tuple(s.source for s in made if isinstance(s.source, Source))
-        topic = self._block("topic", TopicSpec)
+        source = self._block("source", SourceSpec) if "source" in self._blocks else None
+        topic = self._block("topic", TopicSpec) if "topic" in self._blocks else None
         time = self._block("time", TimeSpec)
         dead_letters = self._block("deadLetters", DeadLetterSpec)
         checks = self._block("checks", ChecksSpec) if "checks" in self._blocks else ChecksSpec()
@@ -175,14 +179,15 @@ class _Loader:
             version=odcs.version or "0.0.0",
             owner=str(getattr(odcs.team, "name", "")),
             purpose=(odcs.description.purpose if odcs.description else None) or "",
-            topic=schema.physicalName or f"app-{stream.replace('_', '-')}",
+            topic=source.topic if source else schema.physicalName or app_topic(stream),
             fields=tuple(fields),
             together=tuple(together),
             derived=derived,
             conditions=conditions,
             event_id=keys[0],
             event_time=times[0],
-            topic_spec=topic or TopicSpec(partitions=1, partitionKey=keys[0]),
+            source=source,
+            made_topic=None if source else topic or TopicSpec(partitions=1, partitionKey=keys[0]),
             time=time or TimeSpec(**_ANY_TIME),
             dead_letters=dead_letters or DeadLetterSpec(limit=1, perSeconds=1),
             rollup=rollup,
@@ -224,8 +229,10 @@ class _Loader:
             else:
                 self._blocks[name] = ((*at, "value"), custom.value)
         for name in ("topic", "time", "deadLetters", "rollup"):
-            if name not in self._blocks:
+            if name not in self._blocks and not (name == "topic" and "source" in self._blocks):
                 self._add(("customProperties",), f"has no {name}")
+        if "source" in self._blocks and "topic" in self._blocks:
+            self._add(self._blocks["topic"][0], "is for a topic that the platform makes; leave it out beside a source")
 
     def _block(self, name: str, kind: type[T]) -> T | None:
         at, value = self._blocks.get(name, (("customProperties",), None))
@@ -357,6 +364,13 @@ class _Loader:
         if pattern is not None and not isinstance(pattern, str):
             self._add((*inside, "pattern"), f"{_shown(pattern)} must be text")
             pattern = None
+        written = options.pop("format", None)
+        if written is not None and not (self._reads_json and p.physicalType == "timestamp-millis"):
+            self._add((*inside, "format"), "is for a time in the JSON of a source; leave it out")
+        elif written is not None and written not in TIME_FORMATS:
+            self._add((*inside, "format"), f"{_shown(written)} must be one of {', '.join(TIME_FORMATS)}")
+        if p.physicalName is not None and not self._reads_json:
+            self._add((*at, "physicalName"), "is for the path into the JSON of a source; leave it out")
         for key in options:
             self._add((*inside, key), "can't be checked here; leave it out")
         allowed = self._argument(p, "validValues", at)
@@ -381,7 +395,13 @@ class _Loader:
             maximum=bounds["maximum"],
             allowed=tuple(cast(list[Any], allowed or ())),
             finite=bool(self._argument(p, "finite", at)),
+            path=(p.physicalName or p.name or "") if self._reads_json else "",
+            time_format=cast(Any, written if written in TIME_FORMATS else "rfc3339"),
         )
+
+    @property
+    def _reads_json(self) -> bool:
+        return inside(self._blocks.get("source", ((), None))[1], "format") == "json"
 
     def _length(self, value: Any, at: Place) -> int | None:
         if value is None or (isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_LENGTH):

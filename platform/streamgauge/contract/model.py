@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, Strict
 
 from streamgauge.contract.measures import Block, Count, Measure, Named, Ratio, Source, StoredColumn, stored_columns
+from streamgauge.errors import UserError
 
 FieldType = Literal["string", "int", "long", "double", "boolean", "timestamp-millis", "map<string,string>"]
 FIELD_TYPES: tuple[str, ...] = FieldType.__args__  # pyright: ignore[reportAttributeAccessIssue]
@@ -40,6 +41,26 @@ class TopicSpec(Block):
     partitionKey: str
     compatibility: Literal["BACKWARD", "BACKWARD_TRANSITIVE", "FULL", "FULL_TRANSITIVE"] = "BACKWARD_TRANSITIVE"
     countsTopic: str | None = None
+
+
+TimeFormat = Literal["rfc3339", "epoch-s", "epoch-ms", "epoch-us"]
+TIME_FORMATS: tuple[str, ...] = TimeFormat.__args__  # pyright: ignore[reportAttributeAccessIssue]
+"""How a JSON record may write a time."""
+
+BY_POSITION = "position"
+
+
+class SourceSpec(Block):
+    """A topic that somebody else makes and writes: it is read, and nothing of it is changed.
+
+    `id` says what event ids are made of where records have none: their position in the topic, or fields. `key` is the
+    field that the records' key in Kafka is of, if any.
+    """
+
+    topic: str
+    format: Literal["avro", "json"]
+    id: Literal["position"] | tuple[str, ...] | None = None
+    key: str | None = None
 
 
 class TimeSpec(Block):
@@ -162,7 +183,10 @@ CALENDAR = ("date", "hour")
 
 @dataclass(frozen=True)
 class FieldSpec:
-    """One field of a stream. `minimum` and `maximum` are in the field's own unit (epoch ms for a timestamp)."""
+    """One field of a stream. `minimum` and `maximum` are in the field's own unit (epoch ms for a timestamp).
+
+    `path` is where a record of a JSON source has it (`streamgauge.contract.paths`), and `time_format` how it writes it.
+    """
 
     name: str
     type: FieldType
@@ -177,6 +201,8 @@ class FieldSpec:
     maximum: float | None = None
     allowed: tuple[str, ...] = ()
     finite: bool = False
+    path: str = ""
+    time_format: TimeFormat = "rfc3339"
 
     @property
     def is_map(self) -> bool:
@@ -185,6 +211,11 @@ class FieldSpec:
     @property
     def is_number(self) -> bool:
         return self.type in ("int", "long", "double")
+
+
+def app_topic(stream: str) -> str:
+    """The topic of a contract that names none."""
+    return f"app-{stream.replace('_', '-')}"
 
 
 @dataclass(frozen=True)
@@ -228,7 +259,9 @@ class Contract:
     """Of the counts and measures that say `where`."""
     event_id: str
     event_time: str
-    topic_spec: TopicSpec
+    source: SourceSpec | None
+    """None where the platform makes the topic itself."""
+    made_topic: TopicSpec | None
     time: TimeSpec
     dead_letters: DeadLetterSpec
     rollup: RollupSpec
@@ -248,6 +281,35 @@ class Contract:
     """Of facts, duplicates and quarantine, by event time."""
     minutes_retention_ms: int | None
     """Of minute rollups, provisional and final; hours and days stay."""
+
+    def check_written_here(self) -> None:
+        """Raises UserError where the topic is somebody else's."""
+        if self.source is not None:
+            raise UserError(
+                f"{self.stream} is read from {self.topic}, which others write: nothing is sent to it from here",
+                "send to the topic as its owner does",
+            )
+
+    @property
+    def topic_spec(self) -> TopicSpec:
+        """Raises UserError where the topic is somebody else's."""
+        self.check_written_here()
+        assert self.made_topic is not None
+        return self.made_topic
+
+    @property
+    def counts_topic(self) -> str | None:
+        return self.made_topic and self.made_topic.countsTopic
+
+    @property
+    def makes_ids(self) -> bool:
+        """Whether event ids are made, and not read from the records."""
+        return self.source is not None and self.source.id is not None
+
+    @property
+    def read_fields(self) -> tuple[FieldSpec, ...]:
+        """The fields that records have."""
+        return tuple(f for f in self.fields if not (self.makes_ids and f.name == self.event_id))
 
     @cached_property
     def field(self) -> dict[str, FieldSpec]:
@@ -288,7 +350,8 @@ class Contract:
 
     @property
     def dead_letter_topic(self) -> str:
-        return f"{self.topic}-dead-letters"
+        # a name of the platform's own, as what begins with somebody else's topic may be theirs too
+        return f"{self.topic if self.source is None else app_topic(self.stream)}-dead-letters"
 
     @property
     def subject(self) -> str:
@@ -296,7 +359,7 @@ class Contract:
 
     @property
     def counts_subject(self) -> str | None:
-        return self.topic_spec.countsTopic and f"{self.topic_spec.countsTopic}-value"
+        return self.counts_topic and f"{self.counts_topic}-value"
 
     @property
     def group(self) -> str:

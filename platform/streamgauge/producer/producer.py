@@ -90,6 +90,7 @@ class EventProducer:
 
 def find_schema_id(settings: Settings, contract: Contract) -> int:
     """The id of exactly the contract's schema: an older producer keeps its own when a newer one is registered."""
+    contract.check_written_here()
     schemas = registry(settings)
     try:
         found = schemas.lookup(contract.subject, avro_schema(contract))

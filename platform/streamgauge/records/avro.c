@@ -8,6 +8,7 @@
  */
 #include <string.h>
 
+#include "utf8.h"
 #include "views.h"
 
 enum { HEADER_BYTES = 5, MOST_NESTED = 64 };
@@ -110,24 +111,6 @@ static int kinds_of_bytes(const uint8_t *s, int64_t size) {
     word = (word << 24) | (uint64_t)s[0] << 16 | (uint64_t)s[size / 2] << 8 | s[size - 1];
   }
   return kinds | kinds_of_word(word);
-}
-
-/* https://www.unicode.org/versions/Unicode15.0.0/ch03.pdf, table 3-7 */
-static int is_utf8(const uint8_t *s, int64_t size) {
-  const uint8_t *end = s + size;
-  while (s < end) {
-    uint8_t lead = *s++;
-    if (lead < 0x80) continue;
-    int more = lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2 : lead >= 0xf0 && lead < 0xf5 ? 3 : 0;
-    if (!more || end - s < more) return 0;
-    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
-    uint8_t high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
-    if (*s < low || *s > high) return 0;
-    for (int i = 1; i < more; i++)
-      if ((s[i] & 0xc0) != 0x80) return 0;
-    s += more;
-  }
-  return 1;
 }
 
 /* `zeros` says, if it is asked, whether the text holds a zero byte. */

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from streamgauge.contract.columns import POLARS_TYPES
-from streamgauge.contract.model import Contract, FieldSpec
+from streamgauge.contract.model import FieldSpec
 from streamgauge.contract.text_bounds import Bounds, TextBounds, together
 from streamgauge.records import avro_reader as avro
 from streamgauge.records.avro import parse
@@ -72,13 +72,13 @@ class Decoded:
 
 
 class Decoder:
-    """Decodes a contract's records, whatever versions of its schema wrote them.
+    """Decodes records with a contract's fields, whatever versions of its schema wrote them.
 
     Where maps are `picked` from, the frame has those values as texts, and for the map itself whether there is one.
     """
 
-    def __init__(self, contract: Contract, schema_of: SchemaOf, picked: Picked | None = None) -> None:
-        self._fields = contract.fields
+    def __init__(self, fields: Sequence[FieldSpec], schema_of: SchemaOf, picked: Picked | None = None) -> None:
+        self._fields = fields
         self._picked = picked or {}
         self._schema_of = schema_of
         self._writers: dict[int, _Writer] = {}

@@ -4,6 +4,7 @@ It shows the records where librdkafka has them in memory; they go when the last 
 """
 
 import ctypes
+import time
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ _TIMESTAMP = ctypes.cast(rdkafka.rd_kafka_message_timestamp, ctypes.c_void_p)
 _HEADERS = ctypes.cast(rdkafka.rd_kafka_message_headers, ctypes.c_void_p)
 _LAST_HEADER = ctypes.cast(rdkafka.rd_kafka_header_get_last, ctypes.c_void_p)
 _DESTROY = ctypes.cast(rdkafka.rd_kafka_message_destroy, ctypes.c_void_p)
+
+
+MOST_AHEAD_MS = 3_600_000
+"""Kafka's own bound since 4.0, `message.timestamp.after.max.ms`."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,12 @@ class Fetched:
         return Fetched(self.payloads.take(rows), self.partitions[rows], self.offsets[rows], self.messages[rows])
 
     def ingest_ms(self, rows: Int64s) -> Int64s:
-        """When the broker appended them (epoch ms)."""
+        """When the broker appended them (epoch ms), or where the topic keeps that instead, when their producers made
+        them. No further ahead than brokers let such clocks be: what a wrong one says may be no date at all.
+        """
         messages, times = self.messages[rows], np.empty(len(rows), np.int64)
         native.streamgauge_timestamps(messages.ctypes.data, len(rows), _TIMESTAMP, times.ctypes.data)
-        return times
+        return np.clip(times, 0, int(time.time() * 1000) + MOST_AHEAD_MS)
 
     def keys(self) -> Payloads:
         addresses, sizes = (np.empty(len(self), np.int64) for _ in range(2))

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # pyright: ignore[reportPrivateImportUsage]
 
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
@@ -15,7 +17,7 @@ from streamgauge.records.fetcher import Fetched, Fetcher, FetchEvent
 from streamgauge.records.payloads import Payloads
 from streamgauge.records.runs import first_rows
 from streamgauge.settings import Settings
-from streamgauge.stores.kafka import PASSING, consumer_config, kafka_error
+from streamgauge.stores.kafka import PASSING, admin_client, consumer_config, kafka_error, topic_partitions
 from streamgauge.types import Int64s
 
 BATCH_RECORDS = 25_000
@@ -43,7 +45,7 @@ class LogSpans:
     def __init__(self, settings: Settings, contract: Contract, first_positions: Mapping[int, int]) -> None:
         self._first = first_positions
         self._topic = contract.topic
-        self._partitions = range(contract.topic_spec.partitions)
+        self._partitions = topic_partitions(contract, lambda: admin_client(settings))
         config = consumer_config(settings, contract.group)
         self._consumer = Consumer(config)
         self._fetcher = Fetcher({**config, "enable.partition.eof": True}, contract.topic)
@@ -81,6 +83,38 @@ class LogSpans:
             p.partition: ends[p.partition][1] if p.offset < 0 else self._first.get(p.partition, 0) + p.offset
             for p in found
         }
+
+    def reached(self, admin: AdminClient, moment: datetime, latest: datetime) -> dict[int, int]:
+        """Each partition's first position of a record whose own time is `moment` or later, where there is one.
+
+        A record that says to be of `latest` or later is of a wrong clock, and stands for nothing. Kafka finds no other
+        behind it: from there on the records themselves are looked through.
+        """
+        untyped: Any = admin
+        spec = OffsetSpec.for_timestamp(int(moment.timestamp() * 1000))
+        wanted = {TopicPartition(self._topic, p): spec for p in self._partitions}
+        with _explained():
+            asked = untyped.list_offsets(wanted, request_timeout=_ANSWER_SECONDS)
+            found = {at.partition: future.result() for at, future in asked.items()}
+            ends = self.ends()
+        reached: dict[int, int] = {}
+        for partition, one in found.items():
+            first = self._first.get(partition, 0) + one.offset
+            if one.offset >= 0 and one.timestamp < latest.timestamp() * 1000:
+                reached[partition] = first
+            elif one.offset >= 0:
+                right = self._first_between(partition, (first + 1, ends[partition][1]), moment, latest)
+                if right is not None:
+                    reached[partition] = right
+        return reached
+
+    def _first_between(self, partition: int, span: Span, moment: datetime, latest: datetime) -> int | None:
+        with closing(self.read({partition: span})) as parts:
+            for part in parts:
+                right = (part.ingest_ms >= moment.timestamp() * 1000) & (part.ingest_ms < latest.timestamp() * 1000)
+                if right.any():
+                    return int(part.offsets[int(np.argmax(right))])
+        return None
 
     def read(self, spans: Mapping[int, Span]) -> Generator[LogRecords]:
         """All records of the spans; an offset without a record is a transaction's marker, or was compacted away."""

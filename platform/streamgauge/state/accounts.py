@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streamgauge.contract.model import Contract
 from streamgauge.state.topics import expected_first_positions
-from streamgauge.stores.kafka import kafka_error
+from streamgauge.stores.kafka import kafka_error, topic_partitions
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import Progress, pauses_of, read_progress, watermark_of
 
@@ -100,9 +100,10 @@ def log_positions(connection: Connection, admin: AdminClient, contract: Contract
 def log_offsets(admin: AdminClient, contract: Contract) -> dict[int, tuple[int, int]]:
     """Each partition's first and end offset, of the stream's topic."""
     untyped: Any = admin
+    partitions = topic_partitions(contract, lambda: admin)
     ends: list[dict[int, int]] = []
     for spec in (OffsetSpec.earliest(), OffsetSpec.latest()):
-        wanted = {TopicPartition(contract.topic, p): spec for p in range(contract.topic_spec.partitions)}
+        wanted = {TopicPartition(contract.topic, p): spec for p in partitions}
         answers = untyped.list_offsets(wanted, request_timeout=_TIMEOUT)
         try:
             ends.append({at.partition: future.result().offset for at, future in answers.items()})

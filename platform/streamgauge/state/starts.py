@@ -89,22 +89,28 @@ def _held(connection: Connection, contracts: Iterable[Contract]) -> dict[str, He
 
 def _logged(settings: Settings, contracts: Iterable[Contract]) -> dict[str, datetime] | None:
     """By topic, when the broker appended the first record that it still has; None where Kafka doesn't answer."""
-    wanted = {
-        TopicPartition(c.topic, p): OffsetSpec.for_timestamp(0)
-        for c in contracts
-        for p in range(c.topic_spec.partitions)
-    }
+    topics = {c.topic for c in contracts}
     first: dict[str, datetime] = {}
     try:
         admin: Any = admin_client(settings)
         present = admin.list_topics(timeout=_ANSWER_SECONDS).topics
-        known = {at: spec for at, spec in wanted.items() if at.topic in present}
+        known = {
+            TopicPartition(topic, p): OffsetSpec.for_timestamp(0)
+            for topic in topics & present.keys()
+            for p in present[topic].partitions
+        }
         for at, future in admin.list_offsets(known, request_timeout=_ANSWER_SECONDS).items() if known else ():
             found = future.result(_ANSWER_SECONDS)
             if found.offset >= 0 and found.timestamp > 0:
-                moment = datetime.fromtimestamp(found.timestamp / 1000, UTC)
+                moment = _moment(found.timestamp)
                 first[at.topic] = min(moment, first.get(at.topic, moment))
     except (KafkaException, UserError, TimeoutError) as e:
         log.warning("where the log begins is not known, Kafka: %s", e)
         return None
     return first
+
+
+def _moment(at_ms: int) -> datetime:
+    """A topic of others may begin with a record of a wrong clock, which says nothing of those behind it."""
+    now = datetime.now(UTC)
+    return datetime.fromtimestamp(at_ms / 1000, UTC) if at_ms <= now.timestamp() * 1000 else now - LOOK_BACK

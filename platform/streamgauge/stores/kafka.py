@@ -4,12 +4,14 @@ https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md lists th
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicCollection
 from confluent_kafka.admin import AdminClient
 from pydantic import SecretStr
 
+from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 
@@ -24,6 +26,9 @@ UNREACHED_SECONDS = 30.0
 says that there is none, and librdkafka then forgets them all, sometimes for good: without this end a client would stay
 cut off although Kafka is back. https://github.com/confluentinc/librdkafka/issues/5301
 """
+
+_ANSWER_SECONDS = 10.0
+"""How long a broker is waited for: one that is away answers never."""
 
 _log = logging.getLogger("streamgauge.stores.kafka")
 
@@ -114,6 +119,22 @@ def topic_id(admin: AdminClient, topic: str, timeout: float = 10.0) -> str | Non
         if cast(KafkaError, e.args[0]).code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             return None
         raise
+
+
+def topic_partitions(contract: Contract, admin: Callable[[], AdminClient]) -> range:
+    """As the contract says, or as Kafka has it where somebody else makes the topic, who may give it more at any time.
+
+    Raises UserError where Kafka doesn't answer or has no such topic.
+    """
+    if contract.made_topic is not None:
+        return range(contract.made_topic.partitions)
+    # it must outlive its answers
+    client: Any = admin()
+    asked = client.describe_topics(TopicCollection(topic_names=[contract.topic]), request_timeout=_ANSWER_SECONDS)
+    try:
+        return range(len(asked[contract.topic].result().partitions))
+    except KafkaException as e:
+        raise kafka_error(e) from e
 
 
 def producer(settings: Settings) -> Producer:

@@ -61,6 +61,18 @@ STATE_TABLES = (
         ),
         ("stream", "hour", "partition"),
     ),
+    # Where hours of ingest time begin in topics of somebody else's, once that is known.
+    Table(
+        "lake_boundaries",
+        "lake-hours",
+        (
+            Column("stream", "text"),
+            Column("partition", "integer"),
+            Column("hour", TIME),
+            Column("position", "bigint"),
+        ),
+        ("stream", "partition", "hour"),
+    ),
     # An hour of event time is outdated while its lake moved on (touched) and what follows did not: its facts
     # (built), its rollups (rolled), its reconciliation (reconciled), each set to the value of the one before as it
     # was read. A step leaves those after it behind, so that they follow whoever ran it.
