@@ -20,6 +20,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.stores.tables.reconciliation import TABLES
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.text import number
@@ -80,7 +81,9 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
             partition_lock(batch, path, hours) as lock,
             batch.connect(autocommit=True) as connection,
         ):
-            compared = compare(connection, contract, batch.settings.lake, hours)
+            compared = compare(
+                connection, contract, pseudonyms_of(batch.settings, contract), batch.settings.lake, hours
+            )
             lock.check()
             standings = write(connection, contract, compared.results, compared.snapshot.progress, context.run.run_id)
             making.set_attribute(a.ROWS.name, sum(result.buckets for result in compared.results))

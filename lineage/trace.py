@@ -24,6 +24,7 @@ from streamgauge.dagster.keys import AssetPath
 from streamgauge.errors import UserError
 from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
 from streamgauge.stores.fact_tables import RULE, duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import (
@@ -255,7 +256,7 @@ class _Walk:
         if c.reference is not None:
             record = self._reference().enrich(record)
         flags = (pl.lit(True).alias(name) for name in (COUNTED, LATE, DUPLICATE))
-        row = RollupPlan(c).inputs(record.with_columns(*flags)).row(0, named=True)
+        row = RollupPlan(c, pseudonyms_of(self._settings, c)).inputs(record.with_columns(*flags)).row(0, named=True)
         minute = datetime.fromtimestamp(row[MINUTE] / 1000, UTC)
         return minute, {d: row[d] for d in c.dimension_names}
 

@@ -10,6 +10,7 @@ from serving.config import ApiConfig
 from serving.server import quiet, server
 from serving.services import make_services
 from streamgauge.errors import UserError
+from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
 from streamgauge.state.metrics import export_state
 from streamgauge.telemetry.logs import configure_logs
@@ -29,6 +30,8 @@ def api(
         wrong = "; ".join(f"STREAMGAUGE_API_{str(x['loc'][0]).upper()}: {x['msg']}" for x in e.errors())
         raise UserError(f"settings of the API are wrong: {wrong}", "see docs/api.md") from e
     settings = Settings.for_role("api")
+    # requests that need it would fail one by one
+    pseudonym_secret(settings)
     configure_logs(settings)
     quiet()
     export_metrics("streamgauge-api")

@@ -1,13 +1,12 @@
 """The numbers of a stream as its live clients see them."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from psycopg import sql
 
 from serving.database import Database
-from serving.personal import Pseudonyms, shown
 from serving.rollups.plan import layers_of
 from serving.stream_state import StreamState, read_state
 from serving.tops import Tops
@@ -30,13 +29,11 @@ class Reader:
         database: Database,
         watch: Watch,
         tops: Tops,
-        pseudonyms: Pseudonyms,
     ) -> None:
         self._contract = contract
         self._database = database
         self._watch = watch
         self._tops = tops
-        self._pseudonyms = pseudonyms
 
     def read(self) -> dict[str, Any]:
         contract = self._contract
@@ -53,11 +50,7 @@ class Reader:
             **standing(state, ends),
             "minutes": minutes,
             "tops": {
-                w: {
-                    a.top: shown_top(contract, a, ITEMS, False, self._pseudonyms.of)
-                    for a in self._tops.latest(contract, w)
-                }
-                for w in _WINDOWS
+                w: {a.top: shown_top(contract, a, ITEMS) for a in self._tops.latest(contract, w)} for w in _WINDOWS
             },
             "problems": problems,
         }
@@ -116,10 +109,11 @@ def standing(state: StreamState, ends: Any) -> dict[str, Any]:
 
 
 def shown_top(
-    contract: Contract, answer: TopAnswer, limit: int, sees_personal: bool, pseudonym: Callable[[str], str]
+    contract: Contract, answer: TopAnswer, limit: int, values: Mapping[str, str] | None = None
 ) -> dict[str, Any]:
+    """`values` are what pseudonyms stand for, for a caller who may see it."""
     top = next(t for t in contract.rollup.top if t.name == answer.top)
-    show = shown(contract, top, sees_personal, pseudonym)
+    known = values or {}
     return {
         "top": answer.top,
         "window": answer.window,
@@ -130,9 +124,10 @@ def shown_top(
         "unchecked": answer.unchecked,
         "source": answer.source,
         "items": [
-            {"key": show(i.key), "count": i.count, "lower": i.lower, "upper": i.upper} for i in answer.items[:limit]
+            {"key": known.get(i.key, i.key), "count": i.count, "lower": i.lower, "upper": i.upper}
+            for i in answer.items[:limit]
         ],
         "error": answer.error,
         "exact": answer.exact,
-        "masked": contract.is_personal(top) and not sees_personal,
+        "masked": contract.is_personal(top) and values is None,
     }

@@ -1,44 +1,30 @@
-"""Personal values as pseudonyms: the same person always gets the same, and nobody can look up whose it is."""
+"""What pseudonyms stand for, for callers who may see personal values."""
 
-import hashlib
-import hmac
-import secrets
-import threading
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+
+import polars as pl
 
 from serving.database import Database
-from streamgauge.contract.model import Contract, Top
+from streamgauge.contract.model import Contract
+from streamgauge.rollup.pseudonyms import pseudonyms_of
+from streamgauge.settings import Settings
+from streamgauge.state.pseudonyms import read_values
 
-_SECRET = "pseudonyms"
-_DIGITS = 10
 
-
-class Pseudonyms:
-    def __init__(self, database: Database) -> None:
+class PersonalValues:
+    def __init__(self, settings: Settings, database: Database) -> None:
+        self._settings = settings
         self._database = database
-        self._lock = threading.Lock()
-        self._secret: bytes | None = None
 
-    def of(self, value: str) -> str:
-        digest = hmac.new(self._key(), value.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
-        return f"~{digest[:_DIGITS]}"
+    def of(self, contract: Contract, pseudonyms: Iterable[str]) -> dict[str, str]:
+        """By pseudonym, of those whose value is known."""
+        with self._database.snapshot() as connection:
+            return read_values(connection, contract.stream, pseudonyms_of(self._settings, contract), pseudonyms)
 
-    def _key(self) -> bytes:
-        with self._lock:
-            if self._secret is None:
-                with self._database.change() as connection:
-                    connection.execute(
-                        "INSERT INTO api_secrets (name, value) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-                        (_SECRET, secrets.token_bytes(32)),
-                    )
-                with self._database.snapshot() as connection:
-                    row = connection.execute("SELECT value FROM api_secrets WHERE name = %s", (_SECRET,)).fetchone()
-                assert row is not None
-                self._secret = bytes(row[0])
-            return self._secret
-
-
-def shown(contract: Contract, top: Top, sees_personal: bool, pseudonym: Callable[[str], str]) -> Callable[[str], str]:
-    if sees_personal or not contract.is_personal(top):
-        return lambda key: key
-    return pseudonym
+    def in_rows(self, contract: Contract, rows: pl.DataFrame, dimensions: Sequence[str]) -> pl.DataFrame:
+        """With values in place of pseudonyms that are known, in those of the dimensions that are personal."""
+        personal = [d.name for d in contract.rollup.dimensions if d.name in dimensions and contract.is_personal(d)]
+        if not personal:
+            return rows
+        known = self.of(contract, pl.concat([rows[name].rename("") for name in personal]).unique().to_list())
+        return rows.with_columns(pl.col(name).replace(known) for name in personal)

@@ -194,7 +194,9 @@ class TopShape(_Shape):
     items: list[Item]
     error: int = Field(description="A count is too high by so much at most, and never too low.")
     exact: bool
-    masked: bool = Field(description="Keys are pseudonyms: the scope `personal` is needed to see them.")
+    masked: bool = Field(
+        description="Keys are pseudonyms: the scope `personal` is needed to see what is known of them."
+    )
 
 
 class Tops(_Shape):

@@ -15,7 +15,7 @@ from serving.database import Database
 from serving.ingest.ingest import Ingest
 from serving.live import Channel, Hub
 from serving.numbers import Reader
-from serving.personal import Pseudonyms
+from serving.personal import PersonalValues
 from serving.tops import Tops
 from serving.watch import Watch
 from streamgauge.access.api import Rule, known_scopes, rules
@@ -41,7 +41,7 @@ class Services:
     """All that a key may have."""
     watch: Watch
     tops: Tops
-    pseudonyms: Pseudonyms
+    personal: PersonalValues
     hub: Hub
     ingest: Ingest
     dagster: DagsterActivity | None
@@ -78,10 +78,9 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
     redis.set_retry(Retry(NoBackoff(), 1))
     watch = Watch(settings, contracts, database, redis)
     tops = Tops(redis, database)
-    pseudonyms = Pseudonyms(database)
 
     def channel(contract: Contract) -> Channel:
-        return Channel(contract, Reader(contract, database, watch, tops, pseudonyms).read)
+        return Channel(contract, Reader(contract, database, watch, tops).read)
 
     return Services(
         settings=settings,
@@ -94,7 +93,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         scopes=lambda: known_scopes(rights, tuple(contracts)),
         watch=watch,
         tops=tops,
-        pseudonyms=pseudonyms,
+        personal=PersonalValues(settings, database),
         hub=Hub(contracts, channel, config.live_clients, _now),
         ingest=Ingest(settings),
         dagster=DagsterActivity(settings.dagster_url, settings.dagster_key) if settings.dagster_url else None,

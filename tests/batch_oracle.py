@@ -12,7 +12,7 @@ from typing import Any
 
 from streamgauge.contract.model import NO_VALUE, Contract
 from streamgauge.settings import batch_start
-from tests.oracle import LogRecord, Minute, decode, number_of, read, value_of
+from tests.oracle import SECRET, LogRecord, Minute, decode, number_of, read, shown_of, value_of
 
 HOUR_MS = 3_600_000
 MINUTE_MS = 60_000
@@ -53,6 +53,7 @@ def make(
     schemas: Mapping[int, dict[str, Any]],
     versions: Versions | None = None,
     start: date = START,
+    secret: str = SECRET,
 ) -> Batch:
     made = Batch()
     begin = int(datetime(start.year, start.month, start.day, tzinfo=UTC).timestamp() * 1000)
@@ -70,7 +71,7 @@ def make(
         repeated = any(abs(at - other) <= horizon for other in seen[event[contract.event_id]])
         seen[event[contract.event_id]].append(at)
         said = _said(contract, event, versions or {}, record.ingest_ms)
-        _count(contract, made, event, said, repeated)
+        _count(contract, made, event, said, repeated, secret)
         if repeated:
             made.duplicates.add(position)
         else:
@@ -108,9 +109,9 @@ def _said(contract: Contract, event: dict[str, Any], versions: Versions, ingest_
 
 
 def _count(
-    contract: Contract, made: Batch, event: dict[str, Any], said: dict[str, dict[str, str]], repeated: bool
+    contract: Contract, made: Batch, event: dict[str, Any], said: dict[str, dict[str, str]], repeated: bool, secret: str
 ) -> None:
-    dimensions = tuple(_text(value_of(contract, event, d, said)) for d in contract.rollup.dimensions)
+    dimensions = tuple(_text(shown_of(contract, event, d, said, secret)) for d in contract.rollup.dimensions)
     for rollups, size in ((made.minutes, MINUTE_MS), (made.by_hour, HOUR_MS), (made.by_day, 24 * HOUR_MS)):
         start = event[contract.event_time] // size * size
         row = rollups.rows[start, dimensions]
@@ -126,8 +127,8 @@ def _count(
                 row.values[m.name].append(number)
                 row.times[m.name].append(event[contract.event_time])
         for t in contract.rollup.top:
-            if (key := value_of(contract, event, t, said)) is not None:
-                rollups.tops[start, t.name][str(key)] += 1
+            if (key := shown_of(contract, event, t, said, secret)) is not None:
+                rollups.tops[start, t.name][key] += 1
 
 
 def _text(value: Any) -> str:

@@ -4,6 +4,7 @@ The worker must come to the same whatever the batch borders, restarts and rebala
 records are read by fastavro, and the contract's rules are written out once more.
 """
 
+import hashlib
 import math
 import re
 from collections import Counter, defaultdict
@@ -22,6 +23,8 @@ MINUTE_MS = 60_000
 GENERATIONS = 4
 EARLIEST = int(datetime(1, 1, 1, tzinfo=UTC).timestamp()) * 1000
 LATEST = int(datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC).timestamp()) * 1000 + 999
+
+SECRET = "what the pseudonyms of tests come of"
 
 Reference = Mapping[str, Mapping[str, str]]
 """The columns of a contract's reference table, by its key."""
@@ -132,12 +135,14 @@ def play(
     log: Iterable[LogRecord | Idle],
     schemas: Mapping[int, dict[str, Any]],
     reference: Reference | None = None,
+    secret: str = SECRET,
 ) -> Expected:
     """Plays a log through the contract.
 
     `log`: each partition's records in offset order; how partitions are interleaved makes no difference. `schemas`: the
-    registry's schemas by id, as dicts. `reference`: the columns of the contract's reference table by its key. The
-    dead-letter limit is not played: no partition pauses. Gaps between offsets are taken as they are.
+    registry's schemas by id, as dicts. `reference`: the columns of the contract's reference table by its key. `secret`:
+    what pseudonyms come of. The dead-letter limit is not played: no partition pauses. Gaps between offsets are taken as
+    they are.
     """
     expected = Expected()
     seen: dict[int, dict[str, int]] = defaultdict(dict)
@@ -163,7 +168,7 @@ def play(
         generation = watermark // generation_ms
         last_seen = seen[entry.partition].get(event[contract.event_id])
         seen[entry.partition][event[contract.event_id]] = generation
-        row = expected.minutes[_key(contract, event, reference, entry.partition)]
+        row = expected.minutes[_key(contract, event, reference, entry.partition, secret)]
         if last_seen is not None and generation - last_seen <= GENERATIONS:
             totals.duplicates += 1
             row.duplicates += 1
@@ -176,13 +181,13 @@ def play(
             continue
         totals.counted += 1
         expected.verdicts[position] = "counted"
-        _count(contract, event, reference, row, expected, entry.partition)
+        _count(contract, event, reference, row, expected, entry.partition, secret)
     return expected
 
 
-def _key(contract: Contract, event: dict[str, Any], reference: Reference | None, partition: int) -> Key:
+def _key(contract: Contract, event: dict[str, Any], reference: Reference | None, partition: int, secret: str) -> Key:
     dimensions = tuple(
-        NO_VALUE if (v := value_of(contract, event, d, reference)) is None else str(v)
+        NO_VALUE if (v := shown_of(contract, event, d, reference, secret)) is None else v
         for d in contract.rollup.dimensions
     )
     return event[contract.event_time] // MINUTE_MS * MINUTE_MS, dimensions, partition
@@ -195,6 +200,7 @@ def _count(
     row: Minute,
     expected: Expected,
     partition: int,
+    secret: str,
 ) -> None:
     row.count += 1
     for d in contract.rollup.distinct:
@@ -208,9 +214,27 @@ def _count(
             row.times[m.name].append(event[contract.event_time])
     minute = event[contract.event_time] // MINUTE_MS * MINUTE_MS
     for t in contract.rollup.top:
-        value = value_of(contract, event, t, reference)
-        if value is not None:
-            expected.tops[minute, t.name, partition][str(value)] += 1
+        key = shown_of(contract, event, t, reference, secret)
+        if key is not None:
+            expected.tops[minute, t.name, partition][key] += 1
+
+
+def shown_of(
+    contract: Contract, event: dict[str, Any], source: Source, reference: Reference | None, secret: str
+) -> str | None:
+    """As rollups and top lists have it: what is personal as a pseudonym."""
+    value = value_of(contract, event, source, reference)
+    if value is None:
+        return None
+    f = contract.field.get(source.source.partition(".")[0])
+    personal = f is not None and f.classification == "personal"
+    return pseudonym(secret, contract.stream, str(value)) if personal else str(value)
+
+
+def pseudonym(secret: str, stream: str, value: str) -> str:
+    whole = hashlib.sha512(secret.encode()).digest()
+    key = hashlib.blake2b(stream.encode(), key=whole, person=b"pseudonyms").digest()
+    return "~" + hashlib.blake2b(value.encode(), key=key, digest_size=10).hexdigest()
 
 
 def value_of(contract: Contract, event: dict[str, Any], source: Source, reference: Reference | None) -> Any:

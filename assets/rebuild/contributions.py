@@ -8,6 +8,7 @@ import polars as pl
 from assets.dims.history import History
 from streamgauge.contract.model import Contract
 from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, RollupPlan
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.rollup.sketched import sketched_minutes, sketched_tops
 from streamgauge.stores.lake import OFFSET, PARTITION
 
@@ -21,7 +22,12 @@ class Contributions:
 
 
 def contributions(
-    contract: Contract, records: pl.DataFrame, start: datetime, end: datetime, history: History | None
+    contract: Contract,
+    pseudonyms: Pseudonyms,
+    records: pl.DataFrame,
+    start: datetime,
+    end: datetime,
+    history: History | None,
 ) -> Contributions:
     """`records`: those of one partition that the worker took as valid, for the minutes from `start` up to `end`, and
     as far around them as the contract remembers event ids. Attributes are as of their ingest time, as facts have them.
@@ -32,7 +38,7 @@ def contributions(
         pl.col(OFFSET).is_in(repeated.implode()).alias(DUPLICATE), pl.lit(False).alias(LATE)
     ).filter(at >= start, at < end)
     classified = classified.with_columns((~pl.col(DUPLICATE)).alias(COUNTED), pl.col(PARTITION).cast(pl.Int64))
-    rolled = RollupPlan(contract).roll_up(history.enrich(classified) if history else classified)
+    rolled = RollupPlan(contract, pseudonyms).roll_up(history.enrich(classified) if history else classified)
     return Contributions(sketched_minutes(contract, rolled), sketched_tops(contract, rolled))
 
 

@@ -26,6 +26,7 @@ from streamgauge.dagster.hours import HOUR, HourRange, hour_key
 from streamgauge.errors import UserError
 from streamgauge.records.log_spans import LogSpans
 from streamgauge.records.registry import registry
+from streamgauge.rollup.pseudonyms import Pseudonyms, pseudonyms_of
 from streamgauge.settings import Settings
 from streamgauge.state.topics import first_positions
 from streamgauge.stores.kafka import admin_client
@@ -68,6 +69,7 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
     """
     if hours.last < hours.first:
         raise UserError(f"{hour_key(hours.last)} is before {hour_key(hours.first)}", "name the first hour first")
+    pseudonyms = pseudonyms_of(settings, contract)
     with (
         connect(settings, autocommit=True, application="streamgauge rebuild") as connection,
         _only_one(connection, contract),
@@ -90,7 +92,9 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
                     ends = _next_offsets(connection, contract, sources, lock=True)
                     records = pl.concat([stored, tails.read_to(ends)])
                     changes = [
-                        _rebuild_partition(connection, contract, p, near, records, ends[p.partition], history)
+                        _rebuild_partition(
+                            connection, contract, p, near, records, ends[p.partition], history, pseudonyms
+                        )
                         for p in sources
                     ]
                 done(_summary(hour, changes))
@@ -108,6 +112,7 @@ def _rebuild_partition(
     records: pl.DataFrame,
     upto: int,
     history: History | None,
+    pseudonyms: Pseudonyms,
 ) -> tuple[Moved, Contributions]:
     mine = records.filter(pl.col(PARTITION) == source.partition, pl.col(OFFSET) >= source.start, pl.col(OFFSET) < upto)
     for low, high in source.lost:
@@ -115,7 +120,7 @@ def _rebuild_partition(
     dead = _dead_letters(connection, contract, source.partition, mine)
     # the lake may have taken in meanwhile what was also read from Kafka
     valid = mine.filter(~pl.col(OFFSET).is_in(dead.implode())).unique(OFFSET).sort(OFFSET)
-    made = contributions(contract, valid, times.start, times.end, history)
+    made = contributions(contract, pseudonyms, valid, times.start, times.end, history)
     before = replace(connection, contract, source.partition, times, made, upto)
     change = moved(contract, before, made.minutes)
     connection.execute(

@@ -22,6 +22,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import DAY_FORMAT, HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import lake_root
 from streamgauge.stores.ddl import Table
 from streamgauge.stores.rollup_tables import daily_table, hourly_table
@@ -77,7 +78,7 @@ def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
 
 
 def roll_hours(batch: BatchResource, contract: Contract, hours: Sequence[datetime], run_id: str) -> list[Rolled]:
-    root = batch.settings.lake
+    root, pseudonyms = batch.settings.lake, pseudonyms_of(batch.settings, contract)
     made: list[Rolled] = []
     with (
         # facts and duplicates of one build must be read together
@@ -86,10 +87,10 @@ def roll_hours(batch: BatchResource, contract: Contract, hours: Sequence[datetim
         batch.connect(autocommit=True) as connection,
     ):
         marks = event_hours.built(connection, contract, hours)
-        for group in roll(root, contract, hours):
+        for group in roll(root, contract, pseudonyms, hours):
             lock.check()
             store(root, contract, group)
-            made += publish(connection, contract, group, marks, run_id, lock.check)
+            made += publish(connection, contract, pseudonyms, group, marks, run_id, lock.check)
     return made
 
 

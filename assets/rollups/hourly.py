@@ -11,10 +11,12 @@ from assets.event_hours import Marks
 from assets.facts.lake_rows import grouped
 from assets.rollups.publish import replace
 from assets.rollups.revisions import note_revisions
-from assets.rollups.roll import Windows, merged, minutes, source_columns
+from assets.rollups.roll import Windows, merged, minutes, personal_values, source_columns
 from assets.rollups.tables import hourly_rows
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key
+from streamgauge.rollup.pseudonyms import Pseudonyms
+from streamgauge.state.pseudonyms import keep_values
 from streamgauge.stores.fact_tables import duplicates_table, facts_table
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.rollup_tables import START, hourly_table
@@ -36,17 +38,21 @@ class HourGroup:
     hours: list[datetime]
     minutes: Windows
     hourly: Windows
+    personal: set[str]
+    """The values that are pseudonyms in them."""
 
 
-def roll(root: str, contract: Contract, hours: Sequence[datetime]) -> Iterator[HourGroup]:
+def roll(root: str, contract: Contract, pseudonyms: Pseudonyms, hours: Sequence[datetime]) -> Iterator[HourGroup]:
     facts, duplicates = facts_table(root, contract), duplicates_table(root, contract)
     keys = {hour_key(h): h for h in hours}
     counts = {keys[k]: s.rows for k, s in facts.stored(list(keys)).items()}
     columns = source_columns(contract)
     for contiguous in grouped(hours, counts):
         names = [hour_key(h) for h in contiguous]
-        by_minute = minutes(contract, facts.read(names, columns), duplicates.read(names, columns))
-        yield HourGroup(contiguous, by_minute, merged(contract, by_minute, "1h"))
+        events = facts.read(names, columns), duplicates.read(names, columns)
+        by_minute = minutes(contract, pseudonyms, *events)
+        personal = personal_values(contract, *events)
+        yield HourGroup(contiguous, by_minute, merged(contract, by_minute, "1h"), personal)
 
 
 def store(root: str, contract: Contract, group: HourGroup) -> None:
@@ -58,7 +64,13 @@ def store(root: str, contract: Contract, group: HourGroup) -> None:
 
 
 def publish(
-    connection: Connection, contract: Contract, group: HourGroup, marks: Marks, run_id: str, check: Callable[[], None]
+    connection: Connection,
+    contract: Contract,
+    pseudonyms: Pseudonyms,
+    group: HourGroup,
+    marks: Marks,
+    run_id: str,
+    check: Callable[[], None],
 ) -> list[Rolled]:
     """All in one transaction: a reader sees the hours as they were, or as they are now."""
     start, end = group.hours[0], group.hours[-1] + HOUR
@@ -66,6 +78,7 @@ def publish(
         revised = note_revisions(connection, contract, group.minutes.rows, start, end, run_id)
         replace(connection, contract, "1m", group.minutes, start, end)
         replace(connection, contract, "1h", group.hourly, start, end)
+        keep_values(connection, contract.stream, pseudonyms, group.personal)
         event_hours.note_rolled(connection, contract, {h: marks[h] for h in group.hours})
         check()
     sums = group.hourly.rows.group_by(START).agg(pl.col("count").sum())

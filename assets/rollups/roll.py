@@ -14,7 +14,8 @@ from streamgauge.contract.model import Contract
 from streamgauge.rollup import sketches
 from streamgauge.rollup.enrich import REFERENCE
 from streamgauge.rollup.measure_kinds import merged_sketches, merging
-from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, PARTITION, RollupPlan
+from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, PARTITION, RollupPlan, Sources
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.rollup.sketched import sketched_minutes, sketched_tops
 from streamgauge.stores.lake import MILLISECONDS
 from streamgauge.stores.rollup_tables import COUNTS, START, window_schema
@@ -37,16 +38,32 @@ def source_columns(contract: Contract) -> list[str]:
     return list(dict.fromkeys((contract.event_time, *read)))
 
 
-def minutes(contract: Contract, facts: pl.DataFrame, duplicates: pl.DataFrame) -> Windows:
+def minutes(contract: Contract, pseudonyms: Pseudonyms, facts: pl.DataFrame, duplicates: pl.DataFrame) -> Windows:
     """Duplicates count in their own minute and dimensions, as the speed layer counts them."""
-    named = {c: REFERENCE + c for c in (contract.reference.columns if contract.reference else ()) if c in facts.columns}
-    classified = pl.concat((_as(facts, COUNTED), _as(duplicates, DUPLICATE))).rename(named)
+    classified = _enriched(contract, pl.concat((_as(facts, COUNTED), _as(duplicates, DUPLICATE))))
     # the plan is of one partition's events: here all are one
-    rolled = RollupPlan(contract).roll_up(classified.with_columns(pl.lit(0, pl.Int64).alias(PARTITION)))
+    whole = classified.with_columns(pl.lit(0, pl.Int64).alias(PARTITION))
+    rolled = RollupPlan(contract, pseudonyms).roll_up(whole)
     started = pl.col(MINUTE).cast(MILLISECONDS).alias(START)
     rows = sketched_minutes(contract, rolled).with_columns(started).select(list(window_schema(contract)))
     tops = sketched_tops(contract, rolled).select(started, TOP, SKETCH)
     return Windows(rows, tops.sort(START, TOP))
+
+
+def personal_values(contract: Contract, facts: pl.DataFrame, duplicates: pl.DataFrame) -> set[str]:
+    """Those that are pseudonyms in the minutes and top lists of these events."""
+    parts = [part for part in (*contract.rollup.dimensions, *contract.rollup.top) if contract.is_personal(part)]
+    if not parts:
+        return set()
+    sources = Sources(contract, [read for part in parts for read in part.reads])
+    events = sources.add(_enriched(contract, pl.concat((facts, duplicates))))
+    return {v for part in parts for v in events.select(sources.text(part).unique()).to_series() if v is not None}
+
+
+def _enriched(contract: Contract, events: pl.DataFrame) -> pl.DataFrame:
+    """With the reference's columns as a plan knows them."""
+    columns = contract.reference.columns if contract.reference else ()
+    return events.rename({c: REFERENCE + c for c in columns if c in events.columns})
 
 
 def _as(events: pl.DataFrame, verdict: str) -> pl.DataFrame:

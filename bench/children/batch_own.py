@@ -15,6 +15,7 @@ from assets.rollups.hourly import roll, store
 from bench.batch import BEGIN, HOURS, STREAM, reference
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.rollup.enrich import KEY
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import CONTRACTS, batch_start
 from streamgauge.stores.dimension_tables import VALID_FROM
 
@@ -31,7 +32,8 @@ def main() -> None:
     facts = sum(b.facts for b in builder.build(hours))
     built = time.perf_counter() - began
     count = 0
-    for part in roll(root, contract, hours):
+    pseudonyms = Pseudonyms("the secret of a benchmark", STREAM)
+    for part in roll(root, contract, pseudonyms, hours):
         store(root, contract, part)
         count += int(part.hourly.rows["count"].sum())
     seconds, cpu = time.perf_counter() - began, time.process_time()

@@ -136,6 +136,8 @@ class Settings(LogSettings):
     postgres_dsn: SecretStr
     redis_url: SecretStr
     lake_url: str | None = None
+    pseudonym_key: SecretStr | None = None
+    """Any long random text, from which each stream's key follows by which its personal values become pseudonyms."""
     dagster_url: str | None = None
     """Where people find Dagster's pages, for links."""
     dagster_key: SecretStr | None = None

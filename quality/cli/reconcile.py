@@ -19,6 +19,7 @@ from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hour, parse_hours
 from streamgauge.errors import UserError
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.text import moment, number
@@ -65,7 +66,7 @@ def show(
         raise UserError("--check needs to know which hours", "name them by --from and --to")
     with connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection:
         found = [
-            _now(connection, c, settings.lake, start, stop)
+            _now(connection, c, settings, start, stop)
             if check and start is not None
             else _stored(connection, c, start, stop)
             for c in chosen
@@ -111,10 +112,11 @@ def _stored(
 
 
 def _now(
-    connection: Connection, contract: Contract, lake: str, start: datetime, stop: datetime | None
+    connection: Connection, contract: Contract, settings: Settings, start: datetime, stop: datetime | None
 ) -> tuple[Sequence[Row], Sequence[Row]]:
     last = max(start, hour_start(datetime.now(UTC))) if stop is None else stop - HOUR
-    results = compare(connection, contract, lake, HourRange(start, last).hours).results
+    wanted = HourRange(start, last).hours
+    results = compare(connection, contract, pseudonyms_of(settings, contract), settings.lake, wanted).results
     hours = [
         {"stream": contract.stream, "hour": r.hour, "passed": r.passed, "waits_for": r.waits_for}
         | {f: getattr(r, f) for f in _FIGURES}

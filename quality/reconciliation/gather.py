@@ -13,6 +13,7 @@ from quality.reconciliation.layers import CAME_IN, EVENT_ID, bucket_columns, val
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_start
 from streamgauge.rollup.plan import TIME
+from streamgauge.rollup.pseudonyms import Pseudonyms
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,13 @@ class Gathered:
     """When the first of these facts came in, by hour."""
 
 
-def gather(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame, differing: pl.DataFrame) -> Gathered:
+def gather(
+    contract: Contract,
+    pseudonyms: Pseudonyms,
+    facts: pl.LazyFrame,
+    duplicates: pl.LazyFrame,
+    differing: pl.DataFrame,
+) -> Gathered:
     keys = bucket_columns(contract)
     width = len(keys) - 1
     measures = [m.name for m in contract.rollup.numbered]
@@ -30,7 +37,7 @@ def gather(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame, di
     values = [pl.struct(pl.col(m), pl.col(TIME)).filter(pl.col(m).is_not_null()).sort().alias(m) for m in measures]
 
     def of(layer: pl.LazyFrame) -> pl.DataFrame:
-        rows = valued(contract, layer).join(wanted, on=keys, how="semi")
+        rows = valued(contract, pseudonyms, layer).join(wanted, on=keys, how="semi")
         ids = pl.col(EVENT_ID).head(SAMPLES)
         return rows.group_by(keys).agg(*values, ids, pl.col(CAME_IN).min()).collect(engine="streaming")
 

@@ -12,6 +12,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.rollup.enrich import REFERENCE
 from streamgauge.rollup.measure_kinds import rolled
 from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, TIME, RollupPlan
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.stores.owning_hour import INGEST_TIME
 
 MINUTE_TYPE = pl.Datetime("us", "UTC")
@@ -44,7 +45,7 @@ SPEED_COUNTERS = ("count", "late", DUPLICATES)
 BATCH_COUNTERS = ("count", DUPLICATES)
 
 
-def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
+def valued(contract: Contract, pseudonyms: Pseudonyms, facts: pl.LazyFrame) -> pl.LazyFrame:
     """Each fact's or duplicate's bucket, time, numbers, event id and ingest time, by the plan that the worker rolls up
     by.
     """
@@ -53,7 +54,7 @@ def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
     verdicts = (pl.lit(True).alias(COUNTED), pl.lit(False).alias(LATE), pl.lit(False).alias(DUPLICATE))
     named = (pl.col(contract.event_id).alias(EVENT_ID), pl.col(INGEST_TIME).alias(CAME_IN))
     return (
-        RollupPlan(contract)
+        RollupPlan(contract, pseudonyms)
         .inputs(held.with_columns(verdicts), *named)
         .select(
             pl.col(MINUTE).cast(pl.Datetime("ms", "UTC")).cast(MINUTE_TYPE),
@@ -66,14 +67,16 @@ def valued(contract: Contract, facts: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def rolled_up(contract: Contract, facts: pl.LazyFrame, duplicates: pl.LazyFrame) -> pl.LazyFrame:
+def rolled_up(
+    contract: Contract, pseudonyms: Pseudonyms, facts: pl.LazyFrame, duplicates: pl.LazyFrame
+) -> pl.LazyFrame:
     """The batch layer's minutes, made again from what the lake holds."""
     keys = bucket_columns(contract)
     aggregates: list[pl.Expr] = [pl.len().cast(pl.Int64).alias("count")]
     for m in contract.rollup.numbered:
         aggregates += rolled(m, pl.col(m.name), pl.col(TIME))
-    counted = valued(contract, facts).group_by(keys).agg(aggregates)
-    left_out = valued(contract, duplicates).group_by(keys).agg(pl.len().cast(pl.Int64).alias(DUPLICATES))
+    counted = valued(contract, pseudonyms, facts).group_by(keys).agg(aggregates)
+    left_out = valued(contract, pseudonyms, duplicates).group_by(keys).agg(pl.len().cast(pl.Int64).alias(DUPLICATES))
     wanted = schema(contract, BATCH_COUNTERS)
     joined = counted.join(left_out, on=keys, how="full", coalesce=True)
     zero = [*BATCH_COUNTERS, *(c.name for c in compared(contract) if c.counter)]

@@ -12,6 +12,7 @@ from quality.reconciliation.read import Snapshot, read_snapshot
 from quality.reconciliation.verdict import HourResult, LayerMinutes, judge
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_key
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.stores.fact_tables import duplicates_table, facts_table
 from streamgauge.stores.postgres import Connection
 
@@ -22,17 +23,19 @@ class Compared:
     results: list[HourResult]
 
 
-def compare(connection: Connection, contract: Contract, lake: str, hours: Sequence[datetime]) -> Compared:
+def compare(
+    connection: Connection, contract: Contract, pseudonyms: Pseudonyms, lake: str, hours: Sequence[datetime]
+) -> Compared:
     """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
     keys = [hour_key(h) for h in hours]
     made, left_out = (table(lake, contract).scan(keys) for table in (facts_table, duplicates_table))
     snapshot = read_snapshot(connection, contract, hours)
     layers = LayerMinutes(
-        snapshot.speed, snapshot.batch, rolled_up(contract, made, left_out).collect(engine="streaming")
+        snapshot.speed, snapshot.batch, rolled_up(contract, pseudonyms, made, left_out).collect(engine="streaming")
     )
 
     def look_up(differing: pl.DataFrame) -> Gathered:
-        return gather(contract, made, left_out, differing)
+        return gather(contract, pseudonyms, made, left_out, differing)
 
     results = judge(
         contract,

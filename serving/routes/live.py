@@ -15,7 +15,7 @@ router = APIRouter(tags=["numbers"])
     summary="Server-sent events: a snapshot, then what changes",
     description="Events `snapshot` and `numbers` have an id; who comes back with it in `Last-Event-ID` gets what"
     " it missed, or a snapshot. `heartbeat` comes every 5 s, `problem` while a server is away, `bye` before the API"
-    " stops. A client that doesn't read for half a minute is dropped. Personal values are always masked.",
+    " stops. A client that doesn't read for half a minute is dropped. Personal values are always pseudonyms.",
     response_class=Response,
     responses={200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}, **problems(404)},
 )

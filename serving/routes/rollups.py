@@ -1,11 +1,12 @@
 """Rollups of any window, over both layers."""
 
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from serving.depends import ServicesDep, StreamDep, problems
+from serving.depends import CallerDep, ServicesDep, StreamDep, problems
 from serving.formats import MEDIA_TYPES, Format, Rows, etag, format_of, not_modified, rows_answer
 from serving.rollups.asked import (
     MAX_ROWS,
@@ -55,6 +56,7 @@ Words = Annotated[list[Annotated[str, Query(max_length=500)]] | None, Query(max_
 def rollups(
     request: Request,
     services: ServicesDep,
+    caller: CallerDep,
     contract: StreamDep,
     window: WindowName = "1m",
     hop: Annotated[WindowName | None, Query(description="Start a window this often; else as long as it is.")] = None,
@@ -98,19 +100,21 @@ def rollups(
         if cursor is not None:
             asked = asked.after_cursor(cursor)
         layers = read_finality(connection, contract, asked.first, asked.stop, at.watermark)
-        tag = _tag(request, form, asked, at, layers)
+        tag = _tag(request, form, asked, at, layers, caller.sees_personal)
         unchanged = not_modified(request, tag)
         if unchanged is not None:
             return unchanged
         answer = read(connection, asked, at, layers)
+    if caller.sees_personal:
+        answer = replace(answer, rows=services.personal.in_rows(contract, answer.rows, groups))
     return _answer(request, form, answer, tag, _next(request, asked, answer), services.watch.ends(contract))
 
 
-def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: Finality) -> str:
+def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: Finality, sees_personal: bool) -> str:
     """Of what the numbers hang on: of final hours their revisions alone, else also how far the worker has come."""
     settled = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
     moving = None if settled else (at.version, at.rebuilt, at.watermark, at.revised_at)
-    question = (asked.fingerprint, asked.limit, asked.after, form)
+    question = (asked.fingerprint, asked.limit, asked.after, form, sees_personal)
     final_hours = sorted((hour, final.revision, final.checked) for hour, final in layers.final.items())
     return etag(question, moving, final_hours, request.headers.get("accept-encoding", ""))
 

@@ -56,7 +56,10 @@ def top(
         found = [a for a in services.tops.latest(contract, window) if a.top in wanted]
     else:
         found = _range(services, contract, [t for t in contract.rollup.top if t.name in wanted], start, end)
-    shown = [shown_top(contract, a, limit, caller.sees_personal, services.pseudonyms.of) for a in found]
+    values = None
+    if caller.sees_personal and any(map(contract.is_personal, wanted.values())):
+        values = services.personal.of(contract, (i.key for a in found for i in a.items))
+    shown = [shown_top(contract, a, limit, values) for a in found]
     body: dict[str, Any] = {"stream": contract.stream, "as_of": datetime.now(UTC), "tops": shown}
     return json_answer(request, body)
 

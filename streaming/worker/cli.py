@@ -12,6 +12,7 @@ from streamgauge.contract.folder import load_valid_contracts, read_folder
 from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.contract.load import find_contract
 from streamgauge.errors import UserError
+from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect, connect_or_explain
 from streamgauge.telemetry.logs import configure_logs, own_stderr
@@ -29,6 +30,8 @@ def worker(
 ) -> None:
     """Run a stream worker in the foreground, until SIGTERM or Ctrl-C."""
     settings = Settings.for_role("worker")
+    # the threads that need it would only log that it is missing, again and again
+    pseudonym_secret(settings)
     found = read_folder(settings.contracts_dir)
     if not found.faults:
         contracts = load_valid_contracts(settings.contracts_dir)

@@ -19,6 +19,7 @@ from streamgauge.records.partitioner import misplaced
 from streamgauge.records.record_decoder import RecordDecoder
 from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import MINUTE_MS, picked
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.state.arrivals import AHEAD, MISPLACED
 from streamgauge.state.arrivals import LATE as ARRIVED_LATE
 from streamgauge.telemetry.catalog import attributes as a
@@ -146,10 +147,16 @@ _NO_ROWS = slice(0, 0)
 class Pipeline:
     """One worker's share of a stream: the partitions it owns, and their open minutes."""
 
-    def __init__(self, contract: Contract, schema_of: SchemaOf, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        contract: Contract,
+        schema_of: SchemaOf,
+        pseudonyms: Pseudonyms,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.contract = contract
         self.states: dict[int, PartitionState] = {}
-        self.rollup = Rollup(contract)
+        self.rollup = Rollup(contract, pseudonyms)
         self._clock = clock
         self._limits: dict[int, _DeadLetterLimit] = {}
         self._decoder = RecordDecoder(contract, schema_of, picked(contract))

@@ -15,6 +15,7 @@ from types import FrameType
 from streamgauge.contract.in_use import SECONDS, ContractsInUse
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import registry
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.logs import bound_to
@@ -112,6 +113,7 @@ def _run_sessions(settings: Settings, contract: Contract, stop: threading.Event,
     publishing.start()
     pause = 0.5
     isolation = Isolation()
+    pseudonyms = pseudonyms_of(settings, contract)
     metrics.READABLE.add([], contract.stream)
     metrics.WINDOW_COMPLETE.add([], contract.stream)
     metrics.SET_ASIDE.add(0, {"stream": contract.stream})
@@ -119,7 +121,7 @@ def _run_sessions(settings: Settings, contract: Contract, stop: threading.Event,
         started = time.monotonic()
         try:
             _run_session(
-                Session(settings, contract, client, owner, stop, publisher.committed, isolation),
+                Session(settings, contract, client, owner, stop, publisher.committed, isolation, pseudonyms),
                 contract.stream,
                 sessions,
             )

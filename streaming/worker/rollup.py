@@ -8,12 +8,13 @@ import numpy as np
 import polars as pl
 
 from streamgauge.contract.measures import DISTINCT, Count, Measure, condition, kinds_of
-from streamgauge.contract.model import NO_VALUE, Contract
+from streamgauge.contract.model import NO_VALUE, Contract, Source
 from streamgauge.expression.columns import DerivedColumns
 from streamgauge.expression.scope import derived_column
 from streamgauge.records.avro_reader import picked_name
 from streamgauge.rollup.groups import Coded, Grouped, code_texts, group_rows
 from streamgauge.rollup.plan import MINUTE, MINUTE_MS, PARTITION, as_number, as_text, is_map_value
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.rollup.sketch_columns import SketchColumn, Stored
 from streamgauge.types import Float64s, Int32s, Int64s, UInt8s, UInt32s
 from streaming.worker.accumulate import add_frequent, coupons
@@ -60,9 +61,11 @@ def sketch_columns(contract: Contract) -> list[str]:
 
 
 class Rollup:
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, pseudonyms: Pseudonyms) -> None:
         rollup = contract.rollup
         self._rollup = rollup
+        self._pseudonyms = pseudonyms
+        self._personal = {s.source for s in (*rollup.dimensions, *rollup.top) if contract.is_personal(s)}
         self._derived = DerivedColumns(contract, rollup.reads)
         self.sketches = {column: OpenMinutes() for column in sketch_columns(contract)}
         """By column of the minutes table; rows are named by their dimensions."""
@@ -79,7 +82,7 @@ class Rollup:
     def extract(self, events: pl.DataFrame, times: Int64s, partitions: Int64s, lookup: Lookup | None) -> RollupInput:
         """The part that needs no state. `events` has the contract's fields, of maps the values that are picked."""
         columns = _Columns(events, lookup, self._derived)
-        dimensions = [_named(columns.texts(d.source)) for d in self._rollup.dimensions]
+        dimensions = [_without_null(self._named(columns, d)) for d in self._rollup.dimensions]
         group, groups = group_events(times // MINUTE_MS * MINUTE_MS, partitions, dimensions)
         return RollupInput(
             group,
@@ -87,8 +90,13 @@ class Rollup:
             groups,
             {d.name: _coupons(columns.texts(d.source)) for d in self._rollup.distinct},
             {m.name: columns.measured(m) for m in self._rollup.numbered},
-            {t.name: columns.texts(t.source) for t in self._rollup.top},
+            {t.name: self._named(columns, t) for t in self._rollup.top},
         )
+
+    def _named(self, columns: "_Columns", source: Source) -> Coded:
+        """Personal values as pseudonyms."""
+        texts = columns.texts(source.source)
+        return Coded(texts.codes, self._pseudonyms.of_each(texts.values)) if source.source in self._personal else texts
 
     def add(
         self, inputs: Sequence[RollupInput], verdicts: Sequence[UInt8s], firsts: Mapping[int, int]
@@ -219,7 +227,7 @@ def _coupons(texts: Coded) -> UInt32s:
     return coupons(texts.values)[texts.codes]
 
 
-def _named(dimension: Coded) -> Coded:
+def _without_null(dimension: Coded) -> Coded:
     values = dimension.values
     return Coded(dimension.codes, values.fill_null(NO_VALUE)) if values.null_count() else dimension
 

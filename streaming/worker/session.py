@@ -18,6 +18,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Registry, RegistryUnavailable
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import Settings
 from streamgauge.stores.kafka import UNREACHED_SECONDS
 from streamgauge.telemetry.catalog import attributes as a
@@ -60,11 +61,13 @@ class Session:
         stop: threading.Event,
         committed: Callable[[], None],
         isolation: Isolation,
+        pseudonyms: Pseudonyms,
     ) -> None:
         self._settings = settings
         self._contract = contract
         self._registry = registry
         self._isolation = isolation
+        self._pseudonyms = pseudonyms
         self._stop = stop
         self._store = Store(contract, owner)
         self._lifetime = Lifetime(contract.stream)
@@ -215,7 +218,14 @@ class Session:
             without_predecessor(self._settings, connection, self._contract.stream),
         ):
             takeover = take_over(
-                connection, self._store, self._contract, self._registry, self._isolation, topic_id, ends
+                connection,
+                self._store,
+                self._contract,
+                self._registry,
+                self._isolation,
+                self._pseudonyms,
+                topic_id,
+                ends,
             )
         self._committer.assignment = takeover.assignment
         return takeover

@@ -4,6 +4,7 @@ import logging
 
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Registry
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.stores.postgres import Connection
 from streaming.worker.assignment import Assignment, Takeover
 from streaming.worker.isolation import Isolation, read_set_aside
@@ -20,11 +21,12 @@ def take_over(
     contract: Contract,
     registry: Registry,
     isolation: Isolation,
+    pseudonyms: Pseudonyms,
     topic_id: str,
     ends: dict[int, tuple[int, int]],
 ) -> Takeover:
     """Claims the partitions of `ends`, which has the offsets at the ends of their logs."""
-    pipeline = Pipeline(contract, registry.find_schema)
+    pipeline = Pipeline(contract, registry.find_schema, pseudonyms)
     assignment = Assignment(pipeline, topic_id)
     read_from: dict[int, int] = {}
     first_positions: dict[int, int] = {}

@@ -10,6 +10,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.producer.producer import find_schema_id
 from streamgauge.records.avro import avro_schema
 from streamgauge.rollup import sketches
+from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 from tests.integration.log import read_log
@@ -31,7 +32,8 @@ def expected_of(
         for m in read_log(Settings.for_role("worker"), contract)
     ]
     own = find_schema_id(Settings.for_role("producer"), contract)
-    return play(contract, log, {own: avro_schema(contract), **(schemas or {})}, reference)
+    secret = pseudonym_secret(Settings.for_role("worker"))
+    return play(contract, log, {own: avro_schema(contract), **(schemas or {})}, reference, secret)
 
 
 def assert_as_expected(contract: Contract, expected: Expected) -> None:

@@ -101,6 +101,7 @@ class SecuredServers:
             "postgres_dsn": f"postgresql://streamgauge_{role}@{HOST}:{self.ports['postgres']}/streamgauge"
             f"?sslmode=verify-full&sslrootcert={ca}&passfile={self.folder / 'pgpass'}",
             "redis_url": f"rediss://{HOST}:{self.ports['redis']}/0?ssl_ca_certs={ca}",
+            "pseudonym_key": "of the secured servers",
             "data_dir": self.folder / role,
         }
         return {f"{PREFIX}{name.upper()}": str(value) for name, value in {**kafka, **more}.items()}

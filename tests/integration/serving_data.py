@@ -16,13 +16,14 @@ from streamgauge.producer.frame import frame_of
 from streamgauge.producer.producer import find_schema_id
 from streamgauge.records.avro import avro_schema
 from streamgauge.rollup import sketches
+from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 from tests.integration.expectation import expected_of
 from tests.integration.log import read_log
 from tests.integration.running import Running
 from tests.integration.workers import wait_until_read
-from tests.oracle import LogRecord, number_of, read, value_of
+from tests.oracle import LogRecord, number_of, pseudonym, read, value_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -127,7 +128,8 @@ def _judged(contract: Contract, first: datetime) -> Data:
 def _bucket_of(contract: Contract, event: dict[str, Any]) -> Bucket:
     number = number_of(value_of(contract, event, contract.rollup.measures[0], None))
     user = event["user_id"]
-    return Bucket(1, values=[] if number is None else [number], users={user}, keys={user: 1})
+    key = pseudonym(pseudonym_secret(Settings.for_role("batch")), contract.stream, user)
+    return Bucket(1, values=[] if number is None else [number], users={user}, keys={key: 1})
 
 
 def _fill(data: Data) -> None:

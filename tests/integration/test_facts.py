@@ -29,6 +29,7 @@ from quality.report.page import render
 from streamgauge.contract.model import Contract
 from streamgauge.contract.times import outside_rule
 from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.rollup.pseudonyms import pseudonym_secret, pseudonyms_of
 from streamgauge.rollup.reference import load_reference
 from streamgauge.settings import PREFIX, Settings, batch_start
 from streamgauge.stores.fact_tables import facts_table, quarantine_table
@@ -57,6 +58,10 @@ def stream(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     running.edit(lambda d: block(d, "deadLetters").update(limit=1_000_000))
     running.apply()
     yield running
+
+
+def secret() -> str:
+    return pseudonym_secret(Settings.for_role("batch"))
 
 
 def root() -> str:
@@ -145,7 +150,7 @@ def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running
     wait_until_read(contract)
     since = {u: int(at.timestamp() * 1000) + 1 for u, at in noted.items()}
     versions = {u: [(ms, {"kind": "bot", "organisation": "acme"})] for u, ms in since.items()}
-    expected = make(contract, log, schema_of(contract), versions)
+    expected = make(contract, log, schema_of(contract), versions, secret=secret())
     assert len(expected.duplicates) > 200
     assert len(expected.quarantine) > 150
     _assert_hard(contract, log, expected)
@@ -193,7 +198,7 @@ def test_two_builds_at_once_give_what_one_gives(stream: Running) -> None:
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(one, range(2)))
     assert both[0] == both[1]
-    assert_published(stream.contract, make(stream.contract, log, schema_of(stream.contract)))
+    assert_published(stream.contract, make(stream.contract, log, schema_of(stream.contract), secret=secret()))
 
 
 _CHILD = """
@@ -245,7 +250,7 @@ def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream:
     take(contract, log)
     hours = outdated(contract)
     made(contract, hours)
-    before = make(contract, log, schema_of(contract))
+    before = make(contract, log, schema_of(contract), secret=secret())
     assert_published(contract, before)
     send(stream, ledger, now_ms() - 3 * 3_600_000, 5)
     log = from_ledger(ledger.frame())
@@ -254,12 +259,12 @@ def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream:
     for layer in ("quarantine", "duplicates", "facts", "rollups"):
         killed_after(layer, hours)
         facts = facts_table(root(), contract).read().height
-        assert facts in (len(before.facts), len(make(contract, log, schema_of(contract)).facts))
+        assert facts in (len(before.facts), len(make(contract, log, schema_of(contract), secret=secret()).facts))
         assert_rollups(contract, published(contract, "1m"), before.minutes)
         assert outdated(contract) == hours
     made(contract, hours)
     assert outdated(contract) == []
-    assert_published(contract, make(contract, log, schema_of(contract)))
+    assert_published(contract, make(contract, log, schema_of(contract), secret=secret()))
 
 
 def test_a_final_hour_changes_only_with_a_revision(stream: Running) -> None:
@@ -321,7 +326,12 @@ def test_times_that_no_table_can_hold_are_quarantined_and_hold_nothing_back(stre
         report = gather(connection, contract, root(), hours[0].replace(hour=0))
         assert sum(r.count for r in report.quarantine) == len(values)
         assert render(report)
-        assert all(r.passed for r in compare(connection, contract, root(), hours).results)
+        assert all(
+            r.passed
+            for r in compare(
+                connection, contract, pseudonyms_of(Settings.for_role("batch"), contract), root(), hours
+            ).results
+        )
         letters = connection.execute(
             "select count(*) from dead_letter_list where topic = %s", (contract.topic,)
         ).fetchone()

@@ -9,6 +9,7 @@ import pytest
 
 from serving.ingest import publisher as ingest
 from streamgauge.records.registry import registry
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 from streaming.worker.assignment import Assignment, Takeover
@@ -45,7 +46,11 @@ def test_a_partition_that_is_no_longer_fetched_ends_the_session(running: Running
 
     def take_over(topic_id: str, ends: dict[int, tuple[int, int]]) -> Takeover:
         at = dict.fromkeys(ends, 0)
-        return Takeover(Assignment(Pipeline(contract, lambda _: None), topic_id), dict(at), dict(at))
+        return Takeover(
+            Assignment(Pipeline(contract, lambda _: None, Pseudonyms("a secret", contract.stream)), topic_id),
+            dict(at),
+            dict(at),
+        )
 
     reader = Reader(running.own.settings("worker"), contract, take_over)
     try:
@@ -89,7 +94,11 @@ def test_a_member_for_which_there_is_nothing_waits(running: Running, monkeypatch
 
     def take_over(topic_id: str, ends: dict[int, tuple[int, int]]) -> Takeover:
         at = dict.fromkeys(ends, 0)
-        return Takeover(Assignment(Pipeline(contract, lambda _: None), topic_id), dict(at), dict(at))
+        return Takeover(
+            Assignment(Pipeline(contract, lambda _: None, Pseudonyms("a secret", contract.stream)), topic_id),
+            dict(at),
+            dict(at),
+        )
 
     readers = [Reader(running.own.settings("worker"), contract, take_over) for _ in range(2)]
     try:

@@ -8,6 +8,7 @@ import pytest
 
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.rollup.windows import read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stores.postgres import connect
@@ -64,7 +65,8 @@ def assert_facts(contract: Contract) -> None:
     metrics = counts("metric_events", "metric")
     assert len(metrics) == 17
     assert sum(metrics.values()) == SENT["metric_events"]
-    assert busiest(contract) == BUSIEST
+    names = pseudonyms_of(Settings.for_role("worker"), contract)
+    assert busiest(contract) == [(names.of(user), count) for user, count in BUSIEST]
 
 
 def test_replayed_once_and_again(tmp_path: Path) -> None:

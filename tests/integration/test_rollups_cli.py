@@ -19,7 +19,9 @@ from streamgauge.cli.top import top
 from streamgauge.dagster.hours import HOUR
 from streamgauge.errors import UserError
 from streamgauge.rollup import sketches
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.rollup.windows import MINUTE, Window, read_windows
+from streamgauge.state.pseudonyms import keep_values
 from streamgauge.stores.kafka import producer
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
@@ -59,9 +61,10 @@ def store(
 ) -> None:
     """A row of minutes and its top-N, as the worker writes them."""
     hll, kll, frequent = sketches.new_hll(), sketches.new_kll(), sketches.new_frequent(3000)
+    pseudonyms = pseudonyms_of(stream.settings("worker"), stream.contract)
     for user in users:
         hll.update(user)
-        frequent.update(user)
+        frequent.update(pseudonyms.of(user))
     for value in commits:
         kll.update(value)
     at = START + minute * MINUTE
@@ -204,15 +207,21 @@ def top_json(stream: OwnStream, *arguments: str) -> list[Any]:
 def test_top_is_merged_from_postgres_while_redis_is_cold(stream: OwnStream) -> None:
     assert top_json(stream) == []
     fill(stream)
+    pseudonyms = pseudonyms_of(stream.settings("batch"), stream.contract)
+    ann, bob, cid = map(pseudonyms.of, ("ann", "bob", "cid"))
     users, organisations = top_json(stream)
-    assert [(i["key"], i["count"]) for i in users["items"]] == [("ann", 3), ("bob", 1), ("cid", 1)]
+    assert [(i["key"], i["count"]) for i in users["items"]] == [(ann, 3), *((key, 1) for key in sorted((bob, cid)))]
+    with connect(stream.settings("batch")) as connection:
+        keep_values(connection, stream.name, pseudonyms, ["ann", "bob"])
+    users, organisations = top_json(stream)
+    assert {i["key"]: i["count"] for i in users["items"]} == {"ann": 3, "bob": 1, cid: 1}
     assert (users["source"], users["exact"], users["status"]) == ("postgres", True, "provisional")
     assert (users["start"], users["end"]) == ("2026-01-01T10:01:00+00:00", "2026-01-01T11:01:00+00:00")
     assert organisations["items"] == []
     (narrow, _) = top_json(stream, "--window", "1m", "--limit", "1")
-    assert [(i["key"], i["count"]) for i in narrow["items"]] == [("ann", 1)]
+    assert [(i["key"], i["count"]) for i in narrow["items"]] == [("ann" if ann < cid else cid, 1)]
     shown = text(top, stream.name, "--once")
-    assert "from postgres" in shown
+    assert "from postgres" in shown and ann in shown
     assert "ann" not in shown and "ann" not in text(top, stream.name, "--once", "--json")
 
 

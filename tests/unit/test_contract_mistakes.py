@@ -124,9 +124,6 @@ EDITS = {
     "endless": (FRESHNESS, FRESHNESS.replace("60", ".inf"), "must be more than 0"),
     "unit": (FRESHNESS, FRESHNESS.replace("unit: s", "unit: min"), '"min" must be one of s, m, h, d'),
     "classification": ("classification: personal", "classification: secret", '"secret" is not known; known are public'),
-    "personal dimension": (
-        DIMENSION, DIMENSION.replace("source: event_type", "source: user_id", 1), '"user_id" is personal, and what dim'
-    ),
     "personal measure": (
         "classification: internal\n        description: Facts about the action",
         "classification: personal\n        description: Facts about the action",
@@ -159,9 +156,6 @@ EDITS = {
         ROLLUP,
         f"  - property: derived\n    value: {{ a: 'b || a' , b: 'lower(a)', c: 'a || b' }}\n{ROLLUP}",
         "is computed of itself: a of",
-    ),
-    "personal dimension by a derived field": (
-        *derived_field("lower(user_id)", "dimensions"), '"made" is personal, and what dimensions are made of'
     ),
     "personal measure by a derived field": (
         *derived_field("length(user_id)", "measures"), '"made" is personal, and what measures are made of'
@@ -277,9 +271,19 @@ def test_a_text_of_any_length_is_no_dimension(tmp_path: Path) -> None:
     cut = tmp_path / "user_events.yaml"
     cut.write_text(endless.replace("lower(event_type)", "substr(event_type, 1, 50)"))
     assert load_contract(cut).derived_field["made"].max_length == 50
-    old, new = derived_field("lower(user_id)", "distinct")
-    cut.write_text(TEXT.replace(old, new))
-    assert load_contract(cut).is_personal(load_contract(cut).rollup.distinct[0])
+    for part in ("distinct", "dimensions"):
+        old, new = derived_field("lower(user_id)", part)
+        cut.write_text(TEXT.replace(old, new))
+        found = load_contract(cut)
+        assert "made" in [s.source for s in found.rollup.sources if found.is_personal(s)]
+
+
+def test_a_personal_dimension_needs_no_more_room_than_a_pseudonym(tmp_path: Path) -> None:
+    long = DIMENSION.replace("source: event_type", "source: user_id", 1)
+    path = tmp_path / "user_events.yaml"
+    path.write_text(TEXT.replace(DIMENSION, long).replace("maxLength: 128", "maxLength: 640"))
+    assert load_contract(path).is_personal(load_contract(path).rollup.dimensions[0])
+    assert "a key has room for" in refusal(path.read_text().replace("classification: personal", ""), tmp_path)
 
 
 def test_all_mistakes_are_told_at_once_and_no_one_twice(tmp_path: Path) -> None:

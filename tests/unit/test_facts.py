@@ -29,16 +29,18 @@ from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.records.log_spans import LogRecords
 from streamgauge.records.payloads import Payloads
 from streamgauge.rollup.enrich import KEY
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import CHECKOUT, batch_start
 from streamgauge.stores.dimension_tables import MICROSECONDS, VALID_FROM
 from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import lake_table
 from tests.batch_layer import assert_facts, assert_rollups
 from tests.batch_oracle import HOUR_MS, Batch, Versions, make
-from tests.oracle import LogRecord
+from tests.oracle import SECRET, LogRecord
+from tests.personal import with_person
 
 CONTRACTS = load_contracts(CHECKOUT / "platform" / "contracts")
-CONTRACT = find_contract(CONTRACTS, "user_events")
+CONTRACT = with_person(find_contract(CONTRACTS, "user_events"))
 T0 = 1_772_409_600_000
 """The start of an hour, and of no day."""
 SCHEMA_ID = 7
@@ -166,7 +168,7 @@ def hours_of(expected: Batch) -> list[datetime]:
 
 
 def rolled(root: str, contract: Contract, hours: Sequence[datetime]) -> tuple[Windows, Windows, Windows]:
-    parts = list(roll(root, contract, hours))
+    parts = list(roll(root, contract, Pseudonyms(SECRET, contract.stream), hours))
     minutes, by_hour = (
         Windows(pl.concat([w.rows for w in windows]), pl.concat([w.tops for w in windows]))
         for windows in ([p.minutes for p in parts], [p.hourly for p in parts])

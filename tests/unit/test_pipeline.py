@@ -19,6 +19,7 @@ from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.payloads import Payloads
 from streamgauge.rollup import sketches
 from streamgauge.rollup.enrich import Reference
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import CHECKOUT
 from streamgauge.state.arrivals import AHEAD, ALL, LATE, MISPLACED
 from streamgauge.telemetry.tracing import PRODUCER
@@ -30,17 +31,19 @@ from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import Positions, Records
 from streaming.worker.rollup import sketch_columns
 from tests.every_kind import every_kind
-from tests.oracle import Expected, Idle, LogRecord, decode, java_partition, play
+from tests.oracle import SECRET, Expected, Idle, LogRecord, decode, java_partition, play
+from tests.personal import with_person
 
 T0 = 1_700_000_040_000
 PARTITIONS = range(3)
 SCHEMA_ID = 7
 CONTRACT = replace(
-    every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events")),
+    with_person(every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"))),
     time=TimeSpec(
         allowedLatenessSeconds=60, futureToleranceSeconds=300, duplicateHorizonSeconds=240, idleAfterSeconds=10
     ),
 )
+PSEUDONYMS = Pseudonyms(SECRET, CONTRACT.stream)
 SCHEMA = avro_schema(CONTRACT)
 PARSED = parse(SCHEMA)
 REFERENCE = {"u1": {"kind": "bot", "organisation": "acme"}, "u2": {"kind": "human", "organisation": "acme"}}
@@ -208,7 +211,9 @@ class Workers:
         self.start()
 
     def start(self) -> None:
-        self.pipelines = [Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None) for _ in range(self._count)]
+        self.pipelines = [
+            Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS) for _ in range(self._count)
+        ]
         self.position: dict[int, int] = {}
         for pipeline in self.pipelines:
             pipeline.enrich_by(REFERENCE_TABLE)
@@ -350,7 +355,7 @@ def arrivals_of(log: dict[int, list[LogRecord]], expected: Expected) -> dict[tup
 
 
 def test_a_clock_that_is_ahead_makes_nobody_late_and_is_named() -> None:
-    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     log = [LogRecord(0, 0, encode("ahead", 299, "u1", "Push", "1"), T0)]
     log += [LogRecord(0, n, encode(f"e{n}", n, "u1", "Push", "1"), T0 + n * 1000 + 500) for n in range(1, 100)]
@@ -362,7 +367,7 @@ def test_a_clock_that_is_ahead_makes_nobody_late_and_is_named() -> None:
 
 
 def test_late_events_are_told_with_their_offsets_and_producers() -> None:
-    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     log = [LogRecord(0, n, encode(f"e{n}", 1000, "u1", "Push", "1"), T0 + 1_000_000) for n in range(3)]
     log += [LogRecord(0, n, encode(f"e{n}", n, "u1", "Push", "1"), T0 + 1_000_000) for n in range(3, 8)]
@@ -409,7 +414,7 @@ def test_what_is_a_duplicate_hangs_on_no_restart(taken: list[tuple[int, str, boo
 
 def test_the_dead_letter_limit_pauses_before_the_first_one_too_many() -> None:
     contract = replace(CONTRACT, dead_letters=CONTRACT.dead_letters.model_copy(update={"limit": 2}))
-    pipeline = Pipeline(contract, lambda i: SCHEMA if i == SCHEMA_ID else None, clock=lambda: 0.0)
+    pipeline = Pipeline(contract, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS, clock=lambda: 0.0)
     pipeline.take_over(Progress(0, 0, 1, None))
     values = [GOOD, b"", b"", encode("next", 1, "u1", "Push", "1"), b"", encode("after", 2, "u1", "Push", "1")]
     log = [LogRecord(0, i, v, T0) for i, v in enumerate(values)]
@@ -420,14 +425,14 @@ def test_the_dead_letter_limit_pauses_before_the_first_one_too_many() -> None:
 
 
 def test_offsets_without_a_record_are_skipped_not_lost() -> None:
-    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     (step,) = process(pipeline, records([LogRecord(0, 3, GOOD, T0)], {})).partitions
     assert (step.counted, step.skipped, step.after.next_offset) == (1, 3, 4)
 
 
 def test_the_upsert_names_every_column_that_a_delta_has() -> None:
-    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None)
+    pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     delta = process(pipeline, records([LogRecord(0, 0, GOOD, T0)], {}))
     assert set(MinuteRows(CONTRACT).columns) == {*delta.minutes.columns, "upto"}

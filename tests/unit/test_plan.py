@@ -242,8 +242,8 @@ def test_a_field_that_becomes_personal_is_said_and_one_that_no_longer_is() -> No
         (change,) = make_plan(WANTED, replace(actual, contracts={**actual.contracts, USER.stream: known})).changes
         return describe(change).detail
 
-    assert "personal from now on: user_id, but what is stored" in said(set())
-    assert "personal no more: event_type, which is shown" in said({"user_id", "event_type"})
+    assert "personal from now on: user_id, pseudonyms in" in said(set())
+    assert "personal no more: event_type, which all who" in said({"user_id", "event_type"})
 
 
 def test_an_expression_that_is_another_is_said() -> None:

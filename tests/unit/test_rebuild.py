@@ -13,7 +13,8 @@ from assets.rebuild.books import Moved, moved
 from assets.rebuild.contributions import contributions, duplicates
 from assets.rebuild.records import schema
 from streamgauge.rollup import sketches
-from tests.oracle import Expected, LogRecord, Minute, play
+from streamgauge.rollup.pseudonyms import Pseudonyms
+from tests.oracle import SECRET, Expected, LogRecord, Minute, play
 from tests.unit.test_pipeline import CONTRACT, REFERENCE, SCHEMA, SCHEMA_ID, T0, encode
 
 START = datetime.fromtimestamp(T0 / 1000, UTC)
@@ -72,9 +73,9 @@ def all_counted(log: Log) -> Expected:
 def test_every_distinct_event_is_counted(log: Log) -> None:
     log = by_id(log)
     expected = all_counted(log)
-    made = contributions(CONTRACT, records(log), START, END, KNOWN)
+    made = contributions(CONTRACT, Pseudonyms(SECRET, CONTRACT.stream), records(log), START, END, KNOWN)
     found = {
-        (row["minute"], (row["event_type"], row["actor_kind"]), row["partition"]): row
+        (row["minute"], tuple(row[d] for d in CONTRACT.dimension_names), row["partition"]): row
         for row in made.minutes.iter_rows(named=True)
     }
     assert found.keys() == expected.minutes.keys()
@@ -105,7 +106,9 @@ def _compare(row: dict[str, Any], minute: Minute) -> None:
 def test_only_the_minutes_asked_for_are_made_of_what_is_around_them() -> None:
     log = [(1, 10, "u1", 1), (2, 70, "u1", 1), (1, 70, "u1", 1), (3, 130, "u1", 1)]
     first = START + timedelta(minutes=1)
-    made = contributions(CONTRACT, records(log), first, first + timedelta(minutes=1), KNOWN)
+    made = contributions(
+        CONTRACT, Pseudonyms(SECRET, CONTRACT.stream), records(log), first, first + timedelta(minutes=1), KNOWN
+    )
     assert made.minutes.select("minute", "count", "duplicates").rows() == [(T0 + 60_000, 1, 1)]
 
 
@@ -120,7 +123,7 @@ Row = tuple[int, str, str, int, int, int]
 
 def _rows(*rows: Row) -> pl.DataFrame:
     names = ["minute", "event_type", "actor_kind", "count", "late", "duplicates"]
-    return pl.DataFrame(rows, schema=names, orient="row")
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(pl.lit("~a").alias("person"))
 
 
 def test_the_books_move_by_what_was_late() -> None:

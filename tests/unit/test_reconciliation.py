@@ -25,10 +25,11 @@ from streamgauge.contract.model import TimeSpec
 from streamgauge.dagster.hours import HOUR
 from streamgauge.records.avro import avro_schema, frame, parse, write_record
 from streamgauge.rollup.measure_kinds import possible
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import CHECKOUT
 from streamgauge.stores.lake import MILLISECONDS, contract_columns
 from tests.every_kind import every_kind
-from tests.oracle import LogRecord, Minute, play
+from tests.oracle import SECRET, LogRecord, Minute, play
 
 LATENESS = timedelta(seconds=60)
 CONTRACT = replace(
@@ -37,6 +38,7 @@ CONTRACT = replace(
         allowedLatenessSeconds=60, futureToleranceSeconds=300, duplicateHorizonSeconds=3600, idleAfterSeconds=10
     ),
 )
+PSEUDONYMS = Pseudonyms(SECRET, CONTRACT.stream)
 SCHEMA = avro_schema(CONTRACT)
 PARSED = parse(SCHEMA)
 START = datetime(2023, 11, 14, 22, tzinfo=UTC)
@@ -99,7 +101,7 @@ class Made:
             CONTRACT,
             [START, START + HOUR],
             self.layers,
-            lambda differing: gather(CONTRACT, self.facts.lazy(), self.duplicates.lazy(), differing),
+            lambda differing: gather(CONTRACT, PSEUDONYMS, self.facts.lazy(), self.duplicates.lazy(), differing),
             lambda hour, came_in: state,
             lambda hour: None,
         )
@@ -108,7 +110,7 @@ class Made:
         return {d.bucket for r in self.results(state) for d in r.differences if not d.explained}
 
     def roll_up(self) -> pl.DataFrame:
-        return rolled_up(CONTRACT, self.facts.lazy(), self.duplicates.lazy()).collect()
+        return rolled_up(CONTRACT, PSEUDONYMS, self.facts.lazy(), self.duplicates.lazy()).collect()
 
 
 def make(log: list[tuple[int, int]], *, in_lake: int | None = None) -> Made:
@@ -134,7 +136,7 @@ def make(log: list[tuple[int, int]], *, in_lake: int | None = None) -> Made:
         kept[row["event_id"] in seen].append(row)
         seen.add(row["event_id"])
     facts, duplicates = (_lake_frame(part) for part in kept)
-    batch = rolled_up(CONTRACT, facts.lazy(), duplicates.lazy()).collect()
+    batch = rolled_up(CONTRACT, PSEUDONYMS, facts.lazy(), duplicates.lazy()).collect()
     return Made(LayerMinutes(_speed(expected.minutes_of_stream()), batch, batch), facts, duplicates)
 
 

@@ -20,13 +20,14 @@ from streamgauge.contract.times import EARLIEST_MS, LATEST_MS, outside_rule
 from streamgauge.dagster.hours import hour_key
 from streamgauge.records.fetcher import RawRecord
 from streamgauge.records.payloads import Payloads
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import batch_start
 from streamgauge.stores.fact_tables import RULE, duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, RECORD, lake_table
 from streamgauge.stores.owning_hour import start_ms
 from streaming.worker.pipeline import Pipeline
 from streaming.worker.records import Positions, Records
-from tests.oracle import LogRecord, read
+from tests.oracle import SECRET, LogRecord, read
 from tests.unit.test_facts import CONTRACT, SCHEMAS, T0, build, encode, fill_lake
 
 LONGS = st.one_of(
@@ -39,6 +40,7 @@ UNBOUNDED = replace(
     CONTRACT, fields=tuple(replace(f, minimum=None) if f.name == CONTRACT.event_time else f for f in CONTRACT.fields)
 )
 """Without a least event time of its own, it is the range alone that counts."""
+PSEUDONYMS = Pseudonyms(SECRET, UNBOUNDED.stream)
 INGEST = T0 + 20_000
 HOUR = hour_key(datetime.fromtimestamp(T0 / 1000, UTC))
 
@@ -96,7 +98,7 @@ def test_any_time_through_the_batch_layer(tmp_path_factory: pytest.TempPathFacto
     assert outcome.status == "passed"
     for rule in quarantine[RULE].unique():
         assert masker.samples(quarantine.filter(pl.col(RULE) == rule), rule)
-    minutes = rolled_up(UNBOUNDED, facts.lazy(), duplicates.lazy()).collect()
+    minutes = rolled_up(UNBOUNDED, PSEUDONYMS, facts.lazy(), duplicates.lazy()).collect()
     assert minutes["count"].sum() == len(usable)
     assert set(minutes[MINUTE].dt.epoch("ms")) == {times[i] // 60_000 * 60_000 for i in usable}
 
@@ -106,7 +108,7 @@ def test_any_time_through_the_batch_layer(tmp_path_factory: pytest.TempPathFacto
 @example(times=[9_300_000_000_000_000, 2**62, 253_402_300_800_000, 0, -1, -(2**63), 2**63 - 1, T0])
 def test_any_time_through_the_worker(times: list[int]) -> None:
     log = [LogRecord(0, i, encode(f"e{i}", at), INGEST) for i, at in enumerate(times)]
-    checked = Pipeline(UNBOUNDED, SCHEMAS.get).check(records_of(log))
+    checked = Pipeline(UNBOUNDED, SCHEMAS.get, PSEUDONYMS).check(records_of(log))
     expected = {i: reason for i, r in enumerate(log) if isinstance(reason := verdict(r), str)}
     assert {r.row: r.reason for r in checked.rejected} == expected
     assert checked.rows.tolist() == [i for i in range(len(times)) if i not in expected]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from rich.console import Console, RenderableType
 
-from streamgauge.cli.top import masked, tops_view, view_or_error
+from streamgauge.cli.top import tops_view, view_or_error, with_values
 from streamgauge.contract.load import load_contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.sketches import Ranked
@@ -41,13 +41,13 @@ def test_a_key_is_shown_as_it_is() -> None:
     assert line.split() == ["[bold]ann", "1,234"]
 
 
-def test_keys_that_are_people_are_pseudonyms_and_no_others() -> None:
+def test_pseudonyms_of_people_become_values_where_those_are_known() -> None:
     contract = load_contract(CONTRACTS / "user_events.yaml")
     people, teams = answer(contract.stream, "users"), answer(contract.stream, "organisations")
-    first, second = masked([people, teams], [contract], b"a"), masked([people], [contract], b"b")
-    assert "ann" not in shown(tops_view([first[0]])) and first[1] == teams
-    assert first[0].items[0].key == masked([people], [contract], b"a")[0].items[0].key != second[0].items[0].key
-    assert [i.count for i in first[0].items] == [i.count for i in people.items]
+    known, other = with_values([people, teams], [contract], lambda _, keys: dict.fromkeys(keys, "Ann Other"))
+    assert [i.key for i in known.items] == ["Ann Other"] and other == teams
+    assert [i.count for i in known.items] == [i.count for i in people.items]
+    assert with_values([people], [contract], lambda _c, _k: {}) == [people]
 
 
 def test_a_live_view_outlives_a_server_that_is_away() -> None:

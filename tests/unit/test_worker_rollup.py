@@ -32,6 +32,7 @@ from streamgauge.rollup.plan import (
     RollupPlan,
     picked,
 )
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import CHECKOUT
 from streaming.worker import rollup as worker
 from streaming.worker.groups import group_events, merge
@@ -47,6 +48,7 @@ ODD = replace(
     rollup=RollupSpec(
         dimensions=(
             Source(name="version", source="schema_version"),
+            Source(name="person", source="user_id"),
             Source(name="repo", source="properties.repo"),
             Source(name="organisation", source="reference.organisation"),
         ),
@@ -62,6 +64,7 @@ ODD = replace(
         ),
     ),
 )
+PSEUDONYMS = Pseudonyms("a secret", USER.stream)
 PLAIN = replace(USER, rollup=RollupSpec(dimensions=()))
 
 
@@ -73,9 +76,16 @@ DERIVED = derive(
         "kind": "case when large then 'large' else upper(substr(properties.repo, 1, 3)) || reference.kind end",
         "third": "size / 3",
         "unused": "properties.other",
+        "initial": "substr(user_id, 1, 1)",
+        "person": "case when event_type <> 'a' then user_id end",
     },
     RollupSpec(
-        dimensions=(Source(name="large", source="large"), Source(name="what", source="kind")),
+        dimensions=(
+            Source(name="large", source="large"),
+            Source(name="what", source="kind"),
+            Source(name="initial", source="initial"),
+            Source(name="person", source="person"),
+        ),
         distinct=(Source(name="kinds", source="kind"),),
         counts=(Count(name="small", where="size <= 2"), Count(name="known", where="reference.kind is not null")),
         measures=(
@@ -84,7 +94,11 @@ DERIVED = derive(
             Measure(name="of_bots", source="size", where="reference.kind = 'bot'", quantiles=True, last=True),
             Measure(name="of_b", source="properties.size", where="event_type = 'b' or large"),
         ),
-        top=(Top(name="sizes", source="size", exactKeys=50), Top(name="kinds", source="kind", exactKeys=50)),
+        top=(
+            Top(name="sizes", source="size", exactKeys=50),
+            Top(name="kinds", source="kind", exactKeys=50),
+            Top(name="people", source="person", exactKeys=50),
+        ),
     ),
 )
 CONTRACTS = [*ALL, ODD, PLAIN, DERIVED]
@@ -194,7 +208,7 @@ class Stored:
 @given(BATCHES)
 def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -> None:
     contract, sent = drawn
-    rollup, stored = Rollup(contract), Stored(contract)
+    rollup, stored = Rollup(contract, PSEUDONYMS), Stored(contract)
     for parts in sent:
         verdicts = [np.array([e.verdict for e in part], np.uint8) for part in parts]
         stored.add(*rollup.add([take(contract, rollup, part) for part in parts], verdicts, {}))
@@ -204,7 +218,7 @@ def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -
     if contract.reference:
         frame = Reference(contract.reference, REFERENCE).enrich(frame)
     flags = {COUNTED: worker.COUNTED, LATE: worker.LATE, DUPLICATE: worker.DUPLICATE}
-    rolled = RollupPlan(contract).roll_up(
+    rolled = RollupPlan(contract, PSEUDONYMS).roll_up(
         frame.with_columns(
             pl.Series(PARTITION, [e.partition for e in judged], pl.Int64),
             *(pl.Series(name, [e.verdict == v for e in judged], pl.Boolean) for name, v in flags.items()),
@@ -242,7 +256,7 @@ def test_only_the_map_keys_that_the_rollup_reads_are_asked_for() -> None:
 
 
 def test_what_is_closed_is_forgotten_and_what_is_open_is_kept() -> None:
-    rollup = Rollup(USER)
+    rollup = Rollup(USER, PSEUDONYMS)
     event = {"event_id": "a", "user_id": "u1", "event_type": "Push", "properties": {"size": "1"}, "metadata": {}}
     minutes = [T0, T0 + 60_000, T0 + 120_000]
     events = [Event({**event, "timestamp": at, "schema_version": 1}, 0, worker.COUNTED) for at in minutes]

@@ -236,9 +236,15 @@ def _redis_rights(user: RedisUser, before: RedisUser) -> Iterator[str]:
 
 def _reclassified(contract: Contract, before: Contract) -> Iterator[str]:
     if new := sorted(contract.personal - before.personal):
-        yield f"personal from now on: {', '.join(new)}, but what is stored of it stays as it is"
+        yield (
+            f"personal from now on: {', '.join(new)}, pseudonyms in rollups and top lists; rows from before keep the"
+            " values until `streamgauge rebuild` and `streamgauge backfill` make them again"
+        )
     if gone := sorted(before.personal - contract.personal):
-        yield f"personal no more: {', '.join(gone)}, which is shown to all who may read the stream, also what is stored"
+        yield (
+            f"personal no more: {', '.join(gone)}, which all who may read the stream see from now on; rows from before"
+            " keep pseudonyms until they are made again"
+        )
 
 
 def _recomputed(contract: Contract, before: Contract) -> Iterator[str]:

@@ -1,8 +1,5 @@
 """`streamgauge top`."""
 
-import hashlib
-import hmac
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -18,22 +15,23 @@ from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.rollup.tops import TopAnswer, read_tops
 from streamgauge.rollup.windows import WINDOWS
 from streamgauge.settings import Settings
-from streamgauge.stores.postgres import connect_or_explain
+from streamgauge.state.pseudonyms import read_values
+from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.stores.redis import redis_client
 from streamgauge.text import moment, number
 
 _REFRESH_SECONDS = 1.0
-_DIGITS = 10
 
 
 def top(
     stream: Annotated[str, typer.Argument(help="The stream, or all.")] = "all",
     window: Annotated[str, typer.Option(help="1m, 5m or 1h, up to the newest minute.")] = "1h",
     limit: Annotated[int, typer.Option(help="How many keys.", min=1, max=100)] = 10,
-    personal: Annotated[bool, typer.Option("--personal", help="Personal keys as they are, not as pseudonyms.")] = False,
+    personal: Annotated[bool, typer.Option("--personal", help="What is known of pseudonyms in their place.")] = False,
     once: Annotated[bool, typer.Option("--once", help="Print and end, instead of a live view.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -46,13 +44,16 @@ def top(
         contracts = (find_contract(contracts, stream),)
     redis = redis_client(settings)
 
-    secret = secrets.token_bytes(32)
+    def connect() -> Connection:
+        return connect_or_explain(settings, application="streamgauge top")
+
+    def values(contract: Contract, pseudonyms: list[str]) -> dict[str, str]:
+        with connect() as connection:
+            return read_values(connection, contract.stream, pseudonyms_of(settings, contract), pseudonyms)
 
     def read() -> list[TopAnswer]:
-        found = read_tops(
-            redis, lambda: connect_or_explain(settings, application="streamgauge top"), contracts, window, limit
-        )
-        return found if personal else masked(found, contracts, secret)
+        found = read_tops(redis, connect, contracts, window, limit)
+        return with_values(found, contracts, values) if personal else found
 
     if as_json:
         print_json([answer.as_json() for answer in read()])
@@ -68,19 +69,17 @@ def top(
                 return
 
 
-def masked(answers: Iterable[TopAnswer], contracts: Iterable[Contract], secret: bytes) -> list[TopAnswer]:
-    """Personal keys as pseudonyms: the same for the same key and secret, and nobody else's."""
-    of_people = {(c.stream, top.name) for c in contracts for top in c.rollup.top if c.is_personal(top)}
-
-    def pseudonym(key: str) -> str:
-        return f"~{hmac.new(secret, key.encode('utf-8', 'surrogatepass'), hashlib.sha256).hexdigest()[:_DIGITS]}"
-
-    return [
-        replace(a, items=tuple(replace(i, key=pseudonym(i.key)) for i in a.items))
-        if (a.stream, a.top) in of_people
-        else a
-        for a in answers
-    ]
+def with_values(
+    answers: Iterable[TopAnswer], contracts: Iterable[Contract], read: Callable[[Contract, list[str]], dict[str, str]]
+) -> list[TopAnswer]:
+    """With what `read` knows of the pseudonyms among their keys."""
+    personal = {(c.stream, top.name): c for c in contracts for top in c.rollup.top if c.is_personal(top)}
+    shown: list[TopAnswer] = []
+    for answer in answers:
+        contract = personal.get((answer.stream, answer.top))
+        values = {} if contract is None else read(contract, [i.key for i in answer.items])
+        shown.append(replace(answer, items=tuple(replace(i, key=values.get(i.key, i.key)) for i in answer.items)))
+    return shown
 
 
 def view_or_error(read: Callable[[], list[TopAnswer]]) -> RenderableType:

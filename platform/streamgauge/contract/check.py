@@ -34,6 +34,7 @@ from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
 from streamgauge.expression.scope import meant
 from streamgauge.rollup.enrich import KEY
 from streamgauge.rollup.measure_kinds import error_names, figures_of, ratio_terms
+from streamgauge.rollup.pseudonyms import LENGTH as PSEUDONYM_BYTES
 from streamgauge.rollup.windows import WINDOW
 from streamgauge.stores.ddl import MAX_NAME_BYTES, Table
 from streamgauge.stores.dimension_tables import member_schema
@@ -303,11 +304,11 @@ class _Check:
             self._add(at, f'"{source.source}" is no property, derived field, map key or reference column')
         elif isinstance(source, Measure) and not tail and not self._is_number(head):
             self._add(at, f'"{source.source}" is not a number, and can\'t be measured')
-        elif placed.what in _SHOWN and c.reads_personal(source.source):
+        elif isinstance(source, Measure) and c.is_personal(source):
             self._add(
                 at,
-                f'"{source.source}" is personal, and what {placed.what} are made of is shown to all who may read the'
-                " stream; count it in distinct, rank it in top, which is masked, or take a column of a reference",
+                f'"{source.source}" is personal, and what measures are made of is shown to all who may read the stream;'
+                " count it in distinct, or make it a dimension or rank it in top, which have pseudonyms",
             )
         elif not tail and not isinstance(source, Measure):
             if derived is None:
@@ -381,6 +382,8 @@ class _Check:
             )
 
     def _size(self, source: Source) -> int:
+        if self._c.is_personal(source):
+            return PSEUDONYM_BYTES
         head, _, tail = source.source.partition(".")
         if derived := self._c.derived_field.get(source.source):
             return (derived.max_length or 0) * LONGEST_CHARACTER if derived.type == "string" else _NUMBER_BYTES
@@ -399,9 +402,6 @@ class _Check:
             name = self._c.reference.name
             self._add(self._places.block("reference", "name"), f'"{name}" is too long for Postgres')
 
-
-_SHOWN = ("dimensions", "measures")
-"""Whose values stand in every answer as they are."""
 
 _SINGULAR = {
     "dimensions": "dimension",

@@ -13,6 +13,7 @@ from streamgauge.expression.columns import DerivedColumns, Events
 from streamgauge.expression.scope import derived_column
 from streamgauge.rollup.enrich import REFERENCE
 from streamgauge.rollup.measure_kinds import rolled, sketched
+from streamgauge.rollup.pseudonyms import Pseudonyms
 
 MINUTE_MS = 60_000
 TIME = "__time"
@@ -66,19 +67,20 @@ class Sources:
 
 
 class RollupPlan:
-    """A contract's rollup as polars expressions."""
+    """A contract's rollup as polars expressions. Dimensions and keys of top lists that are personal are pseudonyms."""
 
-    def __init__(self, contract: Contract) -> None:
+    def __init__(self, contract: Contract, pseudonyms: Pseudonyms) -> None:
         self._contract = contract
+        self._pseudonyms = pseudonyms
         rollup = contract.rollup
         time = pl.col(contract.event_time).to_physical()
         self._sources = of = Sources(contract, rollup.reads)
         self._texts = [
             time.floordiv(MINUTE_MS).mul(MINUTE_MS).alias(MINUTE),
             time.alias(TIME),
-            *(of.text(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
+            *(self._named(s).fill_null(NO_VALUE).alias(s.name) for s in rollup.dimensions),
             *(of.text(s).alias(s.name) for s in rollup.distinct),
-            *(of.text(s).alias(f"top_{s.name}") for s in rollup.top),
+            *(self._named(s).alias(f"top_{s.name}") for s in rollup.top),
         ]
         self._numbers = {m.name: of.number(m) for m in rollup.numbered}
         self._keys = [MINUTE, PARTITION, *contract.dimension_names]
@@ -89,6 +91,10 @@ class RollupPlan:
         ]
         for m in rollup.numbered:
             self._aggregates += rolled(m, pl.col(m.name), pl.col(TIME))
+
+    def _named(self, source: Source) -> pl.Expr:
+        text = self._sources.text(source)
+        return self._pseudonyms.of_column(text) if self._contract.is_personal(source) else text
 
     def inputs(self, events: Events, *more: pl.Expr | str) -> Events:
         """Of each judged event before any grouping: minute, time, partition, verdicts, dimensions and values; and

@@ -24,6 +24,9 @@ PROMETHEUS = "prometheus"
 MONITOR_ROLE = "monitor"
 """The exporters' login to Postgres and Redis: it reads their figures, and nothing that they store."""
 
+PSEUDONYM_KEY = "pseudonyms.key"
+"""The name of the key by which personal values become pseudonyms, among the passwords."""
+
 DATABASE = "streamgauge"
 
 
@@ -61,6 +64,8 @@ class Credentials:
         }
         if role in logins(access, "monitoring"):
             values |= {f"{part}_url": self.monitoring_url(part, role) for part in ("prometheus", "alertmanager")}
+        if role in ("worker", "batch", "api"):
+            values["pseudonym_key"] = self.passwords[PSEUDONYM_KEY]
         if role == "api":
             values["api_anonymous"] = "loopback"
         if role == "producer":
@@ -93,7 +98,7 @@ def _complete(layout: Layout) -> Credentials:
     store = layout.credentials / "passwords.json"
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
     access = load_access(access_file())
-    names = [f"{server}.{user}" for server, user in all_logins(access)]
+    names = [*(f"{server}.{user}" for server, user in all_logins(access)), PSEUDONYM_KEY]
     passwords = {name: known.get(name) or secrets.token_hex(24) for name in names}
     if passwords != known:
         write_private(store, json.dumps(passwords, indent=1) + "\n")

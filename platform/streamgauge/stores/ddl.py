@@ -30,7 +30,7 @@ RelationGroup: TypeAlias = Literal[
     "alerts",
     "heartbeats",
     "api-keys",
-    "api-secrets",
+    "pseudonyms",
     "upkeep",
 ]
 """What platform/access.yaml gives rights to: relations of which nobody needs one without the others."""

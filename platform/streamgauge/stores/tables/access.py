@@ -18,11 +18,4 @@ TABLES: tuple[Table, ...] = (
         ),
         ("id",),
     ),
-    # The key under which personal values become pseudonyms: made once, or every pseudonym changes.
-    Table(
-        "api_secrets",
-        "api-secrets",
-        (Column("name", "text"), Column("value", "bytea")),
-        ("name",),
-    ),
 )

@@ -43,6 +43,13 @@ ROLLUPS = {"1m": "batch_minutes", "1h": "batch_hours", "1d": "batch_days"}
 TOPS = "batch_tops"
 
 STATE_TABLES = (
+    # What pseudonyms stand for, for those who may see personal values: sealed by a key that is not in the database.
+    Table(
+        "pseudonyms",
+        "pseudonyms",
+        (Column("stream", "text"), Column("pseudonym", "text"), Column("sealed", "bytea")),
+        ("stream", "pseudonym"),
+    ),
     # What the lake has, hour by hour of ingest time. The lake itself says so too: this copy is for those who ask often.
     Table(
         "lake_hours",
