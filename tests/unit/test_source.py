@@ -23,6 +23,7 @@ from streamgauge.project.make import make_project
 from streamgauge.records.avro import avro_schema
 from streamgauge.records.payloads import Payloads
 from streamgauge.records.record_decoder import RecordDecoder
+from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import ACCESS_FILE
 from streaming.worker.partition import Progress
 from streaming.worker.pipeline import Pipeline
@@ -32,6 +33,7 @@ from tests.unit.test_decode import encode
 
 JSON = {"topic": "shop.orders", "format": "json"}
 DEFAULT = {"property": "default", "value": "paid"}
+PSEUDONYMS = Pseudonyms("a secret", "orders")
 
 
 def source(document: Document, **value: Any) -> None:
@@ -193,7 +195,7 @@ def records(values: list[bytes], made_ms: list[int], read_ms: int) -> Records:
 def test_a_producer_s_clock_that_is_ahead_makes_nobody_late(document: Document, tmp_path: Path) -> None:
     contract = loaded(tmp_path, document)
     contract = replace(contract, time=contract.time.model_copy(update={"futureToleranceSeconds": 7200}))
-    pipeline = Pipeline(contract, lambda _: None)
+    pipeline = Pipeline(contract, lambda _: None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     now = 1_772_366_400_000  # 2026-03-01T12:00:00Z
     times = ["2026-03-01T12:55:00Z", "2026-03-01T12:00:01Z"]
@@ -214,7 +216,7 @@ def test_debezium_s_envelope_is_read_by_paths(document: Document, tmp_path: Path
     block(document, "derived")["where_to"] = "coalesce(country, customer)"
     rollup = block(document, "rollup")
     rollup["dimensions"] = [{"name": "op", "source": "state"}, {"name": "country", "source": "where_to"}]
-    pipeline = Pipeline(loaded(tmp_path, document), lambda _: None)
+    pipeline = Pipeline(loaded(tmp_path, document), lambda _: None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     at, de, fr = 1_772_366_400_000, {"country": "DE"}, {"country": "FR"}
     changes = [("r", None, de), ("c", None, de), ("u", de, fr), ("d", fr, None)]
