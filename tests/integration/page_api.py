@@ -75,6 +75,7 @@ class Answers:
             "stream": name,
             "description": "What people and bots do in the product, one record an action.",
             "owner": "product-analytics",
+            "promises": [],
             "version": "1.0.0",
             "topic": f"app-{name}",
             "dimensions": ["event_type"],

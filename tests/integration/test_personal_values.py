@@ -128,6 +128,7 @@ def said(running: Running) -> dict[str, str]:
     name, hour = running.contract.stream, hour_start(datetime.now(UTC))
     commands = (
         ("top", name, "--once", "--json"),
+        ("top", name),
         ("rollups", name, "--group-by", "person", "--json"),
         ("trace", "e0", "--stream", name),
         ("sample", name),

@@ -1,5 +1,8 @@
 """Pseudonyms, and what keeps what they stand for."""
 
+import random
+from concurrent.futures import ThreadPoolExecutor
+
 import polars as pl
 import pytest
 
@@ -32,10 +35,25 @@ def test_columns_are_as_single_values_and_null_stays_null() -> None:
             assert in_frame.collect(engine=engine)["who"].to_list() == OURS.of_each(given).to_list()
 
 
-def test_what_is_remembered_has_an_end_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pseudonyms, "_REMEMBERED", 3)
+def test_what_is_remembered_changes_nothing_nor_has_it_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudonyms, "_REMEMBERED", 40)
+    monkeypatch.setattr(pseudonyms, "_FEWEST_MISSED", 3)
     few = Pseudonyms(SECRET, "orders")
-    assert [few.of(str(i)) for i in range(50)] == [OURS.of(str(i)) for i in range(50)]
+    draws = random.Random(5)
+    for _ in range(200):
+        asked = [draws.choice((None, *map(str, range(60)))) for _ in range(draws.randrange(12))]
+        expected = [None if v is None else OURS.of(v) for v in asked]
+        assert few.of_each(pl.Series("who", asked, pl.String)).to_list() == expected
+        assert few.remembered <= 40 + 20 + 12
+
+
+def test_threads_that_meet_the_same_values_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pseudonyms, "_FEWEST_MISSED", 3)
+    shared = Pseudonyms(SECRET, "orders")
+    batches = [pl.Series([str(i % 97) for i in range(n, n + 40)]) for n in range(0, 2_000, 7)]
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(shared.of_each, batches))
+    assert [f.to_list() for f in found] == [[OURS.of(v) for v in batch.to_list()] for batch in batches]
 
 
 def test_only_the_key_opens_what_a_pseudonym_stands_for() -> None:

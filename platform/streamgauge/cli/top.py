@@ -32,7 +32,7 @@ def top(
     window: Annotated[str, typer.Option(help="1m, 5m or 1h, up to the newest minute.")] = "1h",
     limit: Annotated[int, typer.Option(help="How many keys.", min=1, max=100)] = 10,
     personal: Annotated[bool, typer.Option("--personal", help="What is known of pseudonyms in their place.")] = False,
-    once: Annotated[bool, typer.Option("--once", help="Print and end, instead of a live view.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Print once and end, as in a pipe or a file.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show the most frequent keys of a stream, live; Ctrl-C ends it."""
@@ -57,7 +57,7 @@ def top(
 
     if as_json:
         print_json([answer.as_json() for answer in read()])
-    elif once:
+    elif once or not console().is_terminal:
         console().print(tops_view(read()))
     else:
         with Live(tops_view(read()), console=console(), screen=True, auto_refresh=False) as live:
