@@ -256,6 +256,17 @@ def test_an_expression_that_is_another_is_said() -> None:
     assert describe(change).detail.endswith("computed otherwise from now on: even, but what was counted stays as it is")
 
 
+def test_what_an_earlier_version_kept_stays_and_stands_in_nobodys_way() -> None:
+    actual = applied(WANTED)
+    tables = dict(actual.database.tables)
+    former = {t.name: t.former for t in WANTED.database.tables if t.former}
+    assert "applied_contracts" in former
+    for name, columns in former.items():
+        tables[name] = replace(tables[name], columns={**tables[name].columns, **dict.fromkeys(columns, "jsonb")})
+    plan = make_plan(WANTED, replace(actual, database=replace(actual.database, tables=tables)))
+    assert (plan.changes, plan.refusals) == ((), ())
+
+
 def test_what_an_earlier_version_applied_is_taken_up_once_more() -> None:
     known = {stream: replace(of, contract=None) for stream, of in applied(WANTED).contracts.items()}
     changes = make_plan(WANTED, replace(applied(WANTED), contracts=known)).changes

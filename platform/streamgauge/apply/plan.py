@@ -293,7 +293,7 @@ def _table(table: Table, now: ActualTable | None) -> Iterator[PostgresChange | R
                 f"column {column.name} is {kind}, the contract says {column.type}",
                 "give the rollup another name",
             )
-    dropped = sorted(set(now.columns) - {c.name for c in table.columns})
+    dropped = sorted(set(now.columns) - {c.name for c in table.columns} - set(table.former))
     if dropped:
         yield Refusal(
             target,

@@ -76,6 +76,8 @@ class Table:
     time: str | None = None
     """The column by which a hypertable is cut into chunks; None makes it a plain table. Where Postgres has no
     TimescaleDB all tables are plain."""
+    former: tuple[str, ...] = ()
+    """Columns that an earlier version of the platform made and nothing reads any more. They stay where they are."""
 
 
 @dataclass(frozen=True)

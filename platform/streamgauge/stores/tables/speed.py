@@ -110,6 +110,7 @@ STATE_TABLES = (
             Column("contract", "text", null=True),
         ),
         ("stream",),
+        former=("personal", "expressions"),
     ),
     # Whose rights `apply` has made so: who is no longer in the access file is found by it, and loses them.
     Table("applied_principals", "contracts", (Column("name", "text"),), ("name",)),
