@@ -22,6 +22,10 @@ from streamgauge.stack.supervisor import MARK, Process, Supervisor
 
 MIN_FREE_BYTES = 1 << 30
 _LOG_LINES = 15
+_START_SECONDS = 180.0
+"""How long a part may take to its first answer. On a busy machine Kafka needs more than a minute; without a bound one
+that hangs would be waited for for ever.
+"""
 _SLOW_SECONDS = 15.0
 """How long a part that runs may leave `up` without an answer before it is restarted: on a busy machine a probe runs out
 of time though the part is well, and a restart would make an outage of that.
@@ -182,10 +186,10 @@ class Stack:
                 return True
             except NotReady as e:
                 why = str(e)
-        late = time.monotonic() - since > p.patience_seconds
+        late = time.monotonic() - since > _START_SECONDS
         if process.failed or late:
             self._supervisor.stop(p.name)
-            reason = f"is not ready after {p.patience_seconds:.0f} s: {why}" if late else "dies at its start"
+            reason = f"is not ready after {_START_SECONDS:.0f} s: {why}" if late else "dies at its start"
             raise UserError(
                 f"{p.name} {reason}; its last log lines:\n{self.log_tail(p.name)}",
                 f"the whole log: `streamgauge stack logs {p.name}`; `streamgauge doctor` looks for the usual causes",

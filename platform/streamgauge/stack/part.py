@@ -38,7 +38,6 @@ class Part:
     """Its files, before it starts."""
     set_up: Callable[[Credentials], None] = nothing
     """What can be made only while it runs. Each time, and without effect from the second on."""
-    patience_seconds: float = 60
     optional: bool = False
     """Started only when asked for."""
     needed: bool = True
