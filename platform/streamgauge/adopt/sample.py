@@ -13,15 +13,14 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import ConfigResource, ResourceType
 
 from streamgauge.errors import UserError
-from streamgauge.records.avro import parse, read_record
+from streamgauge.records.avro import parse, read_record, unframed
 from streamgauge.records.registry import Registry, SubjectVersion
 from streamgauge.settings import Settings
-from streamgauge.stores.kafka import admin_client, consumer_config, kafka_error
+from streamgauge.stores.kafka import TIMESTAMP_TYPE, admin_client, consumer_config, kafka_error
 
 _ANSWER_SECONDS = 15.0
 _SAMPLE_SECONDS = 10.0
 """A partition whose last offsets hold no records, as a transaction leaves them, would be waited for without an end."""
-_FRAME_BYTES = 5
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ def read_topic(settings: Settings, registry: Registry, name: str, records: int) 
     return Topic(
         name,
         partitions,
-        config["message.timestamp.type"].value,
+        config[TIMESTAMP_TYPE].value,
         int(config["retention.ms"].value),
         "avro" if avro else "json",
         subject.schema if avro and subject is not None else None,
@@ -148,13 +147,14 @@ def _read_avro(registry: Registry, raw: list[tuple[bytes | None, bytes | None]])
     found: list[Sampled] = []
     parsed: dict[int, Any] = {}
     for key, value in raw:
-        if value is None or len(value) < _FRAME_BYTES or value[0] != 0:
+        framed = None if value is None else unframed(value)
+        if framed is None:
             continue
-        schema_id = int.from_bytes(value[1:_FRAME_BYTES], "big")
+        schema_id, record = framed
         try:
             if schema_id not in parsed:
                 parsed[schema_id] = parse(registry.find_schema(schema_id))
-            found.append(Sampled(_text(key), read_record(BytesIO(value[_FRAME_BYTES:]), parsed[schema_id])))
+            found.append(Sampled(_text(key), read_record(BytesIO(record), parsed[schema_id])))
         except UserError:
             raise
         except Exception:

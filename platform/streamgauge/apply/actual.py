@@ -23,13 +23,13 @@ from redis import Redis
 from streamgauge.access.kafka import Acl
 from streamgauge.access.postgres import PUBLIC, ROLE_PREFIX
 from streamgauge.access.redis import RedisUser
-from streamgauge.apply.desired import TIMESTAMP_TYPE, Desired, Subject, Topic
+from streamgauge.apply.desired import Desired, Subject, Topic
 from streamgauge.apply.redis_rights import read_users
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
 from streamgauge.state.applied import Applied, read_applied_contracts, read_principals
 from streamgauge.stores.ddl import Database, Grant
-from streamgauge.stores.kafka import kafka_error
+from streamgauge.stores.kafka import TIMESTAMP_TYPE, kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
 
 TIMEOUT = 15.0

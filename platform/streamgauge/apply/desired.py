@@ -13,14 +13,11 @@ from streamgauge.contract.promises import source_promises
 from streamgauge.dagster.keys import Renamed, renamed
 from streamgauge.records.avro import avro_schema, counts_schema
 from streamgauge.stores.ddl import Database, Grant
-from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES
+from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, TIMESTAMP_TYPE
 from streamgauge.stores.tables import database
 
 DEAD_LETTER_RETENTION_MS = 30 * 86_400_000
 """Longer than any stream's own: someone has to find the time to look at them."""
-
-
-TIMESTAMP_TYPE = "message.timestamp.type"
 
 
 @dataclass(frozen=True)

@@ -36,10 +36,11 @@ from streamgauge.apply.changes import (
     TakeUpContract,
     TakeUpPrincipals,
 )
-from streamgauge.apply.desired import TIMESTAMP_TYPE, Desired, Topic
+from streamgauge.apply.desired import Desired, Topic
 from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.errors import UserError
 from streamgauge.stores.ddl import Database, Grant, Table, View
+from streamgauge.stores.kafka import TIMESTAMP_TYPE
 from streamgauge.stores.postgres import SCHEMA
 from streamgauge.text import plural
 

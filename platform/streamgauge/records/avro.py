@@ -21,6 +21,12 @@ def frame(schema_id: int) -> bytes:
     return b"\x00" + schema_id.to_bytes(4, "big")
 
 
+def unframed(value: bytes) -> tuple[int, bytes] | None:
+    """The id of the schema, and the record; None where no frame stands before it."""
+    size = len(frame(0))
+    return (int.from_bytes(value[1:size], "big"), value[size:]) if len(value) >= size and value[0] == 0 else None
+
+
 def avro_schema(contract: Contract) -> dict[str, Any]:
     """The contract's record as an Avro schema, as it stands in the registry."""
     return {

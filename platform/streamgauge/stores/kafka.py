@@ -17,6 +17,8 @@ from streamgauge.settings import Settings
 
 DEAD_LETTER_MAX_BYTES = 2 * 1024 * 1024
 """A dead letter is a record as large as its topic allows, and headers that say what was wrong with it."""
+TIMESTAMP_TYPE = "message.timestamp.type"
+"""The setting of a topic that says whose times its records have: LogAppendTime, or their producers' CreateTime."""
 
 PASSING = (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT, KafkaError._PARTITION_EOF)  # pyright: ignore[reportPrivateUsage]
 """What librdkafka tells and goes on by itself."""
