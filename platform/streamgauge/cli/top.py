@@ -47,13 +47,14 @@ def top(
     def connect() -> Connection:
         return connect_or_explain(settings, application="streamgauge top")
 
-    def values(contract: Contract, pseudonyms: list[str]) -> dict[str, str]:
-        with connect() as connection:
-            return read_values(connection, contract.stream, pseudonyms_of(settings, contract), pseudonyms)
-
     def read() -> list[TopAnswer]:
         found = read_tops(redis, connect, contracts, window, limit)
-        return with_values(found, contracts, values) if personal else found
+        if not personal:
+            return found
+        with connect() as connection:
+            return with_values(
+                found, contracts, lambda c, keys: read_values(connection, c.stream, pseudonyms_of(settings, c), keys)
+            )
 
     if as_json:
         print_json([answer.as_json() for answer in read()])
