@@ -36,8 +36,8 @@ class _ClosedHourDue(dg.AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
         closed = _closed_hours(context.evaluation_time, context.partitions_def)
-        made = _made_whole(context.asset_graph_view.instance, context.key, closed) if closed.hours else ()
-        wanted = set(closed.keys).difference(made)
+        built = _completed(context.asset_graph_view.instance, context.key, closed) if closed.hours else ()
+        wanted = set(closed.keys).difference(built)
         return dg.AutomationResult(context, context.candidate_subset.compute_intersection_with_partition_keys(wanted))
 
 
@@ -93,8 +93,8 @@ def daily_condition() -> Condition:
     """
     updated = dg.AutomationCondition.any_deps_updated()
     newer = updated.since(dg.AutomationCondition.newly_requested() & ~updated)
-    made: Condition = ~dg.AutomationCondition.missing()
-    has_hours: Condition = dg.AutomationCondition.any_deps_match(made)  # pyright: ignore[reportUnknownMemberType]
+    built: Condition = ~dg.AutomationCondition.missing()
+    has_hours: Condition = dg.AutomationCondition.any_deps_match(built)  # pyright: ignore[reportUnknownMemberType]
     never = dg.AutomationCondition.missing() & has_hours
     failed = dg.AutomationCondition.execution_failed()
     settled = ~dg.AutomationCondition.any_deps_in_progress()
@@ -132,7 +132,7 @@ def _closed_hours(now: datetime, partitions: dg.PartitionsDefinition[Any] | None
     return HourRange(first, last)
 
 
-def _made_whole(instance: dg.DagsterInstance, asset: dg.AssetKey, hours: HourRange) -> Iterator[str]:
+def _completed(instance: dg.DagsterInstance, asset: dg.AssetKey, hours: HourRange) -> Iterator[str]:
     wanted = dg.AssetRecordsFilter(
         asset_key=asset, asset_partitions=hours.keys, after_timestamp=hours.first.timestamp()
     )
@@ -140,9 +140,9 @@ def _made_whole(instance: dg.DagsterInstance, asset: dg.AssetKey, hours: HourRan
     while True:
         found = instance.fetch_materializations(wanted, limit=_PAGE, cursor=cursor)
         for record in found.records:
-            made = record.asset_materialization
-            if made and made.partition and made.metadata.get(CLOSED) == dg.MetadataValue.bool(True):
-                yield made.partition
+            built = record.asset_materialization
+            if built and built.partition and built.metadata.get(CLOSED) == dg.MetadataValue.bool(True):
+                yield built.partition
         if not found.has_more:
             return
         cursor = found.cursor

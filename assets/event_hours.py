@@ -47,7 +47,7 @@ def _marks(connection: Connection, contract: Contract, hours: Sequence[datetime]
     return {**dict.fromkeys(hours, 0), **dict(rows)}
 
 
-def note_built(connection: Connection, contract: Contract, marks: Marks, made: Iterable[Built], run_id: str) -> None:
+def note_built(connection: Connection, contract: Contract, marks: Marks, results: Iterable[Built], run_id: str) -> None:
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO event_hours
@@ -56,7 +56,7 @@ def note_built(connection: Connection, contract: Contract, marks: Marks, made: I
             %(run_id)s) ON CONFLICT (stream, hour) DO UPDATE SET built = excluded.built, built_at = excluded.built_at,
             rolled = least(event_hours.rolled, excluded.rolled), facts = excluded.facts,
             duplicates = excluded.duplicates, quarantined = excluded.quarantined, run_id = excluded.run_id""",
-            [{"stream": contract.stream, "mark": marks[b.hour], "run_id": run_id, **asdict(b)} for b in made],
+            [{"stream": contract.stream, "mark": marks[b.hour], "run_id": run_id, **asdict(b)} for b in results],
         )
 
 

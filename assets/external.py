@@ -7,7 +7,7 @@ import dagster as dg
 
 from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, minute_freshness, postgres_uri, table_columns
-from quality.speed import CHECKS, judge_speed, read_speed
+from quality.speed import CHECKS, check_speed, read_speed
 from streamgauge.contract.model import KEY_PREFIX, Contract
 from streamgauge.contract.promises import source_promises
 from streamgauge.dagster import keys as asset_keys
@@ -37,7 +37,7 @@ def _checks(contract: Contract) -> dg.AssetChecksDefinition:
             state = read_speed(connection, [contract], now).get(contract.stream)
         if state is None:
             raise dg.Failure(f"no worker has taken up {contract.stream} yet; start one with `streamgauge worker`")
-        for verdict in judge_speed(contract, state, state.totals, now):
+        for verdict in check_speed(contract, state, state.totals, now):
             yield dg.AssetCheckResult(
                 passed=verdict.passed,
                 asset_key=dg.AssetKey(asset_keys.minutes(contract)),
@@ -52,13 +52,13 @@ def _checks(contract: Contract) -> dg.AssetChecksDefinition:
 
 def _topic(contract: Contract) -> dg.AssetSpec:
     days = contract.retention_ms // 86_400_000
-    said = f"The topic that producers write to: Avro, {contract.version}, kept {days} days."
+    text = f"The topic that producers write to: Avro, {contract.version}, kept {days} days."
     if contract.source is not None:
-        said = f"A topic of others, in {contract.source.format}. {' '.join(source_promises(contract))}"
+        text = f"A topic of others, in {contract.source.format}. {' '.join(source_promises(contract))}"
     return asset_spec(
         contract,
         asset_keys.kafka(contract),
-        description=f"{contract.purpose}\n\n{said}",
+        description=f"{contract.purpose}\n\n{text}",
         kinds={"kafka", "avro" if contract.source is None else contract.source.format},
         layer="speed",
         uri=f"kafka:///{contract.topic}",

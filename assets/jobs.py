@@ -15,18 +15,22 @@ Job = Any
 
 def event_hours_job(contract: Contract) -> Job:
     """From the lake's rows to the verdict on the hour, with every check on the way."""
-    made = asset_keys.event_hours_assets(contract)
-    return _job(asset_keys.event_hours_job(contract), made, "Facts, rollups and reconciliation of hours of event time.")
+    targets = asset_keys.event_hours_assets(contract)
+    return _job(
+        asset_keys.event_hours_job(contract), targets, "Facts, rollups and reconciliation of hours of event time."
+    )
 
 
 def reconcile_job(contract: Contract) -> Job:
-    made = (asset_keys.reconciliation(contract),)
-    return _job(asset_keys.reconcile_job(contract), made, "Compares hours of event time once more.")
+    targets = (asset_keys.reconciliation(contract),)
+    return _job(asset_keys.reconcile_job(contract), targets, "Compares hours of event time once more.")
 
 
 def lake_job(contract: Contract) -> Job:
-    made = (asset_keys.lake(contract),)
-    return _job(asset_keys.lake_job(contract), made, "Takes an hour of ingest time into the lake, also the open one.")
+    targets = (asset_keys.lake(contract),)
+    return _job(
+        asset_keys.lake_job(contract), targets, "Takes an hour of ingest time into the lake, also the open one."
+    )
 
 
 def _job(name: str, paths: Iterable[AssetPath], description: str) -> Job:

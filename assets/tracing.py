@@ -79,12 +79,12 @@ def run_span(run: dg.DagsterRun) -> Generator[None]:
 
 @contextmanager
 def asset_span(
-    context: dg.AssetExecutionContext, contract: Contract, path: AssetPath, made_from: Iterable[str] = ()
+    context: dg.AssetExecutionContext, contract: Contract, path: AssetPath, inputs: Iterable[str] = ()
 ) -> Generator[Span]:
-    """Around the making of an asset's partitions. `made_from` are the ids of the runs whose results it reads."""
+    """Around the making of an asset's partitions. `inputs` are the ids of the runs whose results it reads."""
     asset, partition = "/".join(path), _partition(context.run)
     attributes = {a.RUN_ID.name: context.run.run_id, a.ASSET.name: asset, a.ASSET_PARTITION.name: partition}
-    links = [Link(_context(run_id)) for run_id in made_from if run_id != context.run.run_id and _is_run(run_id)]
+    links = [Link(_context(run_id)) for run_id in inputs if run_id != context.run.run_id and _is_run(run_id)]
     since = time.monotonic()
     fields = {f.STREAM.name: contract.stream, f.ASSET.name: asset, f.PARTITION.name: partition}
     with span(f"materialize {asset}", attributes, links=links) as making, bound_to(**fields):

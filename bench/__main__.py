@@ -53,8 +53,8 @@ def bench(
     """
     about = machine()
     with tempfile.TemporaryDirectory(prefix="streamgauge-bench-") as folder, place.servers(_say):
-        measured, taken = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
-    compared: list[Row] = lake.rows(taken, measured.raw.per_second, events)
+        measured, loaded = _measure(Path(folder), events, horizon, min(plain, events), min(quix, events), rate, seconds)
+    compared: list[Row] = lake.rows(loaded, measured.raw.per_second, events)
     if traced:
         what = "the worker with and without traces"
         compared += part(what, lambda folder: _traced(folder, events, horizon, traced))
@@ -74,7 +74,7 @@ def bench(
 
 def _measure(
     folder: Path, events: int, horizon: int, plain: int, quix: int, rate: float, seconds: float
-) -> tuple[Measured, lake.Taken]:
+) -> tuple[Measured, lake.LakeLoad]:
     contract = place.prepare(folder)
     began = datetime.now(UTC)
     admin = Settings.for_role("admin")
@@ -82,7 +82,7 @@ def _measure(
     _say("raw consume()")
     limit = others.raw(admin, contract, events)
     _say("Kafka to the lake")
-    taken = lake.take(admin, contract, began)
+    loaded = lake.take(admin, contract, began)
     _say("plain loop with AvroDeserializer")
     looped = _try(lambda: others.plain(admin, contract, plain)) if plain else None
     _say("Quix Streams")
@@ -98,7 +98,7 @@ def _measure(
         if seconds > latency.WARM_UP_SECONDS:
             _say(f"latencies at {rate:,.0f} events/s for {seconds:.0f} s")
             found = latency.measure(contract, folder, rate, seconds)
-    return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found), taken
+    return Measured(events, duplicates, limit, looped, counted, figures_of(samples), account, found), loaded
 
 
 def _traced(folder: Path, events: int, horizon: int, rounds: int) -> list[Row]:
@@ -164,11 +164,11 @@ def _say(what: str) -> None:
 
 
 def _print(about: Machine, measured: Measured, compared: list[Row], json: bool) -> None:
-    made = rows(measured) + compared
+    report_rows = rows(measured) + compared
     if json:
-        print_json(as_json(about, measured, made))
+        print_json(as_json(about, measured, report_rows))
     else:
-        show(console(), about, made)
+        show(console(), about, report_rows)
 
 
 def main() -> None:

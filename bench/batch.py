@@ -138,5 +138,5 @@ def _run(side: str, root: Path) -> Side:
     )
     if done.returncode:
         raise UserError(f"the {side} side failed: {done.stderr[-2000:]}", "see the lines above")
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return Side(**said)
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return Side(**result)

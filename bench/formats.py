@@ -39,23 +39,23 @@ class Formats:
 def measure(events: int) -> Formats:
     """Raises UserError where the two formats don't give the same events."""
     with as_file(files("streamgauge.project").joinpath("files", "contracts", "orders.yaml")) as example:
-        made = load_contract(example)
+        contract_of = load_contract(example)
     nested = replace(
-        made,
+        contract_of,
         source=SourceSpec(topic="orders", format="json"),
-        made_topic=None,
-        fields=tuple(replace(f, path=_PATHS.get(f.name, f.name)) for f in made.fields),
+        own_topic=None,
+        fields=tuple(replace(f, path=_PATHS.get(f.name, f.name)) for f in contract_of.fields),
     )
     orders = [_order(i) for i in range(events)]
-    schema = avro_schema(made)
-    parsed = parse(avro_schema(made))
+    schema = avro_schema(contract_of)
+    parsed = parse(avro_schema(contract_of))
     avro, as_json = [_avro(parsed, o) for o in orders], [_json(o) for o in orders]
     found: dict[str, list[float]] = {"avro": [], "json": []}
     for _ in range(_ROUNDS):
         # in turns, so that both meet the same load
-        for name, contract, values in (("avro", made, avro), ("json", nested, as_json)):
+        for name, contract, values in (("avro", contract_of, avro), ("json", nested, as_json)):
             found[name].append(_rate(contract, schema, values))
-    one = [_decoded(c, schema, v[:1000]) for c, v in ((made, avro), (nested, as_json))]
+    one = [_decoded(c, schema, v[:1000]) for c, v in ((contract_of, avro), (nested, as_json))]
     if not one[0].equals(one[1]):
         raise UserError("Avro and JSON gave different events", "")
     return Formats(found["avro"], found["json"], sum(map(len, avro)) / events, sum(map(len, as_json)) / events)

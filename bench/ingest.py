@@ -38,9 +38,9 @@ def measure(folder: Path, seconds: float) -> Ingested:
     url = Settings.for_role("api").api_url
     assert url is not None
     with connect(Settings.for_role("admin")) as connection:
-        made = [keys.create(connection, f"bench {n}", [f"write:{contract.stream}"])[0] for n in range(SENDERS)]
+        created = [keys.create(connection, f"bench {n}", [f"write:{contract.stream}"])[0] for n in range(SENDERS)]
     port = {f"{PREFIX}API_PORT": url.rpartition(":")[2]}
-    job = {"url": url, "stream": contract.stream, "keys": made, "rate": RATE, "batch": BATCH}
+    job = {"url": url, "stream": contract.stream, "keys": created, "rate": RATE, "batch": BATCH}
     with (
         worker.running(contract, folder) as reading,
         program.running(folder / "api.log", "streamgauge.cli", "api", environment=port) as api,

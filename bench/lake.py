@@ -20,13 +20,13 @@ RAW_RATIO, MAX_RSS_MIB = 0.6, 1024
 
 
 @dataclass(frozen=True)
-class Taken:
+class LakeLoad:
     rate: Rate
     bytes: int
     rss_peak: int
 
 
-def take(settings: Settings, contract: Contract, since: datetime) -> Taken:
+def take(settings: Settings, contract: Contract, since: datetime) -> LakeLoad:
     """All that came in since then."""
     job = {
         "contracts": str(settings.contracts_dir),
@@ -49,17 +49,17 @@ def take(settings: Settings, contract: Contract, since: datetime) -> Taken:
     if done.returncode:
         raise UserError(f"taking the topic into the lake failed: {done.stderr.strip()[-2000:]}", "")
     found = json.loads(done.stdout.splitlines()[-1])
-    return Taken(Rate(**found["rate"]), found["bytes"], found["rss_peak"])
+    return LakeLoad(Rate(**found["rate"]), found["bytes"], found["rss_peak"])
 
 
-def rows(taken: Taken, raw: float, events: int) -> list[Row]:
+def rows(loaded: LakeLoad, raw: float, events: int) -> list[Row]:
     """`raw` is what `consume()` alone reads a second."""
-    count, own = taken.rate.records, taken.rate.per_second
-    peak = taken.rss_peak / 2**20
-    stored = f"{count:,}, {taken.bytes / max(count, 1):.0f} bytes each"
+    count, own = loaded.rate.records, loaded.rate.per_second
+    peak = loaded.rss_peak / 2**20
+    stored = f"{count:,}, {loaded.bytes / max(count, 1):.0f} bytes each"
     return [
         Row("Kafka to the lake", f"{own:,.0f}/s", own / raw, f">= {RAW_RATIO} of raw", own / raw >= RAW_RATIO),
-        Row("  CPU an event", f"{(taken.rate.cpu or 0.0) / max(count, 1) * 1e6:.2f} us"),
+        Row("  CPU an event", f"{(loaded.rate.cpu or 0.0) / max(count, 1) * 1e6:.2f} us"),
         Row("  resident memory, peak", f"{peak:.0f} MiB", None, f"< {MAX_RSS_MIB} MiB", peak < MAX_RSS_MIB),
         Row("  rows in the lake", stored, None, f"{events:,}", count == events),
     ]

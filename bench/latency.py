@@ -68,8 +68,8 @@ def measure(contract: Contract, folder: Path, rate: float, seconds: float) -> La
         finally:
             if sender.poll() is None:
                 sender.terminate()
-            said = sender.communicate()[0]
-    result: dict[str, Any] = json.loads(said.splitlines()[-1])
+            output = sender.communicate()[0]
+    result: dict[str, Any] = json.loads(output.splitlines()[-1])
     sent = pl.read_parquet(ledger)
     steady = sent.filter(pl.col("sequence") >= rate * WARM_UP_SECONDS)
     # what never became readable counts as later than all else

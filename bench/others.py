@@ -77,7 +77,7 @@ def environment() -> Path:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     uv = Path(sys.executable).parent / "uv"
-    # uv doesn't read pip's configuration, so it is told of a mirror as install.sh does.
+    # uv doesn't read pip's configuration, so it is given a mirror as in install.sh.
     asked = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
     index = os.environ.get("PIP_INDEX_URL") or subprocess.run(asked, capture_output=True, text=True).stdout.strip()
     known = {"UV_SYSTEM_CERTS": "true", **({"UV_DEFAULT_INDEX": index} if index else {})}

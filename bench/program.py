@@ -25,7 +25,7 @@ class Program:
         return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
 
     @property
-    def said(self) -> str:
+    def text(self) -> str:
         return self.log.read_text(errors="replace")[-_LOG_CHARACTERS:]
 
 
@@ -33,7 +33,7 @@ class Program:
 def running(
     log: Path, module: str, *arguments: str, environment: Mapping[str, str] | None = None
 ) -> Generator[Program]:
-    """`python -m module`, told to stop when the block ends."""
+    """`python -m module`, stopped when the block ends."""
     with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],

@@ -77,7 +77,7 @@ def machine() -> Machine:
 
 def rows(m: Measured) -> list[Row]:
     limit, own = m.raw.per_second, m.worker.per_second
-    made = [
+    built = [
         Row("raw consume(), the limit", _rate(limit), 1.0),
         _other("plain loop, AvroDeserializer", m.plain, limit),
         *(_other(_QUIX[how], rate, limit) for how, rate in m.quix.items()),
@@ -85,15 +85,15 @@ def rows(m: Measured) -> list[Row]:
     ]
     if (quix := m.quix.get("whole")) is not None:
         times = own / quix.per_second
-        made.append(Row("  worker / Quix", f"{times:.1f} x", None, f">= {QUIX_RATIO:.0f} x", times >= QUIX_RATIO))
+        built.append(Row("  worker / Quix", f"{times:.1f} x", None, f">= {QUIX_RATIO:.0f} x", times >= QUIX_RATIO))
     peak = m.worker.rss_peak / 2**20
-    made += [
+    built += [
         Row("  CPU an event", f"{m.worker.cpu_us:.2f} us"),
         Row("  resident memory, peak", f"{peak:.0f} MiB", None, f"< {MAX_RSS_MIB} MiB", peak < MAX_RSS_MIB),
         _flat(m),
         _books(m),
     ]
-    return made + ([] if m.latency is None else _latency(m.latency))
+    return built + ([] if m.latency is None else _latency(m.latency))
 
 
 def _other(name: str, rate: Rate | None, limit: float) -> Row:
@@ -143,30 +143,30 @@ def _rate(value: float) -> str:
     return f"{value:,.0f}/s"
 
 
-def show(out: Console, about: Machine, made: list[Row]) -> None:
+def show(out: Console, about: Machine, built: list[Row]) -> None:
     versions = ", ".join(f"{k} {v}" for k, v in about.versions.items())
     out.print(f"{about.cores} cores, {about.memory_gib} GiB, load average before the start {about.load_before}")
     out.print(versions)
     shown = table(figure="left", value=RIGHT, of_raw=RIGHT, expected="left", verdict="left")
-    for r in made:
+    for r in built:
         ratio = "" if r.ratio is None else f"{r.ratio:.3f}"
         shown.add_row(r.figure, r.value, ratio, r.expected, r.verdict, style=_STYLES.get(r.verdict))
     out.print(shown)
-    out.print(in_words(made))
+    out.print(in_words(built))
 
 
-def in_words(made: list[Row]) -> str:
-    short = [r for r in made if r.met is False]
+def in_words(built: list[Row]) -> str:
+    short = [r for r in built if r.met is False]
     if not short:
         return "All that is expected is met."
     return "Falls short: " + "; ".join(f"{r.figure.strip()} is {r.value}, expected {r.expected}" for r in short) + "."
 
 
-def as_json(about: Machine, m: Measured, made: list[Row]) -> dict[str, Any]:
+def as_json(about: Machine, m: Measured, built: list[Row]) -> dict[str, Any]:
     return {
         "machine": asdict(about),
-        "rows": [{**asdict(r), "figure": r.figure.strip(), "verdict": r.verdict} for r in made],
-        "short": [r.figure.strip() for r in made if r.met is False],
+        "rows": [{**asdict(r), "figure": r.figure.strip(), "verdict": r.verdict} for r in built],
+        "short": [r.figure.strip() for r in built if r.met is False],
         "account": m.account.as_json(),
         "worker": asdict(m.worker),
         "latency": None if m.latency is None else asdict(m.latency),

@@ -150,7 +150,7 @@ def wait_until_ready(api: Program, url: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not _ready(url):
         if not api.running or time.monotonic() > deadline:
-            raise UserError(f"the API doesn't start:\n{api.said}", "")
+            raise UserError(f"the API doesn't start:\n{api.text}", "")
         time.sleep(0.1)
 
 

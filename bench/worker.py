@@ -35,7 +35,7 @@ def watch(worker: Program, contract: Contract, records: int, on_progress: Callab
             done = sum(committed(connection, contract).values())
             now = time.monotonic()
             if not worker.running or now - changed > _STALLED_SECONDS:
-                raise UserError(f"the worker stands still after {done} of {records} records:\n{worker.said}", "")
+                raise UserError(f"the worker stands still after {done} of {records} records:\n{worker.text}", "")
             cpu = worker.process.cpu_times()
             samples.append(Sample(now, done, worker.process.memory_info().rss, cpu.user + cpu.system))
             if len(samples) > 1 and done > samples[-2].done:

@@ -107,8 +107,8 @@ def datasets(contract: Contract) -> tuple[Dataset, ...]:
     ]
     if contract.reference is not None:
         spec = contract.reference
-        made = tuple(Field(c, "string") for c in (spec.key, *spec.columns))
-        found.insert(0, Dataset(_reference_key(contract), "postgres", spec.table, made))
+        built = tuple(Field(c, "string") for c in (spec.key, *spec.columns))
+        found.insert(0, Dataset(_reference_key(contract), "postgres", spec.table, built))
     return tuple(found)
 
 

@@ -81,9 +81,9 @@ def _facts(instance: DagsterInstance, record: RunRecord, state: RunState) -> Run
         if event.event_type is DagsterEventType.ASSET_MATERIALIZATION_PLANNED:
             planned.add(tuple(event.asset_materialization_planned_data.asset_key.path))
         elif event.event_type is DagsterEventType.ASSET_MATERIALIZATION:
-            made = event.step_materialization_data.materialization
-            key = tuple(made.asset_key.path)
-            rows[key] = rows.get(key, 0) + _rows(made.metadata)
+            built = event.step_materialization_data.materialization
+            key = tuple(built.asset_key.path)
+            rows[key] = rows.get(key, 0) + _rows(built.metadata)
         elif event.event_type is DagsterEventType.ASSET_CHECK_EVALUATION:
             assertions.append(_assertion(event.asset_check_evaluation_data))
         elif event.event_type is DagsterEventType.STEP_FAILURE:

@@ -16,7 +16,7 @@ from streamgauge.stores.progress import read_progress
 
 @dataclass(frozen=True)
 class Observed:
-    """The hour (ISO) whose start was told, and what was counted by then."""
+    """The hour (ISO) whose start was reported, and what was counted by then."""
 
     hour: str
     counted: int

@@ -221,20 +221,20 @@ class _Walk:
             yield self._step("speed", asset_keys.minutes(c), "not read yet")
             return
         if broken is not None:
-            said = f"breaks its contract ({broken}), and is counted nowhere"
-            yield self._step("speed", asset_keys.minutes(c), said)
+            message = f"breaks its contract ({broken}), and is counted nowhere"
+            yield self._step("speed", asset_keys.minutes(c), message)
             return
         minute, bucket = self._bucket()
         counts = self._sum(c.minutes_table, "minute", ("count", "late", "duplicates"), minute, bucket)
-        said = ", ".join(f"{d} {v}" for d, v in bucket.items())
+        message = ", ".join(f"{d} {v}" for d, v in bucket.items())
         path = asset_keys.minutes(c)
         if counts is None:
             missing = "its minute is no longer kept" if self._read_by_worker() else "not read yet"
-            yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {said}: {missing}")
+            yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {message}: {missing}")
             return
         count, late, duplicates = counts
         numbers = f"{number(count)} counted, {number(late)} late, {plural(duplicates, 'duplicate')}"
-        yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {said}: {numbers}")
+        yield self._step("speed", path, f"minute {minute:%Y-%m-%d %H:%M}, {message}: {numbers}")
 
     @cached_property
     def _refused(self) -> tuple[str, str | None, datetime | None] | None:
@@ -349,8 +349,8 @@ class _Walk:
             (c.stream, hour),
         ).fetchone()
         if checked is not None:
-            said = "both layers agree" if checked[0] else "the layers differ: streamgauge reconcile"
-            yield self._step("reconciliation", asset_keys.reconciliation(c), said, hour, checked[1])
+            message = "both layers agree" if checked[0] else "the layers differ: streamgauge reconcile"
+            yield self._step("reconciliation", asset_keys.reconciliation(c), message, hour, checked[1])
 
     def _served(self) -> Iterator[Step]:
         if self._happened is None or self._row[ERROR] is not None:
@@ -360,14 +360,14 @@ class _Walk:
         final = self._connection.execute(
             "SELECT revision FROM final_hours WHERE stream = %s AND hour = %s", (c.stream, hour_start(minute))
         ).fetchone()
-        said = "provisional" if final is None else f"final, revision {final[0]}"
+        message = "provisional" if final is None else f"final, revision {final[0]}"
         ends = {"from": _iso(minute), "to": _iso(minute + timedelta(minutes=1)), "window": "1m"}
         query = urlencode(
             [*ends.items(), ("group_by", ",".join(bucket)), *(("where", f"{d}:{v}") for d, v in bucket.items())]
         )
         base = self._settings.api_url
         url = None if base is None else f"{base}/v1/streams/{c.stream}/rollups?{query}"
-        yield Step("serving", f"{c.stream} 1m", f"part of the number served for its minute, which is {said}", url)
+        yield Step("serving", f"{c.stream} 1m", f"part of the number served for its minute, which is {message}", url)
 
 
 def _iso(moment: datetime) -> str:

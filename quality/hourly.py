@@ -113,7 +113,7 @@ def _check_piece(connection: Connection, c: Contract, root: str, hours: Sequence
         "facts": facts,
         "duplicates": duplicates_table(root, c).read(list(keys.values()), position),
         "quarantine": quarantine_table(root, c).read(list(keys.values())).drop(RECORD),
-        "lake": read.positions_owed(root, c, hours),
+        "lake": read.positions_due(root, c, hours),
     }
     outdated |= read.outdated_again(connection, c, hours)
     parts = {name: _by_hour(table) for name, table in tables.items()}

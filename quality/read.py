@@ -34,7 +34,7 @@ def dimension_keys(root: str, contract: Contract) -> dict[str, pl.Series]:
     return found
 
 
-def positions_owed(root: str, contract: Contract, hours: Sequence[datetime]) -> pl.DataFrame:
+def positions_due(root: str, contract: Contract, hours: Sequence[datetime]) -> pl.DataFrame:
     """Position and event hour (as its key) of all records of the lake that the hours from the first of
     these to the last answer for.
 

@@ -104,7 +104,7 @@ def _state(progress: Sequence[Progress], delays: Mapping[int, int]) -> SpeedStat
     )
 
 
-def judge_speed(contract: Contract, state: SpeedState, recent: Totals, now: datetime) -> list[Verdict]:
+def check_speed(contract: Contract, state: SpeedState, recent: Totals, now: datetime) -> list[Verdict]:
     """`recent` are the records whose shares are judged."""
     return [
         _lag(contract, state, now),

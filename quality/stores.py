@@ -18,7 +18,7 @@ def stores_of(contract: Contract, root: str, registry: Registry) -> dict[str, tu
     """Expected and actual. Facts have columns of their own besides: only the contract's are compared."""
     lake = lake_table(root, contract)
     stores: dict[str, tuple[Columns, Columns | None]] = {
-        "the lake": (_said(stored_schema(lake.schema)), _held(lake)),
+        "the lake": (_text(stored_schema(lake.schema)), _held(lake)),
     }
     if contract.source is None:
         latest = registry.latest(contract.subject)
@@ -27,7 +27,7 @@ def stores_of(contract: Contract, root: str, registry: Registry) -> dict[str, tu
     held = _held(facts_table(root, contract))
     if held is not None:
         own = stored_schema(pl.Schema(contract_columns(contract)))
-        stores["facts"] = (_said(own), {name: kind for name, kind in held.items() if name in own})
+        stores["facts"] = (_text(own), {name: kind for name, kind in held.items() if name in own})
     return stores
 
 
@@ -41,8 +41,8 @@ def avro_columns(schema: Mapping[str, Any]) -> dict[str, str]:
 
 def _held(table: LakeTable) -> dict[str, str] | None:
     opened = table.open()
-    return None if opened is None else _said(pl.Schema(cast(Any, opened.schema().to_arrow())))
+    return None if opened is None else _text(pl.Schema(cast(Any, opened.schema().to_arrow())))
 
 
-def _said(schema: pl.Schema) -> dict[str, str]:
+def _text(schema: pl.Schema) -> dict[str, str]:
     return {name: str(kind) for name, kind in schema.items()}

@@ -116,7 +116,7 @@ def _requests(
 ) -> Iterator[dg.RunRequest]:
     """`first`: the stream's first partition."""
     lake, take = asset_keys.lake(contract), asset_keys.lake_job(contract)
-    if any(not r.dagster_run.is_finished and (_makes(r, lake) or r.dagster_run.job_name == take) for r in runs):
+    if any(not r.dagster_run.is_finished and (_materializes(r, lake) or r.dagster_run.job_name == take) for r in runs):
         # it still brings rows: what is built before it ends would be built twice
         return
     yield from _Demand(contract, connection, runs, now, first).requests()
@@ -142,16 +142,18 @@ class _Demand:
         self._take = asset_keys.lake_job(contract)
         lake = asset_keys.lake(contract)
         paths = (asset_keys.facts(contract), asset_keys.rollups_hourly(contract), asset_keys.reconciliation(contract))
-        mine = [r for r in runs if r.dagster_run.job_name in (self._build, self._compare) or _makes_any(r, paths)]
-        taken = [r for r in runs if r.dagster_run.job_name == self._take or _makes(r, lake)]
+        mine = [
+            r for r in runs if r.dagster_run.job_name in (self._build, self._compare) or _materializes_any(r, paths)
+        ]
+        loads = [r for r in runs if r.dagster_run.job_name == self._take or _materializes(r, lake)]
         self._past = [p for r in mine if (p := _past(r))]
-        self._taken = [p for r in taken if (p := _past(r))]
+        self._loaded = [p for r in loads if (p := _past(r))]
         self._compared = [p for r in mine if r.dagster_run.job_name == self._compare and (p := _past(r))]
 
     def requests(self) -> Iterator[dg.RunRequest]:
         free = _RUNS_AT_ONCE - sum(p.ended is None for p in self._past)
         settled = read_settled(self._connection, self._contract)
-        open_hour = to_run(self._open_hour(settled), self._taken, self._now, 1)
+        open_hour = to_run(self._open_hour(settled), self._loaded, self._now, 1)
         yield from (_request(self._take, self._contract, hours) for hours in open_hour)
         asked = len(open_hour)
         for job, demand in ((self._build, self._pending()), (self._compare, self._due(settled))):
@@ -257,13 +259,13 @@ def _recent_runs(instance: dg.DagsterInstance, now: datetime) -> Iterator[dg.Run
     yield from instance.get_run_records(dg.RunsFilter(statuses=_FINISHED, created_after=now - MEMORY))
 
 
-def _makes(record: dg.RunRecord, path: asset_keys.AssetPath) -> bool:
+def _materializes(record: dg.RunRecord, path: asset_keys.AssetPath) -> bool:
     """Of runs that were asked for assets rather than for a job: from the pages, a backfill, or a condition."""
     return dg.AssetKey(path) in (record.dagster_run.asset_selection or ())
 
 
-def _makes_any(record: dg.RunRecord, paths: Iterable[asset_keys.AssetPath]) -> bool:
-    return any(_makes(record, path) for path in paths)
+def _materializes_any(record: dg.RunRecord, paths: Iterable[asset_keys.AssetPath]) -> bool:
+    return any(_materializes(record, path) for path in paths)
 
 
 def _past(record: dg.RunRecord) -> PastRun | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from quality.speed import NOTHING, SpeedState, Totals, Verdict, judge_speed, read_speed
+from quality.speed import NOTHING, SpeedState, Totals, Verdict, check_speed, read_speed
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.keys import AssetPath
@@ -66,11 +66,11 @@ def reports(contract: Contract, state: SpeedState, memory: Memory, now: datetime
         memory["watermark"] = watermark
         yield from _materializations(contract, state, now)
     recent = _recent(state.totals, memory, moment)
-    told = memory.setdefault("checks", {})
-    for verdict in judge_speed(contract, state, recent, now):
-        passed, at = told.get(verdict.check, (None, 0))
+    sent = memory.setdefault("checks", {})
+    for verdict in check_speed(contract, state, recent, now):
+        passed, at = sent.get(verdict.check, (None, 0))
         if passed != verdict.passed or moment - at >= _REPEAT_SECONDS:
-            told[verdict.check] = (verdict.passed, moment)
+            sent[verdict.check] = (verdict.passed, moment)
             yield _evaluation(contract, verdict)
 
 

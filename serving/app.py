@@ -108,7 +108,7 @@ def _http(request: Request, error: Exception) -> Response:
 
 def _document(app: FastAPI, contracts: Mapping[str, Contract]) -> None:
     """Every error has one shape, a key is sent in one way, and the streams are these."""
-    made = app.openapi
+    generate = app.openapi
     described_for: list[str] = []
 
     def openapi() -> dict[str, Any]:
@@ -117,7 +117,7 @@ def _document(app: FastAPI, contracts: Mapping[str, Contract]) -> None:
             app.openapi_schema = None
             described_for[:] = names
         if app.openapi_schema is None:
-            document = made()
+            document = generate()
             shapes = document["components"]["schemas"]
             for name in ("HTTPValidationError", "ValidationError"):
                 shapes.pop(name, None)

@@ -104,15 +104,15 @@ def _plain(value: Any) -> Any:
 
 def json_answer(request: Request, value: Mapping[str, Any]) -> Response:
     """Its ETag is made of the content but for `as_of`, the time of reading: it saves sending, though not making it."""
-    with _answering() as made:
+    with _answering() as recorded:
         tag = etag(json_bytes({k: v for k, v in value.items() if k != "as_of"}))
-        return made(not_modified(request, tag) or respond(request, json_bytes(value), tag=tag))
+        return recorded(not_modified(request, tag) or respond(request, json_bytes(value), tag=tag))
 
 
 def momentary_answer(request: Request, value: Any) -> Response:
     """Of what changes with the clock, such as freshness: it is never the same twice, and must not be kept."""
-    with _answering() as made:
-        return made(respond(request, json_bytes(value), cache="no-store"))
+    with _answering() as recorded:
+        return recorded(respond(request, json_bytes(value), cache="no-store"))
 
 
 @dataclass(frozen=True)
@@ -125,20 +125,20 @@ class Rows:
 
 def rows_answer(request: Request, form: Format, rows: Rows, tag: str, headers: Mapping[str, str]) -> Response:
     encode: dict[Format, Callable[[Rows], bytes]] = {"json": _json_rows, "csv": _csv, "arrow": _arrow}
-    with _answering() as made:
-        return made(respond(request, encode[form](rows), MEDIA_TYPES[form], tag=tag, headers=headers))
+    with _answering() as recorded:
+        return recorded(respond(request, encode[form](rows), MEDIA_TYPES[form], tag=tag, headers=headers))
 
 
 @contextmanager
 def _answering() -> Generator[Callable[[Response], Response]]:
-    """A span for the making of an answer, which is told how large it is."""
+    """A span for the making of an answer, which records how large it is."""
     with span("answer") as making:
 
-        def made(answer: Response) -> Response:
+        def recorded(answer: Response) -> Response:
             making.set_attribute(a.BYTES.name, len(answer.body))
             return answer
 
-        yield made
+        yield recorded
 
 
 _TIMES = "%Y-%m-%dT%H:%M:%SZ"

@@ -212,7 +212,7 @@ class RecordVerdict(_Shape):
     reason: str | None = Field(default=None, description="Of a refused one. Holds no value of it.")
 
 
-class Taken(_Shape):
+class Accepted(_Shape):
     stream: str
     accepted: int = Field(description="Events that Kafka has acknowledged. They may be duplicates of others.")
     refused: int

@@ -44,7 +44,7 @@ class Ledger:
     _pages: list[_Page] = field(default_factory=list[_Page])
 
     def page(self, batch: Batch) -> _Page:
-        """To be told what the broker acknowledges of this batch."""
+        """To be called with what the broker acknowledges of this batch."""
         page = _Page(batch, np.full((len(batch.values), 3), -1, np.int64))
         self._pages.append(page)
         return page

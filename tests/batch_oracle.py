@@ -55,7 +55,7 @@ def make(
     start: date = START,
     secret: str = SECRET,
 ) -> Batch:
-    made = Batch()
+    built = Batch()
     begin = int(datetime(start.year, start.month, start.day, tzinfo=UTC).timestamp() * 1000)
     horizon = contract.time.duplicateHorizonSeconds * 1000
     seen: dict[str, list[int]] = defaultdict(list)
@@ -63,27 +63,27 @@ def make(
         position = record.partition, record.offset
         event = read(contract, record, schemas)
         if isinstance(event, str) or event[contract.event_time] < begin:
-            made.quarantine[position] = event if isinstance(event, str) else "old"
-            made.hours[position] = _quarantine_hour(contract, record, schemas, begin)
+            built.quarantine[position] = event if isinstance(event, str) else "old"
+            built.hours[position] = _quarantine_hour(contract, record, schemas, begin)
             continue
         at = event[contract.event_time]
-        made.hours[position] = at // HOUR_MS * HOUR_MS
+        built.hours[position] = at // HOUR_MS * HOUR_MS
         repeated = any(abs(at - other) <= horizon for other in seen[event[contract.event_id]])
         seen[event[contract.event_id]].append(at)
-        said = _said(contract, event, versions or {}, record.ingest_ms)
-        _count(contract, made, event, said, repeated, secret)
+        text = _types(contract, event, versions or {}, record.ingest_ms)
+        _count(contract, built, event, text, repeated, secret)
         if repeated:
-            made.duplicates.add(position)
+            built.duplicates.add(position)
         else:
-            star = {d.name: _text(value_of(contract, event, d, said)) for d in contract.star}
-            columns = {} if contract.reference is None else said.get(event[contract.reference.key], {})
+            star = {d.name: _text(value_of(contract, event, d, text)) for d in contract.star}
+            columns = {} if contract.reference is None else text.get(event[contract.reference.key], {})
             unknown = (
                 {}
                 if contract.reference is None
                 else dict.fromkeys(contract.reference.columns, contract.reference.unknown)
             )
-            made.facts[position] = {**event, **unknown, **columns, "star": star}
-    return made
+            built.facts[position] = {**event, **unknown, **columns, "star": star}
+    return built
 
 
 def _quarantine_hour(contract: Contract, record: LogRecord, schemas: Mapping[int, dict[str, Any]], begin: int) -> int:
@@ -99,7 +99,7 @@ def _quarantine_hour(contract: Contract, record: LogRecord, schemas: Mapping[int
     return at // HOUR_MS * HOUR_MS if usable else came_in
 
 
-def _said(contract: Contract, event: dict[str, Any], versions: Versions, ingest_ms: int) -> dict[str, dict[str, str]]:
+def _types(contract: Contract, event: dict[str, Any], versions: Versions, ingest_ms: int) -> dict[str, dict[str, str]]:
     """The reference table as of then, as far as this event asks it."""
     if contract.reference is None:
         return {}
@@ -109,10 +109,15 @@ def _said(contract: Contract, event: dict[str, Any], versions: Versions, ingest_
 
 
 def _count(
-    contract: Contract, made: Batch, event: dict[str, Any], said: dict[str, dict[str, str]], repeated: bool, secret: str
+    contract: Contract,
+    built: Batch,
+    event: dict[str, Any],
+    text: dict[str, dict[str, str]],
+    repeated: bool,
+    secret: str,
 ) -> None:
-    dimensions = tuple(_text(shown_of(contract, event, d, said, secret)) for d in contract.rollup.dimensions)
-    for rollups, size in ((made.minutes, MINUTE_MS), (made.by_hour, HOUR_MS), (made.by_day, 24 * HOUR_MS)):
+    dimensions = tuple(_text(shown_of(contract, event, d, text, secret)) for d in contract.rollup.dimensions)
+    for rollups, size in ((built.minutes, MINUTE_MS), (built.by_hour, HOUR_MS), (built.by_day, 24 * HOUR_MS)):
         start = event[contract.event_time] // size * size
         row = rollups.rows[start, dimensions]
         if repeated:
@@ -120,14 +125,14 @@ def _count(
             continue
         row.count += 1
         for d in contract.rollup.distinct:
-            if (member := value_of(contract, event, d, said)) is not None:
+            if (member := value_of(contract, event, d, text)) is not None:
                 row.distinct[d.name].add(str(member))
         for m in contract.rollup.measures:
-            if (number := number_of(value_of(contract, event, m, said))) is not None:
+            if (number := number_of(value_of(contract, event, m, text))) is not None:
                 row.values[m.name].append(number)
                 row.times[m.name].append(event[contract.event_time])
         for t in contract.rollup.top:
-            if (key := shown_of(contract, event, t, said, secret)) is not None:
+            if (key := shown_of(contract, event, t, text, secret)) is not None:
                 rollups.tops[start, t.name][key] += 1
 
 

@@ -1,11 +1,10 @@
 """What all tests share."""
 
 import pytest
-from hypothesis import settings
 
-# A machine that is busy with other tests is no defect: examples may take as long as they take.
-settings.register_profile("streamgauge", deadline=None)
-settings.load_profile("streamgauge")
+from tests.examples import use_defaults
+
+use_defaults()
 
 LONGEST = (
     "test_image.py",

@@ -54,10 +54,10 @@ def long(value: int) -> int | None:
 
 def double(of: Callable[..., float], *values: Any) -> float | None:
     try:
-        made = of(*map(float, values))
+        built = of(*map(float, values))
     except (ZeroDivisionError, OverflowError):
         return None
-    return made if math.isfinite(made) else None
+    return built if math.isfinite(built) else None
 
 
 def remainder(a: int, b: int) -> int | None:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, so that two cores are seldom idle. What needs no server runs in the background at a lower priority; beside it
-# first what kills workers under load, which must not share the machine with other servers; then the rest, two files at a
+# first what kills workers under load, which must not share the machine with other servers; then the rest, three files at a
 # time, each with servers of its own: much of what they do is waiting.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,7 +16,7 @@ trap 'kill "$background" 2>/dev/null || true; rm -f "$log"' EXIT
 failed=0
 .venv/bin/pytest "${alone[@]}" || failed=1
 left_out=("${alone[@]}" "${without_servers[@]}")
-.venv/bin/pytest -n 2 --dist loadfile --no-loadscope-reorder "${left_out[@]/#/--ignore=}" || failed=1
+.venv/bin/pytest -n 3 --dist loadfile --no-loadscope-reorder "${left_out[@]/#/--ignore=}" || failed=1
 wait "$background" || failed=1
 cat "$log"
 exit "$failed"

@@ -54,12 +54,12 @@ class Dimensions:
     locked: Locked
     _known: dict[str, set[int]] = field(default_factory=dict[str, set[int]])
 
-    def bring(self, brought: Mapping[str, pl.Series]) -> None:
+    def bring(self, added: Mapping[str, pl.Series]) -> None:
         """Adds what is missing. Most builds bring nothing new, and then nothing is written."""
         for dimension in self.contract.star:
             attributes = self.contract.attributes(dimension)
             table = dimension_table(self.root, dimension.name, attributes)
-            values = brought[dimension.name]
+            values = added[dimension.name]
             if not self._has(
                 table, dimension.name, _rows(dimension.name, values, self.history if attributes else None)
             ):

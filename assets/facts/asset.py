@@ -51,15 +51,15 @@ def make_facts(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
     @dg.multi_asset(name=f"{contract.stream}_facts", specs=_specs(contract, partitions), backfill_policy=HOURLY_RUNS)
     def facts(context: dg.AssetExecutionContext, batch: BatchResource) -> Iterator[dg.MaterializeResult[Any]]:
         with asset_span(context, contract, asset_keys.facts(contract)) as making:
-            made = build(batch, contract, hours_of(context), context.run.run_id)
-            making.set_attribute(a.ROWS.name, sum(b.facts for b in made.hours))
-        for name, rows in made.dimensions.items():
+            built = build(batch, contract, hours_of(context), context.run.run_id)
+            making.set_attribute(a.ROWS.name, sum(b.facts for b in built.hours))
+        for name, rows in built.dimensions.items():
             key = dg.AssetKey(asset_keys.dimension(name))
             context.log_event(dg.AssetMaterialization(key, metadata={ROW_COUNT: rows}))
         counts = {
-            facts_key: {hour_key(b.hour): b.facts for b in made.hours},
-            duplicates_key: {hour_key(b.hour): b.duplicates for b in made.hours},
-            quarantine_key: {hour_key(b.hour): b.quarantined for b in made.hours},
+            facts_key: {hour_key(b.hour): b.facts for b in built.hours},
+            duplicates_key: {hour_key(b.hour): b.duplicates for b in built.hours},
+            quarantine_key: {hour_key(b.hour): b.quarantined for b in built.hours},
         }
         for key, rows in counts.items():
             yield _result(context, key, rows)
@@ -138,16 +138,16 @@ def build(batch: BatchResource, contract: Contract, hours: Sequence[datetime], r
         marks = event_hours.touched(connection, contract, hours)
         history = read_history(connection, contract.reference) if contract.reference else None
         builder = FactsBuilder(batch.settings.lake, contract, history, batch_start(), locked, lock.check)
-        made = list(builder.build(hours))
-        event_hours.note_built(connection, contract, marks, made, run_id)
-    return FactsBuilt(made, {name: dimension_rows(batch.settings.lake, name) for name in sorted(written)})
+        built = list(builder.build(hours))
+        event_hours.note_built(connection, contract, marks, built, run_id)
+    return FactsBuilt(built, {name: dimension_rows(batch.settings.lake, name) for name in sorted(written)})
 
 
 def _columns(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[dg.TableColumn]:
     own = contract_columns(contract)
     described = {**_DESCRIBED, **{f"{d.name}_key": f"The row in dim_{d.name}." for d in contract.star}}
     if contract.reference is not None:
-        said = f"From the reference {contract.reference.name}, as of the ingest time."
-        described |= dict.fromkeys(contract.reference.columns, said)
+        text = f"From the reference {contract.reference.name}, as of the ingest time."
+        described |= dict.fromkeys(contract.reference.columns, text)
     rest = {n: t for n, t in schema.items() if n not in contract.field}
     return [*own, *frame_columns(rest, described)]

@@ -55,19 +55,19 @@ class FactsBuilder:
         validated = rules.validate(rows.of(first, last).collect(engine="streaming"))
         neighbours = self._neighbours(rows, rules, first, last)
         facts, duplicates = split_duplicates(validated.valid, neighbours, self.contract)
-        made = star(facts, self.contract, self.history)
+        joined = star(facts, self.contract, self.history)
         repeated = star(duplicates, self.contract, self.history)
         # an older lake may hold times that others can't read
         times = storable(time_fields(self.contract))
         broken = validated.broken.with_columns(pl.col(EVENT_HOUR).dt.strftime(HOUR_FORMAT), *times)
         broken = broken.select(list(quarantine_schema(self.contract)))
-        dimensions.bring({n: pl.concat((made.members[n], repeated.members[n])) for n in made.members})
+        dimensions.bring({n: pl.concat((joined.members[n], repeated.members[n])) for n in joined.members})
         keys = [hour_key(h) for h in hours]
         self.check()
         _replace(quarantine_table(self.root, self.contract), keys, broken)
         _replace(duplicates_table(self.root, self.contract), keys, repeated.rows)
-        _replace(facts_table(self.root, self.contract), keys, made.rows)
-        counts = [_counts(frame) for frame in (made.rows, repeated.rows, broken)]
+        _replace(facts_table(self.root, self.contract), keys, joined.rows)
+        counts = [_counts(frame) for frame in (joined.rows, repeated.rows, broken)]
         for hour, key in zip(hours, keys, strict=True):
             yield Built(hour, *(c.get(key, 0) for c in counts))
 

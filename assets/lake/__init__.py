@@ -74,14 +74,14 @@ def make_lake(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition
         with asset_span(context, contract, path) as making:
             for hour in hours:
                 try:
-                    made = _load(batch, contract, hour, context.run.run_id)
+                    result = _load(batch, contract, hour, context.run.run_id)
                 except UserError as e:
                     refused.append((hour, e))
                     continue
-                loaded.append(made)
+                loaded.append(result)
                 if len(hours) > 1:
-                    context.add_asset_metadata(made.metadata, asset_key=key, partition_key=hour_key(hour))
-            rows = sum(made.stored.rows for made in loaded)
+                    context.add_asset_metadata(result.metadata, asset_key=key, partition_key=hour_key(hour))
+            rows = sum(result.stored.rows for result in loaded)
             making.set_attributes({a.ROWS.name: rows, a.OFFSETS.name: _offsets(loaded)})
             if refused:
                 raise _not_loaded(context, key, loaded, refused)
@@ -115,9 +115,9 @@ def _not_loaded(
     refused: Sequence[tuple[datetime, UserError]],
 ) -> dg.Failure:
     """One hour that can't be loaded must not keep the others of its run from being known as made."""
-    for made in loaded:
+    for result in loaded:
         context.log_event(
-            dg.AssetMaterialization(key, partition=hour_key(made.hour), metadata=made.metadata),
+            dg.AssetMaterialization(key, partition=hour_key(result.hour), metadata=result.metadata),
         )
     reasons = "\n".join(f"{hour_key(hour)}: {e.what}; {e.hint}" for hour, e in refused)
     return dg.Failure(f"{len(refused)} of {len(refused) + len(loaded)} hours were not taken:\n{reasons}")
@@ -126,7 +126,7 @@ def _not_loaded(
 def _offsets(loaded: Sequence[LoadedHour]) -> str:
     """What was read of each partition."""
     read: dict[int, tuple[int, int]] = {}
-    for partition, (first, end) in (span for made in loaded for span in made.spans.items()):
+    for partition, (first, end) in (span for result in loaded for span in result.spans.items()):
         known = read.get(partition, (first, end))
         read[partition] = min(first, known[0]), max(end, known[1])
     return offset_ranges((partition, first, end) for partition, (first, end) in sorted(read.items()))

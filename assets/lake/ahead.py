@@ -11,13 +11,13 @@ T = TypeVar("T")
 
 def ahead(items: Generator[T], most: int) -> Iterator[T]:
     """The same items, made by a thread of their own, at most so many ahead of who takes them."""
-    made: queue.Queue[T | BaseException | None] = queue.Queue(most)
+    items_ready: queue.Queue[T | BaseException | None] = queue.Queue(most)
     unwanted = threading.Event()
 
     def put(item: T | BaseException | None) -> None:
         while not unwanted.is_set():
             with suppress(queue.Full):
-                made.put(item, timeout=0.1)
+                items_ready.put(item, timeout=0.1)
                 return
 
     def make() -> None:
@@ -34,7 +34,7 @@ def ahead(items: Generator[T], most: int) -> Iterator[T]:
     thread = threading.Thread(target=make, name="ahead", daemon=True)
     thread.start()
     try:
-        while (item := made.get()) is not None:
+        while (item := items_ready.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
             yield item

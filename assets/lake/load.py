@@ -110,9 +110,9 @@ def load_hour(
 
 
 class _Writing:
-    """The hour's rows as they are read. Their hours of event time are told just before the commit, which follows the
-    last frame, and once more after it: told only before, facts built between the two would miss the rows for ever; told
-    only after, a crash in between would lose them.
+    """The hour's rows as they are read. Their hours of event time are recorded just before the commit, which follows
+    the last frame, and once more after it: recorded only before, facts built between the two would miss the rows for
+    ever; recorded only after, a crash in between would lose them.
     """
 
     def __init__(

@@ -52,9 +52,9 @@ def make_report(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
         for day in context.partition_keys:
             with batch.connect(autocommit=True) as connection:
                 start = datetime.strptime(day, DAY_FORMAT).replace(tzinfo=UTC)
-                made = gather(connection, contract, batch.settings.lake, start)
-            where = reports.write(contract.stream, day, render(made))
-            metadata = {**made.figures(), "page": where, "report": dg.MetadataValue.md(markdown(made))}
+                gathered = gather(connection, contract, batch.settings.lake, start)
+            where = reports.write(contract.stream, day, render(gathered))
+            metadata = {**gathered.figures(), "page": where, "report": dg.MetadataValue.md(markdown(gathered))}
             context.add_asset_metadata(metadata, asset_key=key, partition_key=day)
         yield dg.MaterializeResult(asset_key=key)
 

@@ -1,4 +1,4 @@
-"""What one partition's records add to its minute rollups, told anew: late events are counted like all others."""
+"""What one partition's records add to its minute rollups, computed anew: late events are counted like all others."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -120,16 +120,16 @@ def _rebuild_partition(
     dead = _dead_letters(connection, contract, source.partition, mine)
     # the lake may have taken in meanwhile what was also read from Kafka
     valid = mine.filter(~pl.col(OFFSET).is_in(dead.implode())).unique(OFFSET).sort(OFFSET)
-    made = contributions(contract, pseudonyms, valid, times.start, times.end, history)
-    before = replace(connection, contract, source.partition, times, made, upto)
-    change = moved(contract, before, made.minutes)
+    contributed = contributions(contract, pseudonyms, valid, times.start, times.end, history)
+    before = replace(connection, contract, source.partition, times, contributed, upto)
+    change = moved(contract, before, contributed.minutes)
     connection.execute(
         """UPDATE stream_offsets SET counted = counted + %s, late = late + %s, duplicates = duplicates + %s,
         rebuilt = rebuilt + 1, published_offset = least(published_offset, greatest(next_offset - 1, 0))
         WHERE topic = %s AND partition = %s""",
         (change.counted, change.late, change.duplicates, contract.topic, source.partition),
     )
-    return change, made
+    return change, contributed
 
 
 def _next_offsets(
@@ -154,13 +154,13 @@ def _dead_letters(connection: Connection, contract: Contract, partition: int, re
 
 
 def _summary(hour: datetime, changes: Sequence[tuple[Moved, Contributions]]) -> Rebuilt:
-    made = [c.minutes for _, c in changes]
+    contributed = [c.minutes for _, c in changes]
     return Rebuilt(
         hour=hour,
-        rows=sum(m.height for m in made),
-        count=sum(int(m["count"].sum()) for m in made),
+        rows=sum(m.height for m in contributed),
+        count=sum(int(m["count"].sum()) for m in contributed),
         late=-sum(m.late for m, _ in changes),
-        duplicates=sum(int(m["duplicates"].sum()) for m in made),
+        duplicates=sum(int(m["duplicates"].sum()) for m in contributed),
         repaired=sum(m.repaired for m, _ in changes),
     )
 

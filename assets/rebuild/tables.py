@@ -11,7 +11,7 @@ from streamgauge.stores.postgres import Connection
 
 
 def replace(
-    connection: Connection, contract: Contract, partition: int, times: Times, made: Contributions, upto: int
+    connection: Connection, contract: Contract, partition: int, times: Times, contributed: Contributions, upto: int
 ) -> pl.DataFrame:
     """Returns the keys and counters of the rows that were there."""
     columns = [*contract.dimension_names, "count", "late", "duplicates"]
@@ -28,7 +28,7 @@ def replace(
         ),
         (partition, times.start, times.end),
     )
-    for table, rows in ((contract.minutes_table, made.minutes), (contract.top_table, made.tops)):
+    for table, rows in ((contract.minutes_table, contributed.minutes), (contract.top_table, contributed.tops)):
         _copy(connection, table, rows.with_columns(pl.lit(upto, pl.Int64).alias("upto")))
     schema = {
         MINUTE: pl.Int64(),

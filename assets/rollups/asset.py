@@ -66,9 +66,9 @@ def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
     def hourly(context: dg.AssetExecutionContext, batch: BatchResource) -> dg.MaterializeResult[Any]:
         hours = hours_of(context)
         with asset_span(context, contract, path, event_hours.runs(batch, contract, hours)) as making:
-            made = roll_hours(batch, contract, hours, context.run.run_id)
-            making.set_attribute(a.ROWS.name, sum(rolled.buckets for rolled in made))
-        for rolled in made:
+            rolled_hours = roll_hours(batch, contract, hours, context.run.run_id)
+            making.set_attribute(a.ROWS.name, sum(rolled.buckets for rolled in rolled_hours))
+        for rolled in rolled_hours:
             context.add_asset_metadata(_metadata(rolled), asset_key=key, partition_key=hour_key(rolled.hour))
             if rolled.revision is not None:
                 context.log.warning(f"{hour_key(rolled.hour)} was final: {rolled.revision}")
@@ -79,7 +79,7 @@ def make_hourly(contract: Contract, partitions: Partitions) -> dg.AssetsDefiniti
 
 def roll_hours(batch: BatchResource, contract: Contract, hours: Sequence[datetime], run_id: str) -> list[Rolled]:
     root, pseudonyms = batch.settings.lake, pseudonyms_of(batch.settings, contract)
-    made: list[Rolled] = []
+    rolled_hours: list[Rolled] = []
     with (
         # facts and duplicates of one build must be read together
         partition_lock(batch, asset_keys.facts(contract), hours),
@@ -90,8 +90,8 @@ def roll_hours(batch: BatchResource, contract: Contract, hours: Sequence[datetim
         for group in roll(root, contract, pseudonyms, hours):
             lock.check()
             store(root, contract, group)
-            made += publish(connection, contract, pseudonyms, group, marks, run_id, lock.check)
-    return made
+            rolled_hours += publish(connection, contract, pseudonyms, group, marks, run_id, lock.check)
+    return rolled_hours
 
 
 def make_daily(contract: Contract, partitions: Partitions) -> dg.AssetsDefinition:

@@ -76,8 +76,8 @@ def main() -> None:
     ).fetchone()
     seconds, cpu = time.perf_counter() - began, time.process_time()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    said = {"seconds": seconds, "cpu": cpu, "rss_peak": peak, "facts": facts, "count": int(count)}
-    print(json.dumps(said))  # noqa: T201
+    result = {"seconds": seconds, "cpu": cpu, "rss_peak": peak, "facts": facts, "count": int(count)}
+    print(json.dumps(result))  # noqa: T201
 
 
 def _star(db: Any, out: Path) -> None:
@@ -127,13 +127,13 @@ def _rollups(db: Any, out: Path) -> None:
         from facts"""
     )
     for size in ("minute", "hour"):
-        _made(db, f"{size}s", _ROLLUP.format(size=size))
-        _made(db, f"{size}_tops", _TOPS.format(size=size))
+        _create(db, f"{size}s", _ROLLUP.format(size=size))
+        _create(db, f"{size}_tops", _TOPS.format(size=size))
         for table in (f"{size}s", f"{size}_tops"):
             db.execute(f"copy {table} to '{out / table}.parquet' (format parquet, compression zstd)")
 
 
-def _made(db: Any, table: str, query: str) -> None:
+def _create(db: Any, table: str, query: str) -> None:
     """Hour by hour: over the whole day the aggregates' states don't fit in memory, and spill tens of gigabytes."""
     for i in range(HOURS):
         begin, end = ((BEGIN + timedelta(hours=h)).isoformat() for h in (i, i + 1))

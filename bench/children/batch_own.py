@@ -39,8 +39,8 @@ def main() -> None:
     seconds, cpu = time.perf_counter() - began, time.process_time()
     print(f"facts {built:.1f} s, rollups {seconds - built:.1f} s", file=sys.stderr)  # noqa: T201
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    said = {"seconds": seconds, "cpu": cpu, "rss_peak": peak, "facts": facts, "count": count}
-    print(json.dumps(said))  # noqa: T201
+    result = {"seconds": seconds, "cpu": cpu, "rss_peak": peak, "facts": facts, "count": count}
+    print(json.dumps(result))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -23,10 +23,10 @@ def main() -> None:
     began, cpu = time.perf_counter(), time.process_time()
     with connect(settings, autocommit=True) as connection:
         for hour in HourRange(parse_hour(job["first"]), parse_hour(job["last"])).hours:
-            taken = load_hour(
+            loaded = load_hour(
                 settings, contract, connection, hour, now=now, start=date(2000, 1, 1), run_id="bench"
             ).stored
-            rows, stored = rows + taken.rows, stored + taken.bytes
+            rows, stored = rows + loaded.rows, stored + loaded.bytes
     found = {
         "rate": {"records": rows, "seconds": time.perf_counter() - began, "cpu": time.process_time() - cpu},
         "bytes": stored,

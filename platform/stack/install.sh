@@ -153,7 +153,7 @@ install_python() {
 python_packages() {
   "$(find_python)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || fail "this is not Python 3.11" "install python3.11"
   [ -x "$venv/bin/pip" ] || "$(find_python)" -m venv --clear "$venv"
-  # pip fetches uv by its hash, and uv the rest. uv doesn't read pip's configuration, so it is told of a mirror.
+  # pip fetches uv by its hash, and uv the rest. uv doesn't read pip's configuration, so it is given a mirror.
   sed -n '/^uv==/,/^ *# via/p' "$checkout/requirements.lock" >"$venv/uv.lock"
   "$venv/bin/pip" install -q --disable-pip-version-check --require-hashes -r "$venv/uv.lock"
   local index=${PIP_INDEX_URL:-$("$venv/bin/pip" config get global.index-url 2>/dev/null || true)}

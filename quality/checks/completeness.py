@@ -34,11 +34,11 @@ def check_completeness(
     spec = contract.checks.completeness
     columns = [pl.col(PARTITION).cast(pl.Int32), pl.col(OFFSET).cast(pl.Int64)]
     parts = (outputs.facts, outputs.duplicates, outputs.quarantine)
-    made = pl.concat([part.select(columns) for part in parts])
+    built = pl.concat([part.select(columns) for part in parts])
     expected = lake.select(columns)
-    missing = expected.join(made, on=_POSITION, how="anti")
-    foreign = made.join(expected, on=_POSITION, how="anti")
-    twice = made.filter(made.is_duplicated()).unique()
+    missing = expected.join(built, on=_POSITION, how="anti")
+    foreign = built.join(expected, on=_POSITION, how="anti")
+    twice = built.filter(built.is_duplicated()).unique()
     kept = expected.height - missing.height
     ratio = kept / expected.height if expected.height else 1.0
     wrong = {"missing": missing, "not in the lake": foreign, "in two places": twice}
@@ -134,7 +134,7 @@ class Books:
     facts: int
     batch_duplicates: int
     quarantined: int
-    owed_hours: int
+    due_hours: int
     """Hours of event time whose facts are not built from all of their lake rows yet."""
     lake_until: datetime | None = None
     """The end of the lake's last hour of ingest time."""
@@ -150,10 +150,10 @@ def check_books(contract: Contract, books: Books) -> CheckOutcome:
     spec = contract.checks.books
     speed = books.counted + books.late + books.duplicates + books.dead_letters
     batch = books.facts + books.batch_duplicates + books.quarantined
-    off = [abs(books.consumed - speed), books.gaps, 0 if books.owed_hours else abs(books.lake - batch)]
-    unknown = books.owed_hours and not any(off)
+    off = [abs(books.consumed - speed), books.gaps, 0 if books.due_hours else abs(books.lake - batch)]
+    unknown = books.due_hours and not any(off)
     holes = f", {books.gaps} missing in the lake" if books.gaps else ""
-    waiting = f"; {plural(books.owed_hours, 'hour')} not built yet" if books.owed_hours else ""
+    waiting = f"; {plural(books.due_hours, 'hour')} not built yet" if books.due_hours else ""
     if books.not_in_lake:
         waiting += f"; {plural(books.not_in_lake, 'record')} not in the lake yet"
     until = f"{books.lake_until:%Y-%m-%d %H:%M} UTC" if books.lake_until else ""
@@ -176,7 +176,7 @@ def check_books(contract: Contract, books: Books) -> CheckOutcome:
             "facts": books.facts,
             "duplicates of the batch layer": books.batch_duplicates,
             "quarantined": books.quarantined,
-            "hours not built": books.owed_hours,
+            "hours not built": books.due_hours,
             "not in the lake yet": books.not_in_lake,
             "lake until": until,
         },

@@ -139,11 +139,11 @@ def explain(
     for row in differing.iter_rows(named=True):
         values = list(row.values())
         bucket = (values[0], tuple(values[1 : 1 + width]))
-        found += _Judge(contract, bucket, row, evidence.get(bucket, Evidence()), state_of(bucket[0])).differences()
+        found += _Bucket(contract, bucket, row, evidence.get(bucket, Evidence()), state_of(bucket[0])).differences()
     return found
 
 
-class _Judge:
+class _Bucket:
     """Of one bucket."""
 
     def __init__(
@@ -165,7 +165,7 @@ class _Judge:
         excess = self._row[_SPEED] - self._row[_BATCH]
         if excess:
             return self._incomplete(excess)
-        return self._judged_differently()
+        return self._evaluated_differently()
 
     def _unlike_facts(self) -> list[Difference]:
         """The rollup was made of other facts than those in the lake: there is no batch side to hold speed against."""
@@ -212,11 +212,11 @@ class _Judge:
             return f"{excess} of {missing.holes} records that the lake lacks", True
         return None, False
 
-    def _judged_differently(self) -> list[Difference]:
+    def _evaluated_differently(self) -> list[Difference]:
         """The same records in both: facts that the worker called late, or either one's duplicates."""
         left_out = self._late + max(0, self._duplicates - self._batch_duplicates)
         gained = self._row["__batch_count"] - self._row["__speed_count"]
-        taken_in = min(max(0, left_out - gained), self._batch_duplicates)
+        admitted = min(max(0, left_out - gained), self._batch_duplicates)
         why = self._words()
         found: list[Difference] = []
         if gained:
@@ -224,13 +224,13 @@ class _Judge:
         for m in self._contract.rollup.numbered:
             columns = [c.name for owner, c in self._columns.values() if owner is m]
             differing = [c for c in columns if not self._same(c, "speed", "batch")]
-            wrong = self._impossible(m, left_out, taken_in) if differing else set[str]()
+            wrong = self._impossible(m, left_out, admitted) if differing else set[str]()
             for column in differing:
                 reason = f"not to be had by {why}" if column in wrong else why
                 found.append(self._difference(column, column not in wrong, reason))
         return found
 
-    def _impossible(self, m: Count | Measure, left_out: int, taken_in: int) -> set[str]:
+    def _impossible(self, m: Count | Measure, left_out: int, admitted: int) -> set[str]:
         """The columns that leaving events out, or taking duplicates in, can't have made of the facts."""
         facts = self._evidence.facts.get(m.name, Values())
         others = self._evidence.duplicates.get(m.name, Values())
@@ -239,12 +239,12 @@ class _Judge:
             numbers = [c.name for c in NUMBERS.columns(m.name)]
             speed = Figures(*(self._row[f"__speed_{c}"] for c in numbers))
             tolerance = self._tolerance(numbers[1], "speed", "batch")
-            parts = unreachable(speed, facts.values, others.values, left_out, taken_in, tolerance)
+            parts = unreachable(speed, facts.values, others.values, left_out, admitted, tolerance)
             wrong = {f"{m.name}_{part}" for part in parts}
         for kind in kinds_of(m):
             columns = [c.name for c in kind.columns(m.name) if c.merge]
             stored = [self._row[f"__speed_{c}"] for c in columns]
-            if not possible(kind, stored, facts.pairs, others.pairs if taken_in else (), left_out):
+            if not possible(kind, stored, facts.pairs, others.pairs if admitted else (), left_out):
                 wrong.update(columns)
         return wrong
 

@@ -42,15 +42,15 @@ def missing(worker: Mapping[int, WorkerPart], lake: Mapping[int, Sequence[Span]]
     """By partition. Markers of transactions are offsets too, so these are upper bounds of records."""
     tail = holes = deleted = unread = lost = 0
     for partition in worker.keys() | lake.keys():
-        taken, stored = worker.get(partition, WorkerPart(0, 0)), union(lake.get(partition, ()))
-        had = subtract([(taken.start, taken.next)], union(taken.gaps))
-        lake_end = max(stored[-1][1] if stored else taken.start, taken.first)
+        loaded, stored = worker.get(partition, WorkerPart(0, 0)), union(lake.get(partition, ()))
+        had = subtract([(loaded.start, loaded.next)], union(loaded.gaps))
+        lake_end = max(stored[-1][1] if stored else loaded.start, loaded.first)
         only_worker, only_lake = subtract(had, stored), subtract(stored, had)
         tail += size(only_worker, start=lake_end)
-        holes += size(only_worker, start=taken.first, end=lake_end)
-        deleted += size(only_worker, end=taken.first)
-        unread += size(only_lake, start=taken.next)
-        lost += size(only_lake, end=taken.next)
+        holes += size(only_worker, start=loaded.first, end=lake_end)
+        deleted += size(only_worker, end=loaded.first)
+        unread += size(only_lake, start=loaded.next)
+        lost += size(only_lake, end=loaded.next)
     return Missing(tail, holes, deleted, unread, lost)
 
 

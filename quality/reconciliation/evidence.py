@@ -39,10 +39,10 @@ class Evidence:
 
 
 def unreachable(
-    speed: Figures, facts: Sequence[float], duplicates: Sequence[float], left_out: int, taken_in: int, tolerance: float
+    speed: Figures, facts: Sequence[float], duplicates: Sequence[float], left_out: int, admitted: int, tolerance: float
 ) -> set[str]:
     """Which of speed's figures can't come of leaving `left_out` facts at most out of the sum (they were late) and
-    taking `taken_in` duplicates at most in (only the batch layer found them). Both sequences are sorted.
+    taking `admitted` duplicates at most in (only the batch layer found them). Both sequences are sorted.
 
     A sum that lies between the least and the greatest possible is taken to be possible; a single value left out must
     be one of the facts'.
@@ -51,7 +51,7 @@ def unreachable(
     possible = False
     sums = list(accumulate(facts, initial=0.0))
     extra = list(accumulate(duplicates, initial=0.0))
-    for q in range(min(taken_in, len(duplicates)) + 1):
+    for q in range(min(admitted, len(duplicates)) + 1):
         r = q + len(facts) - speed.n
         if not 0 <= r <= min(left_out, len(facts)):
             continue

@@ -9,7 +9,7 @@ import polars as pl
 from quality.reconciliation.gather import Gathered, gather
 from quality.reconciliation.layers import rolled_up
 from quality.reconciliation.read import Snapshot, read_snapshot
-from quality.reconciliation.verdict import HourResult, LayerMinutes, judge
+from quality.reconciliation.verdict import HourResult, LayerMinutes, evaluate
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_key
 from streamgauge.rollup.pseudonyms import Pseudonyms
@@ -28,16 +28,16 @@ def compare(
 ) -> Compared:
     """Each layer is read once for all hours; the lake's single values only of buckets that differ. Writes nothing."""
     keys = [hour_key(h) for h in hours]
-    made, left_out = (table(lake, contract).scan(keys) for table in (facts_table, duplicates_table))
+    built, left_out = (table(lake, contract).scan(keys) for table in (facts_table, duplicates_table))
     snapshot = read_snapshot(connection, contract, hours)
     layers = LayerMinutes(
-        snapshot.speed, snapshot.batch, rolled_up(contract, pseudonyms, made, left_out).collect(engine="streaming")
+        snapshot.speed, snapshot.batch, rolled_up(contract, pseudonyms, built, left_out).collect(engine="streaming")
     )
 
     def look_up(differing: pl.DataFrame) -> Gathered:
-        return gather(contract, pseudonyms, made, left_out, differing)
+        return gather(contract, pseudonyms, built, left_out, differing)
 
-    results = judge(
+    results = evaluate(
         contract,
         hours,
         layers,

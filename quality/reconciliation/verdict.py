@@ -52,7 +52,7 @@ class HourResult:
         return hashlib.sha256("\n".join(apart).encode()).hexdigest()[:16] if apart else None
 
 
-def judge(
+def evaluate(
     contract: Contract,
     hours: Sequence[datetime],
     layers: LayerMinutes,

@@ -24,7 +24,7 @@ class HourStatus:
 
     status: Status
     revision: int | None = None
-    made_final: bool = False
+    finalized: bool = False
     accepted: bool = False
 
 
@@ -125,20 +125,20 @@ def _revise(
     final: dict[datetime, int] = dict(rows)
     accepted = _accepted(connection, stream, results)
     good = {r.hour for r in results if r.passed} | accepted.keys()
-    made = {r.hour for r in results if r.hour not in final and r.hour in good and r.waits_for is None}
+    built = {r.hour for r in results if r.hour not in final and r.hour in good and r.waits_for is None}
     with connection.cursor() as cursor:
         cursor.executemany(
             """INSERT INTO hour_revisions (stream, hour, revision, run_id, facts, reason, checked)
             VALUES (%s, %s, 1, %s, %s, %s, true)""",
-            [(stream, r.hour, run_id, r.facts, accepted.get(r.hour, RECONCILED)) for r in results if r.hour in made],
+            [(stream, r.hour, run_id, r.facts, accepted.get(r.hour, RECONCILED)) for r in results if r.hour in built],
         )
         cursor.executemany(
             "UPDATE hour_revisions SET checked = %s WHERE stream = %s AND hour = %s AND revision = %s",
             [(r.hour in good, stream, r.hour, final[r.hour]) for r in results if r.hour in final],
         )
     return {
-        r.hour: HourStatus("final", final.get(r.hour, 1), r.hour in made, r.hour in accepted)
-        if r.hour in final or r.hour in made
+        r.hour: HourStatus("final", final.get(r.hour, 1), r.hour in built, r.hour in accepted)
+        if r.hour in final or r.hour in built
         else HourStatus("provisional", accepted=r.hour in accepted)
         for r in results
     }

@@ -66,8 +66,8 @@ class CheckLine:
         failed = [r for r in self.by_hour.values() if r.status == "failed"]
         if failed:
             return max(failed, key=lambda r: (r.share, r.failing, r.partition))
-        judged = [r for r in self.by_hour.values() if r.status == "passed"]
-        return max(judged or self.by_hour.values(), key=lambda r: r.partition)
+        evaluated = [r for r in self.by_hour.values() if r.status == "passed"]
+        return max(evaluated or self.by_hour.values(), key=lambda r: r.partition)
 
     @property
     def failed_hours(self) -> list[str]:

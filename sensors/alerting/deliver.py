@@ -37,7 +37,7 @@ def deliver(connection: Connection, settings: Settings, now: datetime) -> int:
     """Sends what is due. Returns how many messages were taken. Each is noted on its own, at once."""
     due = store.read_due(connection, targets(settings), now)
     incidents = store.read_incidents(connection, [d.message.incident for d in due])
-    taken = 0
+    delivered = 0
     with httpx.Client(timeout=_TIMEOUT) as client:
         away: dict[str, str] = {}
         for d in due:
@@ -52,8 +52,8 @@ def deliver(connection: Connection, settings: Settings, now: datetime) -> int:
                 store.refused(connection, d, away[d.target], now)
             else:
                 store.delivered(connection, d, now)
-                taken += 1
-    return taken
+                delivered += 1
+    return delivered
 
 
 def remind(settings: Settings, firing: Sequence[Incident], now: datetime) -> None:

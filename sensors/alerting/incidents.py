@@ -98,9 +98,9 @@ def update(
         incidents.append(after)
     for p in wrong.values():
         critical = p.severity == "critical"
-        made = Incident(new_id(), p, now, None if critical else now, now if critical else None)
-        incidents.append(made)
-        messages.append(Message(made.id, "firing", p.severity))
+        incident = Incident(new_id(), p, now, None if critical else now, now if critical else None)
+        incidents.append(incident)
+        messages.append(Message(incident.id, "firing", p.severity))
     return incidents, messages
 
 

@@ -64,11 +64,11 @@ def definitions(
                 store.write(connection, incidents, messages, deliver.targets(at), now, at.dagster_url)
                 store.write_memory(connection, memory)
                 store.forget(connection, now)
-            taken = deliver.deliver(connection, at, now)
+            delivered = deliver.deliver(connection, at, now)
             firing = [i for i in incidents if i.resolved_at is None]
             deliver.remind(at, firing, now)
             store.beat(connection, NAME, now)
-        return dg.SkipReason(f"{len(firing)} firing, {len(messages)} new messages, {taken} taken")
+        return dg.SkipReason(f"{len(firing)} firing, {len(messages)} new messages, {delivered} delivered")
 
     return dg.Definitions(sensors=[alerts])
 

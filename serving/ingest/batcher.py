@@ -115,17 +115,17 @@ class Batcher:
 
     def _next(self) -> list[Job]:
         """All of one stream, as far as they are no more than one request may be: the others wait so long."""
-        taken: list[Job] = []
+        accepted: list[Job] = []
         left: deque[Job] = deque()
         size = 0
         for job in self._waiting:
             size += len(job.body)
-            if not taken or (job.contract is taken[0].contract and size <= MAX_BYTES):
-                taken.append(job)
+            if not accepted or (job.contract is accepted[0].contract and size <= MAX_BYTES):
+                accepted.append(job)
             else:
                 left.append(job)
         self._waiting = left
-        return taken
+        return accepted
 
     def _work(self, parsed: Sequence[tuple[Job, list[Entry]]]) -> None:
         if not parsed:
@@ -154,12 +154,12 @@ class Batcher:
         if found.indexes:
             encoder = self._encoder(contract)
             keys, values = encoder.keys(found.events), encoder.encode(found.events)
-        made: list[Encoded] = []
+        built: list[Encoded] = []
         start = 0
         for entries in requests:
-            made.append(part_of(found, keys, values, start, start + len(entries)))
+            built.append(part_of(found, keys, values, start, start + len(entries)))
             start += len(entries)
-        return made
+        return built
 
     def _encoder(self, contract: Contract) -> Encoder:
         known = self._encoders.get(contract.stream)

@@ -25,7 +25,7 @@ _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 @dataclass(frozen=True)
-class Taken:
+class Accepted:
     verdicts: Verdicts
     correlation_id: str
 
@@ -44,7 +44,7 @@ class Ingest:
         self._batcher.stop()
         self._publisher.close()
 
-    async def take(self, request: Request, contract: Contract, sender: str) -> Taken:
+    async def take(self, request: Request, contract: Contract, sender: str) -> Accepted:
         """`sender` names in the records' headers who sent them. Raises a problem where nothing was taken, or it isn't
         known what was."""
         form = form_of(request.headers)
@@ -59,7 +59,7 @@ class Ingest:
             current().about[CORRELATION_ID.name] = correlation_id
             answered: asyncio.Future[Verdicts] = asyncio.get_running_loop().create_future()
             self._batcher.submit(Job(contract, form, request.headers, body, sender, correlation_id, _span(), answered))
-            return Taken(await answered, correlation_id)
+            return Accepted(await answered, correlation_id)
         finally:
             self._requests -= 1
 

@@ -91,7 +91,7 @@ class Publisher:
         headers: Headers,
         done: Callable[[Delivery], None],
     ) -> None:
-        """Queues the records; `done` is told when each one's fate is known, after DELIVERY_SECONDS at the latest.
+        """Queues the records; `done` is called when each one's fate is known, after DELIVERY_SECONDS at the latest.
 
         Raises a problem where the queue is full. Those queued by then are sent, and are duplicates when the request
         comes again.
@@ -152,7 +152,7 @@ class Publisher:
         return True
 
     def _replace(self) -> None:
-        """After an error that ends an idempotent producer for good. Its requests are told, and may come again."""
+        """After an error that ends an idempotent producer for good. Its requests are failed, and may come again."""
         self._producer.purge()
         self._producer.flush(1)
         self._producer, self._fatal = self._make(), False

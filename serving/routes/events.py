@@ -10,7 +10,7 @@ from serving.ingest.batcher import Verdicts
 from serving.ingest.body import MAX_BYTES, MAX_EVENTS, MEDIA_TYPES
 from serving.ingest.check import Refused
 from serving.problems import CONFLICT, REFUSED, Problem
-from serving.schemas import Taken
+from serving.schemas import Accepted
 from streamgauge.errors import UserError
 
 router = APIRouter(tags=["events"])
@@ -40,7 +40,7 @@ _REQUEST = {
     " event whose id is there already is counted once. A CloudEvent in binary mode is sent as application/json with the"
     " headers `ce-specversion`, `ce-id`, `ce-source`, `ce-type`.",
     status_code=202,
-    responses={202: {"model": Taken}, **problems(400, 404, 408, 409, 413, 415)},
+    responses={202: {"model": Accepted}, **problems(400, 404, 408, 409, 413, 415)},
     response_class=Response,
     openapi_extra=_REQUEST,
 )
@@ -58,13 +58,16 @@ async def sent(
         contract.check_written_here()
     except UserError as e:
         raise Problem(CONFLICT, f"{e.what}.", f"{e.hint}.") from e
-    taken = await services.ingest.take(request, contract, f"http:{caller.name}")
-    found = taken.verdicts
+    accepted = await services.ingest.take(request, contract, f"http:{caller.name}")
+    found = accepted.verdicts
     if len(found.refused) == found.events:
         wrong = tuple((_place(r), r.reason) for r in found.refused[:_SHOWN])
         raise Problem(REFUSED, f"None of {found.events:,} events keeps the contract.", errors=wrong)
     return Response(
-        json_bytes(_shown(stream, taken.correlation_id, found)), 202, {"Cache-Control": "no-store"}, "application/json"
+        json_bytes(_shown(stream, accepted.correlation_id, found)),
+        202,
+        {"Cache-Control": "no-store"},
+        "application/json",
     )
 
 

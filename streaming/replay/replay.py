@@ -119,7 +119,7 @@ def replay_files(
 
 @dataclass(frozen=True)
 class _Options:
-    """What `replay_files` was told, which is the same for all files."""
+    """The arguments of `replay_files`, which is the same for all files."""
 
     end_ms: int | None
     speed: float | None

@@ -20,30 +20,30 @@ coupons = native.coupons
 def add_distinct(stored: Stored, values: UInt32s, grouped: Grouped) -> SketchColumn:
     """HLLs; the values are `coupons` of texts, 0 where there is none."""
 
-    def beyond(data: bytes | None, rows: UInt32s) -> bytes:
+    def exceeding(data: bytes | None, rows: UInt32s) -> bytes:
         parts = [] if data is None else [sketches.load_hll(data)]
         new = map(sketches.load_hll, _exact_hlls(np.unique(values[rows])))
         return sketches.dump_hll(sketches.merge_hll([*parts, *new]))
 
-    return _complete(native.add_coupons(stored, values, grouped), stored, grouped, beyond)
+    return _complete(native.add_coupons(stored, values, grouped), stored, grouped, exceeding)
 
 
 def add_quantiles(stored: Stored, values: Float64s, grouped: Grouped) -> SketchColumn:
     """KLLs; NaN stands for no value."""
 
-    def beyond(data: bytes | None, rows: UInt32s) -> bytes:
+    def exceeding(data: bytes | None, rows: UInt32s) -> bytes:
         sketch = sketches.new_kll() if data is None else sketches.load_kll(data)
         new = values[rows]
         sketch.update(new[~np.isnan(new)])
         return sketches.dump_kll(sketch)
 
-    return _complete(native.add_values(stored, values, grouped), stored, grouped, beyond)
+    return _complete(native.add_values(stored, values, grouped), stored, grouped, exceeding)
 
 
 def add_frequent(stored: Stored, keys: Coded, grouped: Grouped, exact_keys: int) -> SketchColumn:
     """Frequent-items sketches; null is no key, and a new sketch counts `exact_keys` keys exactly."""
 
-    def beyond(data: bytes | None, rows: UInt32s) -> bytes:
+    def exceeding(data: bytes | None, rows: UInt32s) -> bytes:
         sketch = sketches.new_frequent(exact_keys) if data is None else sketches.load_frequent(data)
         codes, counts = np.unique(keys.codes[rows], return_counts=True)
         new = zip(keys.values.gather(codes).to_list(), counts.tolist(), strict=True)
@@ -51,13 +51,15 @@ def add_frequent(stored: Stored, keys: Coded, grouped: Grouped, exact_keys: int)
         return sketches.dump_frequent(sketch)
 
     accumulated = native.add_keys(stored, keys, grouped, sketches.frequent_lg(exact_keys))
-    return _complete(accumulated, stored, grouped, beyond)
+    return _complete(accumulated, stored, grouped, exceeding)
 
 
 def _complete(
-    accumulated: Accumulated, stored: Stored, grouped: Grouped, beyond: Callable[[bytes | None, UInt32s], bytes]
+    accumulated: Accumulated, stored: Stored, grouped: Grouped, exceeding: Callable[[bytes | None, UInt32s], bytes]
 ) -> SketchColumn:
-    return accumulated.column.replaced({row: beyond(stored.get(row), grouped.rows(row)) for row in accumulated.beyond})
+    return accumulated.column.replaced(
+        {row: exceeding(stored.get(row), grouped.rows(row)) for row in accumulated.exceeding}
+    )
 
 
 def _exact_hlls(values: Any) -> Sequence[bytes]:

@@ -71,9 +71,9 @@ ADD_TO_SKETCHES: Mapping[MeasureKind, AddToSketches] = {DISTINCT: add_distinct, 
 
 def columns(source: Named, numbers: Numbers, grouped: Grouped) -> list[pl.Series]:
     """Those that are no sketches."""
-    made: list[pl.Series] = []
+    built: list[pl.Series] = []
     for kind in kinds_of(source):
         if kind in _COLUMNS:
             names = [c.name for c in kind.columns(source.name)]
-            made += [s.alias(name) for s, name in zip(_COLUMNS[kind](numbers, grouped), names, strict=True)]
-    return made
+            built += [s.alias(name) for s, name in zip(_COLUMNS[kind](numbers, grouped), names, strict=True)]
+    return built

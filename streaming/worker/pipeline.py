@@ -229,8 +229,8 @@ class Pipeline:
             AHEAD: rows[times > ingest + arrivals.AHEAD_MS],
             ARRIVED_LATE: rows[times + self.contract.lateness_ms < ingest],
         }
-        if self.contract.made_topic is not None:
-            count = self.contract.made_topic.partitions
+        if self.contract.own_topic is not None:
+            count = self.contract.own_topic.partitions
             found[MISPLACED] = np.flatnonzero(misplaced(records.keys, records.positions.partitions, count))
         return found
 

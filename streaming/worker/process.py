@@ -149,7 +149,7 @@ def _run_session(session: Session, stream: str, sessions: dict[str, Session]) ->
 
 
 def what_ended(e: Exception) -> str:
-    """The text of an error that nobody foresaw may quote an event: only its type and place are told."""
+    """The text of an error that nobody foresaw may quote an event: only its type and place are logged."""
     if not unforeseen(e):
         return f"{type(e).__name__}: {e}"
     return f"{type(e).__name__}{place_of(e)}"

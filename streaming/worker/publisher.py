@@ -83,7 +83,7 @@ class Publisher:
         return Topics(self._contract, Producer(config), self._registry)
 
     def committed(self) -> None:
-        """To be told within the span of the commit."""
+        """To be called within the span of the commit."""
         self._commits.append(trace.get_current_span().get_span_context())
         self._dirty.set()
 

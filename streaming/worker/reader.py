@@ -109,7 +109,7 @@ class Reader:
         for partition in first_rows(fetched.partitions):
             self._heard[partition] = now
             self._position[partition] = int(fetched.offsets[fetched.partitions == partition][-1]) + 1
-        # the last offsets of a log may hold no records, but a transaction's marker: its end is told by an event
+        # the last offsets of a log may hold no records, but a transaction's marker: its end is reported by an event
         for partition, position in ended.items():
             if partition in self._position:
                 self._position[partition] = max(self._position[partition], position)

@@ -136,7 +136,7 @@ class Rollup:
     def _sketches(
         self, inputs: Sequence[RollupInput], counted: Grouped, cells: _Cells, firsts: Mapping[int, int]
     ) -> list[pl.Series]:
-        made: list[pl.Series] = []
+        built: list[pl.Series] = []
         for m in self._rollup.measured:
             for kind in kinds_of(m):
                 add = ADD_TO_SKETCHES.get(kind)
@@ -147,8 +147,8 @@ class Rollup:
                 adding = partial(add, values=new, grouped=counted)
                 for column in kind.columns(m.name):
                     updated = _update(self.sketches[column.name], cells, firsts, adding)
-                    made.append(updated.series(column.name))
-        return made
+                    built.append(updated.series(column.name))
+        return built
 
     def _tops(
         self, inputs: Sequence[RollupInput], groups: Groups, counted: Grouped, firsts: Mapping[int, int]

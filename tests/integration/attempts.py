@@ -120,11 +120,11 @@ def _written(config: Mapping[str, Any], topics: Mapping[str, str]) -> Attempts:
     found: Attempts = {}
     producer = Producer({**config, "acks": "all"})
 
-    def told(called: str) -> Callable[[KafkaError | None, Message], None]:
+    def reported(called: str) -> Callable[[KafkaError | None, Message], None]:
         return lambda error, _: found.update({(called, "write"): error is None or _may(error)})
 
     for called, topic in topics.items():
-        producer.produce(topic, b"value", b"key", partition=0, on_delivery=told(called))
+        producer.produce(topic, b"value", b"key", partition=0, on_delivery=reported(called))
     assert producer.flush(_SECONDS) == 0
     return found
 

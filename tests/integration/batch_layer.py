@@ -17,12 +17,12 @@ RUN = "test"
 def fill_lake(contract: Contract, hours: Iterable[datetime] | None = None) -> int:
     """Takes the hours of ingest time, by default this one and the one before. Returns how many records they have."""
     batch, now = BatchResource(), datetime.now(UTC)
-    taken = 0
+    loaded = 0
     with batch.connect(autocommit=True) as connection:
         for hour in hours or (hour_start(now) - HOUR, hour_start(now)):
-            made = load_hour(batch.settings, contract, connection, hour, now=now, start=batch_start(), run_id=RUN)
-            taken += made.stored.rows
-    return taken
+            built = load_hour(batch.settings, contract, connection, hour, now=now, start=batch_start(), run_id=RUN)
+            loaded += built.stored.rows
+    return loaded
 
 
 def fill_batch(contract: Contract, hours: Sequence[datetime]) -> None:

@@ -34,8 +34,8 @@ def chromium() -> Generator[Browser]:
 @contextmanager
 def opened(browser: Browser, url: str, **context: Any) -> Generator[Page]:
     """A page that must not complain: an error, or something that its policy forbids, fails the test."""
-    made = browser.new_context(timezone_id="Europe/Berlin", locale="en-GB", **context)
-    shown = made.new_page()
+    built = browser.new_context(timezone_id="Europe/Berlin", locale="en-GB", **context)
+    shown = built.new_page()
     complaints: list[str] = []
     shown.on("pageerror", lambda e: complaints.append(str(e)))
     shown.on("console", lambda m: complaints.append(m.text) if "Content Security Policy" in m.text else None)
@@ -47,7 +47,7 @@ def opened(browser: Browser, url: str, **context: Any) -> Generator[Page]:
         assert not complaints
         assert hosts == {url.split("/")[2]}
     finally:
-        made.close()
+        built.close()
 
 
 def serious(shown: Page) -> list[str]:

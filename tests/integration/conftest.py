@@ -37,19 +37,19 @@ def stack() -> Generator[Stack]:
         patch.setenv(f"{PREFIX}INSTANCE", instance)
         if port is not None:
             patch.setenv(f"{PREFIX}BASE_PORT", str(port))
-        made = Stack()
-        made.reset()
+        built = Stack()
+        built.reset()
         # pytest finishes its fixtures on Ctrl-C, and on SIGTERM only if it looks the same.
         before = signal.signal(signal.SIGTERM, _interrupt)
         # A shell starts its background jobs with SIGINT ignored, which the tests' processes would inherit.
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        atexit.register(made.reset)
+        atexit.register(built.reset)
         try:
-            made.up()
-            yield made
+            built.up()
+            yield built
         finally:
-            made.reset()
-            atexit.unregister(made.reset)
+            built.reset()
+            atexit.unregister(built.reset)
             signal.signal(signal.SIGTERM, before)
 
 
@@ -66,9 +66,9 @@ def running(stack: Stack, tmp_path: Path) -> Generator[Running]:
     """A stream that is never idle, so that what comes of its log doesn't hang on the clock."""
     own = OwnStream(tmp_path)
     with Workers([own.name], tmp_path) as workers:
-        made = Running(own, workers)
-        made.edit(lambda d: block(d, "time").update(idleAfterSeconds=3600))
-        yield made
+        built = Running(own, workers)
+        built.edit(lambda d: block(d, "time").update(idleAfterSeconds=3600))
+        yield built
 
 
 def _own() -> tuple[str, int | None]:

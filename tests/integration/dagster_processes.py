@@ -126,7 +126,7 @@ class DagsterProcesses:
         wait_for(lambda: api.run_state(run) != "running", f"{job} has ended", seconds)
         return api.run_state(run)
 
-    def made(self, path: AssetPath) -> Counter[str]:
+    def materializations(self, path: AssetPath) -> Counter[str]:
         """How often each partition was materialized."""
         answer: Any = self._ask(_MADE, {"path": list(path)})
         return Counter(m["partition"] for m in answer["assetNodeOrError"]["assetMaterializations"])

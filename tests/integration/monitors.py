@@ -36,7 +36,7 @@ class Receiver:
     bodies: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     away: bool = False
 
-    def told(self) -> list[tuple[str, str, str]]:
+    def reported(self) -> list[tuple[str, str, str]]:
         """(alert, status, severity) of each."""
         return [
             (a["labels"]["alertname"], a["status"], a["labels"]["severity"]) for b in self.bodies for a in b["alerts"]
@@ -48,19 +48,19 @@ def receiver() -> Generator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            if not made.away:
-                made.bodies.append(json.loads(body))
-            self.send_response(503 if made.away else 200)
+            if not built.away:
+                built.bodies.append(json.loads(body))
+            self.send_response(503 if built.away else 200)
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None: ...
 
     server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    made = Receiver(f"http://{LOOPBACK}:{server.server_address[1]}/")
+    built = Receiver(f"http://{LOOPBACK}:{server.server_address[1]}/")
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield made
+        yield built
     finally:
         server.shutdown()
         thread.join()

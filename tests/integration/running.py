@@ -98,9 +98,9 @@ def events(contract: Contract, n: int, *, start: int = 0, at: int | None = None,
         }
         for i in range(start, start + n)
     ]
-    made, mistyped = frame_of(contract, rows)
+    built, mistyped = frame_of(contract, rows)
     assert not mistyped
-    return made
+    return built
 
 
 def one(contract: Contract, **other: Any) -> dict[str, Any]:

@@ -30,8 +30,8 @@ def in_process(
     changed = Settings.for_role("api").model_copy(update={"contracts_dir": contracts, **(settings or {})})
     services = make_services(changed, ApiConfig(**{"requests_per_second": 10_000, "burst": 10_000, **config}))  # pyright: ignore
     app = create_app(services)
-    with TestClient(app, base_url=f"http://{LOOPBACK}", client=(client, 50000), raise_server_exceptions=False) as made:
-        yield made
+    with TestClient(app, base_url=f"http://{LOOPBACK}", client=(client, 50000), raise_server_exceptions=False) as built:
+        yield built
 
 
 class Served:
@@ -54,15 +54,15 @@ def served(contracts: Path, folder: Path, **environment: str) -> Generator[Serve
         process = subprocess.Popen(
             [sys.executable, "-m", "streamgauge.cli", "api"], env={**os.environ, **own}, stderr=out, stdout=out
         )
-    made = Served(f"http://{LOOPBACK}:{port}", process, log)
+    built = Served(f"http://{LOOPBACK}:{port}", process, log)
     try:
         deadline = time.monotonic() + 60
-        while not _answers(made.client):
+        while not _answers(built.client):
             assert process.poll() is None and time.monotonic() < deadline, log.read_text()
             time.sleep(0.1)
-        yield made
+        yield built
     finally:
-        made.client.close()
+        built.client.close()
         process.terminate()
         try:
             process.wait(20)

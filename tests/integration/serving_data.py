@@ -81,13 +81,13 @@ def make_data(running: Running) -> Data:
     in_order = [_event(f"e{i}", first + i * timedelta(seconds=12), i) for i in range(HOURS * 300)]
     late = [_event(f"late{i}", first + i * timedelta(seconds=151), i) for i in range(60)]
     for events in (in_order, late, in_order[-240::8]):
-        made, mistyped = frame_of(contract, events)
+        built, mistyped = frame_of(contract, events)
         assert not mistyped
-        running.send(made)
+        running.send(built)
     running.workers.start()
     account = wait_until_read(contract)
     assert account.late == 60 and account.duplicates == 30
-    data = _judged(contract, first)
+    data = _evaluated(contract, first)
     _fill(data)
     return data
 
@@ -103,7 +103,7 @@ def _event(event_id: str, at: datetime, i: int) -> dict[str, Any]:
     }
 
 
-def _judged(contract: Contract, first: datetime) -> Data:
+def _evaluated(contract: Contract, first: datetime) -> Data:
     expected = expected_of(contract)
     schemas = {find_schema_id(Settings.for_role("producer"), contract): avro_schema(contract)}
     speed: Minutes = defaultdict(Bucket)

@@ -63,7 +63,7 @@ def odd(kind: str, number: int, at: datetime) -> bytes | None:
     }
     if kind in changed:
         return json.dumps({**good, **changed[kind]}).encode()
-    made: dict[str, bytes | None] = {
+    built: dict[str, bytes | None] = {
         "no value": None,
         "not JSON": b"order no. 7",
         "cut off": text[:40].encode(),
@@ -71,7 +71,7 @@ def odd(kind: str, number: int, at: datetime) -> bytes | None:
         "a comma too much": f"{text[:-1]},}}".encode(),
         "Latin-1": text.replace("W-1010", "Stra\xdfe").encode("latin-1"),
     }
-    return made[kind]
+    return built[kind]
 
 
 ODD: dict[str, tuple[str, str]] = {
@@ -117,26 +117,26 @@ class Shop:
         step = (last - first) / len(numbers)
         for i, number in enumerate(numbers):
             at = (first + i * step).replace(microsecond=(first + i * step).microsecond // 1000 * 1000)
-            made = order(number, at)
-            self.send(json.dumps(made).encode(), at, f"c{number % 90}")
-            self.count(made, at)
+            built = order(number, at)
+            self.send(json.dumps(built).encode(), at, f"c{number % 90}")
+            self.count(built, at)
             if number % 97 == 0:
-                self.send(json.dumps(made).encode(), at, f"c{number % 90}")
+                self.send(json.dumps(built).encode(), at, f"c{number % 90}")
                 self.repeated += 1
             if number % 199 == 0:
                 partition = (java_partition(f"c{number % 90}".encode(), PARTITIONS) + 1) % PARTITIONS
-                self.send(json.dumps(made).encode(), at, "", partition)
-                self.elsewhere.append((_minute(made, at), Decimal(str(made["total"]["amount"]))))
+                self.send(json.dumps(built).encode(), at, "", partition)
+                self.elsewhere.append((_minute(built, at), Decimal(str(built["total"]["amount"]))))
             if number % 41 == 0:
                 kind = list(ODD)[number // 41 % len(ODD)]
                 self.send(odd(kind, number, at), FAR_AHEAD if kind == "a time to come" else at, f"c{number % 90}")
                 self.odd[kind] += 1
         self.flush()
 
-    def count(self, made: dict[str, Any], at: datetime) -> None:
-        key = _minute(made, at)
+    def count(self, built: dict[str, Any], at: datetime) -> None:
+        key = _minute(built, at)
         self.minutes[key] += 1
-        self.amounts[key] = self.amounts.get(key, Decimal(0)) + Decimal(str(made["total"]["amount"]))
+        self.amounts[key] = self.amounts.get(key, Decimal(0)) + Decimal(str(built["total"]["amount"]))
 
     def send(self, value: bytes | None, at: datetime, key: str, partition: int | None = None) -> None:
         def delivered(error: KafkaError | None, message: Message) -> None:
@@ -144,9 +144,9 @@ class Shop:
             assert error is None, error
 
         where: dict[str, Any] = {} if partition is None else {"partition": partition}
-        made = at + timedelta(milliseconds=300)
+        built = at + timedelta(milliseconds=300)
         self._producer.produce(
-            self.topic, value, key, timestamp=int(made.timestamp() * 1000), on_delivery=delivered, **where
+            self.topic, value, key, timestamp=int(built.timestamp() * 1000), on_delivery=delivered, **where
         )
         self._producer.poll(0)
         self.sent += 1
@@ -179,5 +179,5 @@ class Shop:
         return found
 
 
-def _minute(made: dict[str, Any], at: datetime) -> tuple[datetime, str, str]:
-    return at.replace(second=0, microsecond=0), made["customer"]["address"]["country"], made["order"]["state"]
+def _minute(built: dict[str, Any], at: datetime) -> tuple[datetime, str, str]:
+    return at.replace(second=0, microsecond=0), built["customer"]["address"]["country"], built["order"]["state"]

@@ -22,9 +22,9 @@ NOW = datetime.now(UTC)
 
 @pytest.fixture
 def own(tmp_path: Path) -> OwnStream:
-    made = OwnStream(tmp_path)
-    apply(made.settings(), (made.contract,))
-    return made
+    built = OwnStream(tmp_path)
+    apply(built.settings(), (built.contract,))
+    return built
 
 
 def test_hours_that_are_done_are_not_read(own: OwnStream) -> None:

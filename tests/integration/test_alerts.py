@@ -47,12 +47,12 @@ class Sensor:
         self._instance = instance
 
     def tick(self) -> str:
-        made = sensor.definitions(
+        built = sensor.definitions(
             [self._running.contract],
             partial(connect, self.settings, autocommit=True, application="sensor under test"),
             lambda: self.settings,
         )
-        (alerts,) = list(made.sensors or ())
+        (alerts,) = list(built.sensors or ())
         return alerts.evaluate_tick(dg.build_sensor_context(instance=self._instance)).skip_message or ""
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 150) -> None:
@@ -73,8 +73,8 @@ class Sensor:
 
 @pytest.fixture
 def instance() -> Generator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:  # pyright: ignore[reportUnknownMemberType]
-        yield made
+    with dg.DagsterInstance.ephemeral() as built:  # pyright: ignore[reportUnknownMemberType]
+        yield built
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def stream(running: Running) -> Generator[Running]:
     yield running
 
 
-def told_by(pages: Receiver) -> Callable[[str, str], bool]:
-    return lambda status, severity: any(t[1:] == (status, severity) for t in pages.told())
+def notifications(pages: Receiver) -> Callable[[str, str], bool]:
+    return lambda status, severity: any(t[1:] == (status, severity) for t in pages.reported())
 
 
 def routed(text: str, url: str) -> str:
@@ -109,22 +109,22 @@ def routed(text: str, url: str) -> str:
 def test_a_stopped_worker_is_one_page_and_one_recovery(
     stream: Running, instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
-    with receiver() as told, receiver() as webhook:
-        config = fill("alertmanager.yaml", lambda text: routed(text, told.url), WEBHOOK="")
+    with receiver() as reported, receiver() as webhook:
+        config = fill("alertmanager.yaml", lambda text: routed(text, reported.url), WEBHOOK="")
         with alertmanager(tmp_path / "monitors", config) as url:
             alerts = Sensor(stream, instance, alertmanager_url=url, alert_webhook_url=SecretStr(webhook.url))
             alerts.go_on(10)
-            assert told.bodies == webhook.bodies == [], "a stream at work is well"
+            assert reported.bodies == webhook.bodies == [], "a stream at work is well"
 
             (worker,) = stream.workers.running
             stream.workers.kill(worker)
             stream.send(events(stream.contract, 50, start=600))
-            been_told = told_by(told)
-            alerts.until(lambda: been_told("firing", "critical"), "the page")
+            notified = notifications(reported)
+            alerts.until(lambda: notified("firing", "critical"), "the page")
             alerts.go_on(30)
 
             stream.workers.start()
-            alerts.until(lambda: been_told("resolved", "critical"), "the recovery")
+            alerts.until(lambda: notified("resolved", "critical"), "the recovery")
             alerts.go_on(30)
 
     expected = [
@@ -133,8 +133,10 @@ def test_a_stopped_worker_is_one_page_and_one_recovery(
         ("StreamgaugeWorkerStopped", "resolved", "critical"),
         ("StreamgaugeWorkerStopped", "resolved", "warning"),
     ]
-    assert sorted(told.told()) == sorted(expected), "one page, one notice, a recovery of each, nothing downstream"
-    assert sorted(webhook.told()) == sorted(expected)
+    assert sorted(reported.reported()) == sorted(expected), (
+        "one page, one notice, a recovery of each, nothing downstream"
+    )
+    assert sorted(webhook.reported()) == sorted(expected)
     page = next(b for b in webhook.bodies if b["alerts"][0]["labels"]["severity"] == "critical")["alerts"][0]
     assert page["labels"]["owner"] == "platform"
     assert page["annotations"]["runbook_url"].endswith("/worker-stopped.md")
@@ -161,7 +163,7 @@ def test_an_alert_that_nobody_takes_is_kept_and_delivered_later(
         )
         webhook.away = False
         alerts.until(lambda: len(_undelivered()) == 2, "the webhook has taken its messages")
-        assert [t[1:] for t in webhook.told()] == [("firing", "warning"), ("firing", "critical")]
+        assert [t[1:] for t in webhook.reported()] == [("firing", "warning"), ("firing", "critical")]
 
         with alertmanager(tmp_path / "monitors", fill("alertmanager.yaml", WEBHOOK="")) as url:
             alerts.settings = alerts.settings.model_copy(update={"alertmanager_url": url})

@@ -147,10 +147,10 @@ def test_a_field_with_a_default_is_a_new_version_and_the_old_one_stays(stream: O
     add_field(document, "colour", default="grey")
     new = stream.write(document)
 
-    change, taken_up = apply(stream.settings(), (new,)).changes
+    change, adopted = apply(stream.settings(), (new,)).changes
 
     assert isinstance(change, RegisterSchema)
-    assert isinstance(taken_up, TakeUpContract)
+    assert isinstance(adopted, TakeUpContract)
     assert latest(stream).version == before.version + 1
     registry = Registry(stream.settings().registry_url)
     assert registry.find_schema(latest(stream).id) == avro_schema(new)
@@ -478,8 +478,8 @@ def test_rights_that_the_access_file_does_not_give_are_taken_away(stream: OwnStr
         Acl("reader", "topic", f"{contract.topic}-of-another-project", "read"),
     }
     admin: Any = admin_client(settings)
-    made = admin.create_acls([AclBinding(*acl_words(a)) for a in more | others])
-    assert all(f.result(20) is None for f in made.values())
+    built = admin.create_acls([AclBinding(*acl_words(a)) for a in more | others])
+    assert all(f.result(20) is None for f in built.values())
     with connect(settings) as connection:
         connection.execute("GRANT SELECT, TRUNCATE ON dead_letters TO PUBLIC")
         connection.execute("GRANT SELECT (value) ON dead_letters TO streamgauge_reader")

@@ -94,12 +94,12 @@ class Batch:
         query += " where window_start >= %s and window_start < %s"
         return [self.ask(query, h, h + HOUR)[0][0] for h in hours]
 
-    def made(self, path: asset_keys.AssetPath) -> Counter[str]:
+    def materializations(self, path: asset_keys.AssetPath) -> Counter[str]:
         """How often each of HOURS was materialized. The hours between them, which have no events, follow by themselves
         at the end of the wall clock's hour, whenever that is.
         """
         keys = {hour_key(h) for h in HOURS}
-        return Counter({key: n for key, n in self.dagster.made(path).items() if key in keys})
+        return Counter({key: n for key, n in self.dagster.materializations(path).items() if key in keys})
 
     def minutes(self) -> list[Any]:
         rows = self.ask(f'select * from "{self.contract.stream}_batch_minutes" order by 1, 2, 3')
@@ -117,12 +117,12 @@ def batch(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Generator[B
     apply(own.settings(), (own.contract,))
     with Workers([own.name], own.folder) as workers, DagsterProcesses(stack, own.folder) as dagster:
         workers.start()
-        made = Batch(own, dagster)
+        built = Batch(own, dagster)
         for hour in HOURS:
-            made.send(hour, EACH)
-        made.take()
-        made.until_settled()
-        yield made
+            built.send(hour, EACH)
+        built.take()
+        built.until_settled()
+        yield built
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +136,7 @@ def pages() -> Generator[Page]:
 def test_what_the_lake_brought_is_made_by_itself(batch: Batch) -> None:
     assert batch.facts(HOURS) == [EACH] * 3
     for path in _chain(batch.contract):
-        assert batch.made(path) == {hour_key(h): 1 for h in HOURS}, path
+        assert batch.materializations(path) == {hour_key(h): 1 for h in HOURS}, path
     for path, check in _checks(batch.contract):
         assert batch.dagster.passed(path, check) >= {hour_key(h) for h in HOURS}, check
     final = "select hour from final_hours where stream = %s and checked order by hour"
@@ -145,14 +145,14 @@ def test_what_the_lake_brought_is_made_by_itself(batch: Batch) -> None:
 
 def test_late_data_rebuilds_exactly_its_hours(batch: Batch) -> None:
     late = HOURS[1:]
-    before = {path: batch.made(path) for path in _chain(batch.contract)}
+    before = {path: batch.materializations(path) for path in _chain(batch.contract)}
     for hour in late:
         batch.send(hour, LATE)
     batch.take()
     batch.until_settled()
     assert batch.facts(HOURS) == [EACH, EACH + LATE, EACH + LATE]
     for path in _chain(batch.contract)[:-1]:
-        again = batch.made(path) - before[path]
+        again = batch.materializations(path) - before[path]
         assert again == {hour_key(h): 1 for h in late}, path
     revised = "select hour from final_hours where stream = %s and revision > 1 order by hour"
     wait_for(lambda: batch.ask(revised, batch.contract.stream) == [(h,) for h in late], "they are revised", PATIENCE)
@@ -161,7 +161,7 @@ def test_late_data_rebuilds_exactly_its_hours(batch: Batch) -> None:
 def test_days_follow(batch: Batch) -> None:
     days = {h.strftime("%Y-%m-%d") for h in HOURS}
     path = asset_keys.rollups_daily(batch.contract)
-    wait_for(lambda: batch.dagster.made(path).keys() >= days, "the days are made", PATIENCE)
+    wait_for(lambda: batch.dagster.materializations(path).keys() >= days, "the days are made", PATIENCE)
     query = f'select sum(count)::bigint from "{batch.contract.stream}_batch_days"'
     total = sum(batch.facts(HOURS))
     wait_for(lambda: batch.ask(query) == [(total,)], "the days hold their hours", PATIENCE)
@@ -171,7 +171,7 @@ def test_people_see_it_in_dagster(batch: Batch, pages: Page) -> None:
     stream, hour = batch.contract.stream, hour_key(HOURS[1])
     report = asset_keys.report(batch.contract)
     day = HOURS[1].strftime("%Y-%m-%d")
-    wait_for(lambda: day in batch.dagster.made(report), "the day has its report", PATIENCE)
+    wait_for(lambda: day in batch.dagster.materializations(report), "the day has its report", PATIENCE)
 
     pages.goto(f"{batch.dagster.url}/locations/__repository__@streamgauge/asset-groups/{stream}")
     edges = pages.locator('path[stroke="var(--color-lineage-edge)"]')

@@ -63,18 +63,18 @@ def guarded_url(stack: Stack, url: str, tmp_path_factory: pytest.TempPathFactory
     log = tmp_path_factory.mktemp("web") / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(command, cwd=program.directory, env=environment, stdout=out, stderr=out)
-    made = f"http://127.0.0.1:{port}"
+    built = f"http://127.0.0.1:{port}"
 
     def answers() -> bool:
         assert process.poll() is None, log.read_text()
         try:
-            return httpx.get(f"{made}/server_info", timeout=5).is_success
+            return httpx.get(f"{built}/server_info", timeout=5).is_success
         except httpx.TransportError:
             return False
 
     try:
         wait_for(answers, "the guarded web server answers")
-        yield made
+        yield built
     finally:
         process.terminate()
         process.wait(30)
@@ -183,12 +183,12 @@ def test_a_socket_is_opened_for_its_own_page_only(url: str) -> None:
 def test_in_a_browser_its_pages_work_and_another_sites_do_not_reach_it(url: str) -> None:
     sensor, _ = _sensor(url)
     with _another_site(url, _STOP % sensor) as site, chromium() as browser:
-        made = browser.new_page()
-        made.goto(site)
-        made.wait_for_function("window.tried === 4")
+        built = browser.new_page()
+        built.goto(site)
+        built.wait_for_function("window.tried === 4")
         # the frame shows nothing of Dagster: clicks in it would go to Dagster's buttons
-        assert all("Overview" not in frame.content() for frame in made.frames)
-        made.close()
+        assert all("Overview" not in frame.content() for frame in built.frames)
+        built.close()
         assert _sensor(url)[1] == "RUNNING"
         with opened(browser, f"{url}/locations") as shown:
             shown.get_by_text("streamgauge", exact=True).first.wait_for(timeout=30_000)

@@ -46,8 +46,8 @@ def url(fresh_stack: Stack, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def instance(url: str, fresh_stack: Stack) -> Generator[dg.DagsterInstance]:
-    with dg.DagsterInstance.from_config(str(fresh_stack.layout.part("dagster"))) as made:
-        yield made
+    with dg.DagsterInstance.from_config(str(fresh_stack.layout.part("dagster"))) as built:
+        yield built
 
 
 def test_connections_outlive_a_restart_of_postgres(stack: Stack, url: str) -> None:

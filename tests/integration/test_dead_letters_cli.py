@@ -23,10 +23,10 @@ HEADERS = [("traceparent", b"00-abc"), ("empty", None)]
 
 @pytest.fixture
 def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnStream:
-    made = OwnStream(tmp_path)
-    apply(made.settings(), (made.contract,))
+    built = OwnStream(tmp_path)
+    apply(built.settings(), (built.contract,))
     monkeypatch.setenv("STREAMGAUGE_CONTRACTS_DIR", str(tmp_path))
-    return made
+    return built
 
 
 def store(
@@ -157,7 +157,7 @@ def test_more_than_one_batch_is_requeued_whole(stream: OwnStream, monkeypatch: p
         (["requeue", "topic/1/99"], "no dead letter at topic/1/99"),
     ],
 )
-def test_what_is_not_there_is_said(stream: OwnStream, arguments: list[str], what: str) -> None:
+def test_what_is_not_there_is_reported(stream: OwnStream, arguments: list[str], what: str) -> None:
     error = run(*arguments).exception
     assert isinstance(error, UserError)
     assert what in error.what

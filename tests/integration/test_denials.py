@@ -37,17 +37,17 @@ NAMES = list(ACCESS.principals)
 def own(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> OwnStream:
     """A stream with a record in each of its topics, and another one beside it."""
     folder = tmp_path_factory.mktemp("contracts")
-    made, other = OwnStream(folder), OwnStream(folder)
+    built, other = OwnStream(folder), OwnStream(folder)
     document = other.document()
-    block(document, "reference")["name"] = made.name
+    block(document, "reference")["name"] = built.name
     other.write(document)
-    apply(made.settings(), (made.contract, other.contract))
-    producer = Producer(client_config(made.settings()))
-    for kind, topic in resources(made.contract).values():
+    apply(built.settings(), (built.contract, other.contract))
+    producer = Producer(client_config(built.settings()))
+    for kind, topic in resources(built.contract).values():
         if kind == "topic":
             producer.produce(topic, b"value", b"key", partition=0)
     assert producer.flush(20) == 0
-    return made
+    return built
 
 
 @pytest.fixture(scope="module")

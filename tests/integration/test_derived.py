@@ -115,8 +115,8 @@ def assert_ratios(running: Running, contract: Contract, hour: datetime, numbers:
     assert (figures["big"], figures["big_share"]) == (["big"], ["big_share"])
     options = [part for name, value in between.items() for part in (f"--{name}", value)]
     groups = ("--group-by", "odd", "--group-by", "what")
-    told = streamgauge(running.own.folder, "rollups", contract.stream, *options, *groups, "--json")
-    assert _ratios(json.loads(told)["rows"]) == expected
+    reported = streamgauge(running.own.folder, "rollups", contract.stream, *options, *groups, "--json")
+    assert _ratios(json.loads(reported)["rows"]) == expected
     columns = "odd, what, sum(big)::float8 / nullif(sum(count), 0), sum(half_n)::float8 / nullif(sum(big), 0)"
     by_hand = f'select {columns} from "{contract.stream}_1h" where window_start = %s group by 1, 2'
     assert {(o, w): (a, b) for o, w, a, b in query(by_hand, hour)} == expected

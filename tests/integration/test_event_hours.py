@@ -40,7 +40,7 @@ class Batch:
         self.contract, self.instance = contract, instance
         self.settings = Settings.for_role("batch")
         self.broken: set[datetime] = set()
-        self.made: list[tuple[str, list[datetime]]] = []
+        self.built: list[tuple[str, list[datetime]]] = []
         self.starts = {contract.stream: Starts(OLD, OLD)}
         self.reloads = 0
         rest = (asset_keys.rollups_hourly, asset_keys.reconciliation)
@@ -70,7 +70,7 @@ class Batch:
         @dg.multi_asset(name=path[1], specs=specs, backfill_policy=HOURLY_RUNS)
         def make(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult[Any]]:
             hours = hours_of(context)
-            self.made.append((path[0], hours))
+            self.built.append((path[0], hours))
             if step and path[0] == "rollups" and self.broken & set(hours):
                 raise RuntimeError("as told")
             if step:
@@ -170,7 +170,7 @@ def test_late_data_for_three_old_hours_rebuilds_exactly_those(batch: Batch) -> N
     assert asked(requests) == [(hour_key(OLD), hour_key(OLD + HOUR)), (hour_key(OLD + 7 * HOUR),) * 2]
     assert all(batch.run(r) for r in requests)
     wanted = sorted(itertools.product(("facts", "reconciliation", "rollups"), hours(0, 1, 7)))
-    assert sorted((layer, hour) for layer, made in batch.made for hour in made) == wanted
+    assert sorted((layer, hour) for layer, built in batch.built for hour in built) == wanted
     assert batch.settled()
     assert batch.tick() == []
 
@@ -200,7 +200,7 @@ def test_a_lake_run_is_waited_for(batch: Batch) -> None:
     assert len(batch.tick()) == 1
 
 
-def test_what_a_failed_run_left_behind_is_still_owed_and_waits(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_failed_run_left_behind_is_still_due_and_waits(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its facts are built; only its rollups are missing."""
     batch.touch(OLD)
     batch.broken = {OLD}

@@ -93,7 +93,7 @@ def outdated(contract: Contract) -> list[datetime]:
     return [hour for (hour,) in rows]
 
 
-def made(contract: Contract, hours: list[datetime]) -> Sequence[Built]:
+def build_hours(contract: Contract, hours: list[datetime]) -> Sequence[Built]:
     built = build(BatchResource(), contract, hours, "test").hours
     roll_hours(BatchResource(), contract, hours, "test")
     return built
@@ -159,7 +159,7 @@ def test_generated_events_with_duplicates_late_ones_and_bad_ones(stream: Running
     hours = outdated(contract)
     assert set(hours) == {datetime.fromtimestamp(ms / 1000, UTC) for ms in expected.hours.values()}
     whole = [hours[0] + i * HOUR for i in range((hours[-1] - hours[0]) // HOUR + 1)]
-    built = made(contract, whole)
+    built = build_hours(contract, whole)
     assert any(b.facts + b.duplicates + b.quarantined == 0 for b in built)
     assert sum(b.facts + b.duplicates + b.quarantined for b in built) == len(log)
     assert outdated(contract) == []
@@ -193,7 +193,7 @@ def test_two_builds_at_once_give_what_one_gives(stream: Running) -> None:
 
     def one(_: int) -> Sequence[Built]:
         start.wait()
-        return made(stream.contract, hours)
+        return build_hours(stream.contract, hours)
 
     with ThreadPoolExecutor(2) as pool:
         both = list(pool.map(one, range(2)))
@@ -249,7 +249,7 @@ def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream:
     log = from_ledger(ledger.frame())
     take(contract, log)
     hours = outdated(contract)
-    made(contract, hours)
+    build_hours(contract, hours)
     before = make(contract, log, schema_of(contract), secret=secret())
     assert_published(contract, before)
     send(stream, ledger, now_ms() - 3 * 3_600_000, 5)
@@ -262,7 +262,7 @@ def test_a_killed_build_shows_nothing_by_halves_and_its_rerun_repairs_it(stream:
         assert facts in (len(before.facts), len(make(contract, log, schema_of(contract), secret=secret()).facts))
         assert_rollups(contract, published(contract, "1m"), before.minutes)
         assert outdated(contract) == hours
-    made(contract, hours)
+    build_hours(contract, hours)
     assert outdated(contract) == []
     assert_published(contract, make(contract, log, schema_of(contract), secret=secret()))
 
@@ -274,19 +274,19 @@ def test_a_final_hour_changes_only_with_a_revision(stream: Running) -> None:
     stream.send(events(contract, 20, at=at))
     ingested = [LogRecord(0, 0, None, now_ms())]
     take(contract, ingested)
-    made(contract, [hour])
+    build_hours(contract, [hour])
     with connect(Settings.for_role("batch")) as connection:
         connection.execute(
             "insert into hour_revisions (stream, hour, revision, run_id, facts, reason, checked)"
             " values (%s, %s, 1, 'test', 20, 'agrees', true)",
             (contract.stream, hour),
         )
-    made(contract, [hour])
+    build_hours(contract, [hour])
     assert _revisions(contract) == [(1, 20, "agrees", True)]
     stream.send(events(contract, 3, start=20, at=at))
     take(contract, [*ingested, LogRecord(0, 0, None, now_ms())])
-    made(contract, [hour])
-    made(contract, [hour])
+    build_hours(contract, [hour])
+    build_hours(contract, [hour])
     assert _revisions(contract) == [(1, 20, "agrees", True), (2, 23, "3 events came after the hour was final", False)]
 
 
@@ -316,7 +316,7 @@ def test_times_that_no_table_can_hold_are_quarantined_and_hold_nothing_back(stre
                 Settings.for_role("batch"), contract, connection, hour,
                 now=datetime.now(UTC), start=batch_start(), run_id="test",
             )  # fmt: skip
-        assert sum(b.facts for b in made(contract, hours)) == 100
+        assert sum(b.facts for b in build_hours(contract, hours)) == 100
         quarantined = quarantine_table(root(), contract).read()
         assert sorted(quarantined.select("partition", "offset").rows()) == sorted(positions)
         rule = f"contract: {outside_rule(contract.event_time)}"

@@ -41,8 +41,8 @@ def own(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Generator[Runni
 @pytest.fixture(scope="module")
 def api(own: Running, tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
     limits = {"requests_per_second": "10000", "burst": "10000"}
-    with served(own.own.folder, tmp_path_factory.mktemp("api"), **limits) as made:
-        yield made
+    with served(own.own.folder, tmp_path_factory.mktemp("api"), **limits) as built:
+        yield built
 
 
 def key(*scopes: str) -> dict[str, str]:

@@ -75,13 +75,13 @@ def touched(contract: Contract) -> dict[datetime, int]:
 def test_every_record_of_the_hour_once(running: Running, hour: datetime) -> None:
     running.send(events(running.contract, 500))
     running.send_raw((b"k", b"text"), (b"k", None))
-    taken = take(running.contract, hour)
+    loaded = take(running.contract, hour)
     rows = table(running.contract).read()
     assert positions(rows) == in_log(running.contract)
-    assert taken.stored.rows == rows.height == 502
+    assert loaded.stored.rows == rows.height == 502
     assert rows["error"].is_not_null().sum() == 2
     assert rows.filter(pl.col("error").is_not_null())["record"].to_list() in ([b"text", None], [None, b"text"])
-    assert not taken.closed
+    assert not loaded.closed
 
 
 def test_taken_again_it_is_the_same_and_then_has_what_came_meanwhile(running: Running, hour: datetime) -> None:
@@ -95,18 +95,18 @@ def test_taken_again_it_is_the_same_and_then_has_what_came_meanwhile(running: Ru
     # nothing is built again for records that were there before
     assert touched(running.contract) == once
     running.send(events(running.contract, 10, start=300, at=now - 3 * 3_600_000))
-    taken = take(running.contract, hour, now=hour + HOUR + timedelta(minutes=1))
-    assert taken.closed
+    loaded = take(running.contract, hour, now=hour + HOUR + timedelta(minutes=1))
+    assert loaded.closed
     assert positions(table(running.contract).read()) == in_log(running.contract)
     old = hour_start(datetime.fromtimestamp(now / 1000, UTC) - timedelta(hours=3))
-    assert set(taken.event_hours) <= {old - HOUR, old, old + HOUR}
+    assert set(loaded.event_hours) <= {old - HOUR, old, old + HOUR}
     newly = {h for h, n in touched(running.contract).items() if n != once.get(h, 0)}
-    assert newly == set(taken.event_hours)
+    assert newly == set(loaded.event_hours)
 
 
 def test_an_hour_without_records_is_an_empty_partition(running: Running, hour: datetime) -> None:
-    taken = take(running.contract, hour - 2 * HOUR)
-    assert (taken.stored.rows, taken.closed) == (0, True)
+    loaded = take(running.contract, hour - 2 * HOUR)
+    assert (loaded.stored.rows, loaded.closed) == (0, True)
     assert table(running.contract).read().is_empty()
 
 

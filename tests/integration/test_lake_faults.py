@@ -91,12 +91,12 @@ def test_markers_and_aborted_records_are_no_rows(running: Running, hour: datetim
         # what an abort finds unsent is never sent
         assert producer.flush(20) == 0
         (producer.abort_transaction if verdict == "abort" else producer.commit_transaction)(20)
-    taken = take(running.contract, hour)
+    loaded = take(running.contract, hour)
     held = rows(running.contract, "record")
     assert held.height == 110
     assert sorted(held["record"].drop_nulls()) == [f"commit-{i}".encode() for i in range(10)]
     # three markers and twenty aborted records stand in the log too, the last of them at its end
-    span = taken.spans[0]
+    span = loaded.spans[0]
     assert span[1] - span[0] == held.filter(partition=0).height + 23
 
 

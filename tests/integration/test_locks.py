@@ -22,7 +22,7 @@ def batch(stack: Stack) -> BatchResource:
     return BatchResource()
 
 
-def taken(batch: BatchResource, path: tuple[str, str], *hours: datetime, within: float) -> bool:
+def acquired(batch: BatchResource, path: tuple[str, str], *hours: datetime, within: float) -> bool:
     """Whether another run gets the lock within this time."""
     got = threading.Event()
 
@@ -36,11 +36,11 @@ def taken(batch: BatchResource, path: tuple[str, str], *hours: datetime, within:
 
 
 def test_the_same_hour_is_waited_for_and_others_are_not(batch: BatchResource) -> None:
-    waiting = partial(taken, batch, LAKE)
+    waiting = partial(acquired, batch, LAKE)
     with partition_lock(batch, LAKE, [FIRST, FIRST + HOUR]):
         assert not waiting(FIRST + HOUR, FIRST + 2 * HOUR, within=1)
         assert waiting(FIRST + 3 * HOUR, within=10)
-        assert taken(batch, FACTS, FIRST, within=10)
+        assert acquired(batch, FACTS, FIRST, within=10)
     assert waiting(FIRST, FIRST + HOUR, FIRST + 2 * HOUR, within=10)
 
 
@@ -67,7 +67,7 @@ def test_a_run_that_lost_its_connection_knows_it(batch: BatchResource) -> None:
         lock.check()
         _cut(batch)
         lock.check()
-    assert taken(batch, LAKE, FIRST, within=10)
+    assert acquired(batch, LAKE, FIRST, within=10)
 
 
 def _cut(batch: BatchResource) -> None:

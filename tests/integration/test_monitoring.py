@@ -68,9 +68,9 @@ def monitors(folder: Path, webhook: str, **ports: str) -> Generator[str]:
     for source in (TEMPLATES / "rules").glob("*.yaml"):
         text = source.read_text().replace("> 180", "> 6").replace("for: 1m", "for: 1s").replace("30s", "1s")
         (rules / source.name).write_text(text)
-    told = f"{{ url: {json.dumps(webhook)} }}"
+    reported = f"{{ url: {json.dumps(webhook)} }}"
     waits = ("group_wait: 5s", "group_wait: 0s"), ("group_interval: 1m", "group_interval: 1s")
-    config = fill("alertmanager.yaml", WEBHOOK=told)
+    config = fill("alertmanager.yaml", WEBHOOK=reported)
     for old, new in waits:
         assert old in config
         config = config.replace(old, new)
@@ -89,8 +89,8 @@ def asked(url: str, expression: str) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def instance() -> Generator[dg.DagsterInstance]:
-    with dg.DagsterInstance.ephemeral() as made:  # pyright: ignore[reportUnknownMemberType]
-        yield made
+    with dg.DagsterInstance.ephemeral() as built:  # pyright: ignore[reportUnknownMemberType]
+        yield built
 
 
 def test_sensors_that_stop_are_heard_of_and_so_is_their_return(
@@ -100,16 +100,16 @@ def test_sensors_that_stop_are_heard_of_and_so_is_their_return(
     with connect(Settings.for_role("admin")) as connection:
         connection.execute("truncate alerts, alert_messages, alert_memory, sensor_heartbeats")
     alerts = Sensor(running, instance)
-    with receiver() as told, monitors(tmp_path / "monitors", told.url, SERVING_PORT=api):
-        alerts.until(lambda: SILENT not in told.told(), "the first heartbeat")
+    with receiver() as reported, monitors(tmp_path / "monitors", reported.url, SERVING_PORT=api):
+        alerts.until(lambda: SILENT not in reported.reported(), "the first heartbeat")
         alerts.go_on(15)
-        told.bodies.clear()
+        reported.bodies.clear()
         alerts.go_on(5)
-        assert SILENT not in told.told(), "sensors at work are not silent"
-        wait_for(lambda: SILENT in told.told(), "somebody hears that they stopped")
+        assert SILENT not in reported.reported(), "sensors at work are not silent"
+        wait_for(lambda: SILENT in reported.reported(), "somebody hears that they stopped")
         back = ("StreamgaugeSensorsSilent", "resolved", "critical")
-        alerts.until(lambda: back in told.told(), "somebody hears that they are back")
-        mine = [t for t in told.told() if t[0] == "StreamgaugeSensorsSilent"]
+        alerts.until(lambda: back in reported.reported(), "somebody hears that they are back")
+        mine = [t for t in reported.reported() if t[0] == "StreamgaugeSensorsSilent"]
         assert mine == [SILENT, back]
 
 
@@ -119,8 +119,8 @@ def test_every_panel_has_an_answer(
     port = str(free_port())
     monkeypatch.setenv(f"{PREFIX}METRICS_PORT", port)
     with (
-        receiver() as told,
-        monitors(tmp_path / "monitors", told.url, SERVING_PORT=api, WORKER_METRICS_PORT=port) as url,
+        receiver() as reported,
+        monitors(tmp_path / "monitors", reported.url, SERVING_PORT=api, WORKER_METRICS_PORT=port) as url,
     ):
         running.workers.start()
         running.send(events(running.contract, 600))

@@ -23,8 +23,8 @@ GONE = re.compile(r"^Disconnected since \d\d:\d\d:\d\d\. The numbers are from")
 
 @pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    with chromium() as made:
-        yield made
+    with chromium() as built:
+        yield built
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def address(port: int) -> str:
 
 @pytest.fixture
 def shown(browser: Browser, api: str) -> Generator[Page]:
-    with opened(browser, api) as made:
-        expect(made.locator("#reading")).not_to_have_text(NONE)
-        yield made
+    with opened(browser, api) as built:
+        expect(built.locator("#reading")).not_to_have_text(NONE)
+        yield built
 
 
 def status(page: Page) -> str | None:
@@ -169,7 +169,7 @@ def test_where_the_live_connection_is_refused_it_asks(browser: Browser, api: str
         expect(page.locator("#connection")).to_have_text("Live", timeout=20_000)
 
 
-def test_what_the_api_says_of_its_servers_is_told(shown: Page, answers: Answers) -> None:
+def test_what_the_api_says_of_its_servers_is_reported(shown: Page, answers: Answers) -> None:
     line = shown.locator("#connection")
     answers.problem = "Postgres does not answer."
     expect(line).to_have_text(re.compile("^Standing still. The numbers are from .+ Postgres does not answer.$"))

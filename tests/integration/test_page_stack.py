@@ -30,8 +30,8 @@ _UNKNOWN = "Not known now: the numbers stand still."
 
 @pytest.fixture(scope="module")
 def browser() -> Generator[Browser]:
-    with chromium() as made:
-        yield made
+    with chromium() as built:
+        yield built
 
 
 @contextmanager

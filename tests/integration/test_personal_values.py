@@ -123,7 +123,7 @@ def answers(contract: Contract, client: httpx.Client) -> dict[str, bytes]:
     return {path: a.content for path, a in found.items()} | {"live": snapshot}
 
 
-def said(running: Running) -> dict[str, str]:
+def stores_text(running: Running) -> dict[str, str]:
     """What commands print."""
     name, hour = running.contract.stream, hour_start(datetime.now(UTC))
     commands = (
@@ -183,7 +183,7 @@ def test_no_personal_value_leaves_the_raw_layers(
         assert len(ways) >= 8
         _assert_seen_by_whoever_may(contract, api.client)
     assert not holds(api.log.read_bytes())
-    assert [c for c, text in said(running).items() if holds(text.encode())] == []
+    assert [c for c, text in stores_text(running).items() if holds(text.encode())] == []
 
 
 def _assert_seen_by_whoever_may(contract: Contract, client: httpx.Client) -> None:

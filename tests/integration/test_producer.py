@@ -50,10 +50,10 @@ from tests.oracle import LogRecord, from_ledger, java_partition, play
 def stream(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnStream:
     folder = tmp_path / "contracts"
     folder.mkdir()
-    made = OwnStream(folder)
-    apply(made.settings(), (made.contract,))
+    built = OwnStream(folder)
+    apply(built.settings(), (built.contract,))
     monkeypatch.setenv("STREAMGAUGE_CONTRACTS_DIR", str(folder))
-    return made
+    return built
 
 
 def events(contract: Contract, n: int, **other: Any) -> pl.DataFrame:
@@ -88,10 +88,10 @@ def producer(settings: Settings, contract: Contract, **config: Any) -> EventProd
 
 def test_a_record_has_its_key_its_schema_and_its_headers(stream: OwnStream) -> None:
     contract, settings = stream.contract, stream.settings("producer")
-    told: list[int] = []
-    with EventProducer(settings, contract, correlation_id="order-1", on_progress=told.append) as sender:
+    reported: list[int] = []
+    with EventProducer(settings, contract, correlation_id="order-1", on_progress=reported.append) as sender:
         assert sender.send(events(contract, 100)) == []
-    assert sender.deliveries.acknowledged.total() == sum(told) == 100
+    assert sender.deliveries.acknowledged.total() == sum(reported) == 100
     assert not sender.deliveries.outstanding
     log = read_log(stream.settings("worker"), contract)
     assert {m.key() for m in log} == {f"e{i}".encode() for i in range(100)}
@@ -196,7 +196,7 @@ def test_flush_has_an_end(stream: OwnStream) -> None:
         sender.flush(0.5)
 
 
-def test_a_refused_login_is_told_at_once(stream: OwnStream) -> None:
+def test_a_refused_login_is_reported_at_once(stream: OwnStream) -> None:
     began = time.monotonic()
     sender = producer(stream.settings("producer"), stream.contract, **{"sasl.password": "wrong"})
     with pytest.raises(NotDelivered, match=r"(?i)authentication"), sender:

@@ -32,5 +32,5 @@ def test_the_lock_installs_and_the_unit_tests_pass(tmp_path: Path) -> None:
         container.run("bash", "-c", _INSTALL)
         assert container.run("/venv/bin/python", "--version").startswith(f"Python {_VERSION}.")
         left_out = [f"--ignore=tests/unit/{name}" for name in _NEED_PROGRAMS]
-        said = container.run("/venv/bin/python", "-m", "pytest", "-q", "tests/unit", *left_out, folder="/src")
-        assert " passed" in said
+        text = container.run("/venv/bin/python", "-m", "pytest", "-q", "tests/unit", *left_out, folder="/src")
+        assert " passed" in text

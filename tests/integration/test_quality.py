@@ -50,7 +50,7 @@ def filled(running: Running) -> datetime:
     return hour_start(at)
 
 
-def made(instance: dg.DagsterInstance, hours: Sequence[datetime], *assets: Any, succeeds: bool = True) -> Any:
+def materialize(instance: dg.DagsterInstance, hours: Sequence[datetime], *assets: Any, succeeds: bool = True) -> Any:
     tags = {
         "dagster/asset_partition_range_start": hour_key(min(hours)),
         "dagster/asset_partition_range_end": hour_key(max(hours)),
@@ -79,11 +79,13 @@ def results(contract: Contract, hours: Sequence[datetime]) -> dict[str, list[Res
 def evaluations(instance: dg.DagsterInstance, contract: Contract, check: str) -> list[tuple[str | None, bool]]:
     key = dg.AssetCheckKey(dg.AssetKey(asset_keys.facts(contract)), check)
     found: Any = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
-    judged = {"SUCCEEDED": True, "FAILED": False}
-    return sorted((r.partition, judged[r.status.value]) for r in found if r.partition and r.status.value in judged)
+    evaluated = {"SUCCEEDED": True, "FAILED": False}
+    return sorted(
+        (r.partition, evaluated[r.status.value]) for r in found if r.partition and r.status.value in evaluated
+    )
 
 
-def everything_said(instance: dg.DagsterInstance) -> str:
+def all_texts(instance: dg.DagsterInstance) -> str:
     """Every event of every run, as Dagster keeps it."""
     return "\n".join(
         record.event_log_entry.to_json()
@@ -97,8 +99,8 @@ def test_from_records_to_verdicts_and_the_page(running: Running, caplog: Any) ->
     contract = running.contract
     now = hour_start(datetime.now(UTC))
     with dg.instance_for_test() as instance:
-        made(instance, [now - HOUR, now], make_lake(contract, ALL), make_lake_checks(contract, ALL))
-        made(instance, [hour], make_facts(contract, ALL), make_facts_checks(contract, ALL))
+        materialize(instance, [now - HOUR, now], make_lake(contract, ALL), make_lake_checks(contract, ALL))
+        materialize(instance, [hour], make_facts(contract, ALL), make_facts_checks(contract, ALL))
         daily = [make_report(contract, ALL), make_books_check(contract, ALL)]
         # the day before last: what was found of the day after is none of its hours
         for day in (hour, hour - 24 * HOUR):
@@ -109,9 +111,9 @@ def test_from_records_to_verdicts_and_the_page(running: Running, caplog: Any) ->
         assert evaluations(instance, contract, "completeness") == [(hour_key(hour), True)]
         # no history and so no verdict: Dagster gets no pass
         assert evaluations(instance, contract, "volume") == []
-        said = everything_said(instance)
-    assert contract.stream in said
-    assert SECRET not in said
+        message = all_texts(instance)
+    assert contract.stream in message
+    assert SECRET not in message
     assert SECRET not in caplog.text
 
     found = results(contract, [hour])
@@ -155,8 +157,8 @@ def test_a_fact_lost_or_spoilt_by_hand_is_named_and_stops_what_follows(running: 
     table = facts_table(settings.lake, contract)
     came_after: list[str] = []
     with dg.instance_for_test() as instance:
-        made(instance, [now - HOUR, now], make_lake(contract, ALL))
-        made(instance, [hour], make_facts(contract, ALL))
+        materialize(instance, [now - HOUR, now], make_lake(contract, ALL))
+        materialize(instance, [hour], make_facts(contract, ALL))
         facts = table.read([hour_key(hour)]).sort("partition", "offset")
         lost, spoilt = facts.row(0, named=True), facts.row(1, named=True)
         at = (pl.col("partition") == spoilt["partition"]) & (pl.col("offset") == spoilt["offset"])
@@ -176,11 +178,11 @@ def test_a_fact_lost_or_spoilt_by_hand_is_named_and_stops_what_follows(running: 
         def after() -> None:
             came_after.append("ran")
 
-        made(instance, [hour], spoil, make_facts_checks(contract, ALL), after, succeeds=False)
+        materialize(instance, [hour], spoil, make_facts_checks(contract, ALL), after, succeeds=False)
         found = {check: rs[0] for check, rs in results(contract, [hour]).items() if rs[0].asset.startswith("facts/")}
         assert came_after == []
         assert evaluations(instance, contract, "contract") == [(hour_key(hour), False)]
-        made(instance, [hour], make_facts(contract, ALL), make_facts_checks(contract, ALL), after)
+        materialize(instance, [hour], make_facts(contract, ALL), make_facts_checks(contract, ALL), after)
         assert came_after == ["ran"]
         again = evaluations(instance, contract, "contract")
     assert again == [(hour_key(hour), False), (hour_key(hour), True)]

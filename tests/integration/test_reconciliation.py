@@ -161,12 +161,12 @@ def test_hours_become_final_and_stay_so(running: Running, filled: Contract, hour
     )
     assert all(len(ids) == 5 for (ids,) in samples)
     assert final(contract)[hours.first] == (1, False)
-    said = reconcile_command(running, "--json")
-    assert [h["passed"] for h in said["hours"]] == [False, True, True]
-    assert {d["minute"] for d in said["differences"]} == {minute.isoformat()}
+    message = reconcile_command(running, "--json")
+    assert [h["passed"] for h in message["hours"]] == [False, True, True]
+    assert {d["minute"] for d in message["differences"]} == {minute.isoformat()}
     now = reconcile_command(running, "--json", "--check", "--from", hours.keys[0], "--to", hour_key(hours.last + HOUR))
     assert [h["passed"] for h in now["hours"]] == [False, True, True]
-    assert now["differences"] == [{k: v for k, v in d.items() if k != "hour"} for d in said["differences"]]
+    assert now["differences"] == [{k: v for k, v in d.items() if k != "hour"} for d in message["differences"]]
 
     # an alert until a person accepts just this difference
     assert alerted(contract) == [contract.stream]

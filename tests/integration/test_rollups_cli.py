@@ -35,13 +35,13 @@ START = datetime(2026, 1, 1, 10, 57, tzinfo=UTC)
 
 @pytest.fixture
 def stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OwnStream:
-    made = OwnStream(tmp_path)
-    document = made.document()
+    built = OwnStream(tmp_path)
+    document = built.document()
     block(document, "rollup")["measures"][0]["last"] = True
-    made.write(document)
-    apply(made.settings(), (made.contract,))
+    built.write(document)
+    apply(built.settings(), (built.contract,))
     monkeypatch.setenv("STREAMGAUGE_CONTRACTS_DIR", str(tmp_path))
-    return made
+    return built
 
 
 def run(command: Any, *arguments: str) -> Result:

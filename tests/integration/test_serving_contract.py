@@ -41,8 +41,8 @@ def applied(stack: Any) -> None:
 
 @pytest.fixture(scope="module")
 def client(applied: None) -> Generator[TestClient]:
-    with in_process(CONTRACTS) as made:
-        yield made
+    with in_process(CONTRACTS) as built:
+        yield built
 
 
 def key(*scopes: str) -> dict[str, str]:
@@ -283,14 +283,14 @@ def test_keys_are_made_listed_and_revoked(client: TestClient, monkeypatch: pytes
     monkeypatch.setattr("serving.access._TRUSTED_SECONDS", 0.0)
     admin = key("admin")
     wanted = {"name": "dashboard", "scopes": ["read:user_events"], "days": 30}
-    made = client.post("/v1/api-keys", json=wanted, headers=admin).json()
-    own = {"Authorization": f"Bearer {made['key']}"}
+    built = client.post("/v1/api-keys", json=wanted, headers=admin).json()
+    own = {"Authorization": f"Bearer {built['key']}"}
     assert client.get(ROLLUPS, headers=own).status_code == 200
     listed = client.get("/v1/api-keys", headers=admin)
-    assert made["id"] in {k["id"] for k in listed.json()["keys"]} and made["key"].split("_")[2] not in listed.text
-    assert client.delete(f"/v1/api-keys/{made['id']}", headers=admin).status_code == 200
+    assert built["id"] in {k["id"] for k in listed.json()["keys"]} and built["key"].split("_")[2] not in listed.text
+    assert client.delete(f"/v1/api-keys/{built['id']}", headers=admin).status_code == 200
     assert_problem(client, client.get(ROLLUPS, headers=own), 401, "key-required")
-    assert_problem(client, client.delete(f"/v1/api-keys/{made['id']}", headers=admin), 404, "not-found")
+    assert_problem(client, client.delete(f"/v1/api-keys/{built['id']}", headers=admin), 404, "not-found")
     bad = client.post("/v1/api-keys", json={**wanted, "scopes": ["read:nix"]}, headers=admin)
     assert_problem(client, bad, 422, "invalid-parameter")
 

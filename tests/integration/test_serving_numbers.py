@@ -35,20 +35,20 @@ def data(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Generator[tupl
 
 @pytest.fixture(scope="module")
 def client(data: tuple[Data, Path]) -> Generator[TestClient]:
-    with in_process(data[1]) as made:
-        yield made
+    with in_process(data[1]) as built:
+        yield built
 
 
 @pytest.fixture(params=[(), (0,), (0, 1), (0, 2), (0, 1, 2, 3)], ids=str)
 def final(request: pytest.FixtureRequest, data: tuple[Data, Path]) -> Generator[tuple[Data, dict[datetime, int]]]:
     """The hours that are final, with their revisions: none, the first ones, some with a hole, all."""
-    made, _ = data
+    built, _ = data
     chosen: tuple[int, ...] = request.param
-    revisions = {made.hours[i]: 1 + i % 2 for i in chosen}
+    revisions = {built.hours[i]: 1 + i % 2 for i in chosen}
     if revisions:
-        make_final(made, revisions)
-    yield made, revisions
-    not_final(made)
+        make_final(built, revisions)
+    yield built, revisions
+    not_final(built)
 
 
 def ask(client: TestClient, data: Data, **query: Any) -> dict[str, Any]:
@@ -177,19 +177,19 @@ def test_csv_and_arrow_are_the_same_rows(client: TestClient, final: tuple[Data, 
 
 
 def test_an_answer_is_sent_again_only_when_it_changed(client: TestClient, data: tuple[Data, Path]) -> None:
-    made, _ = data
-    path = f"/v1/streams/{made.contract.stream}/rollups"
-    query = {"from": made.first.isoformat(), "to": (made.first + HOUR).isoformat()}
+    built, _ = data
+    path = f"/v1/streams/{built.contract.stream}/rollups"
+    query = {"from": built.first.isoformat(), "to": (built.first + HOUR).isoformat()}
     first = client.get(path, params=query)
     tag = first.headers["etag"]
     again = client.get(path, params=query, headers={"If-None-Match": tag})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
-    make_final(made, {made.first: 1})
+    make_final(built, {built.first: 1})
     try:
         changed = client.get(path, params=query, headers={"If-None-Match": tag})
         assert changed.status_code == 200 and changed.json()["status"] == "final"
     finally:
-        not_final(made)
+        not_final(built)
 
 
 def test_top_of_a_range(client: TestClient, final: tuple[Data, dict[datetime, int]]) -> None:

@@ -47,8 +47,8 @@ _worker: list[Any] = []
 @pytest.fixture(scope="module")
 def api(own: Running, tmp_path_factory: pytest.TempPathFactory) -> Generator[Served]:
     limits = {"requests_per_second": "10000", "burst": "10000"}
-    with served(own.own.folder, tmp_path_factory.mktemp("api"), **limits) as made:
-        yield made
+    with served(own.own.folder, tmp_path_factory.mktemp("api"), **limits) as built:
+        yield built
 
 
 def _tops(own: Running, api: Served) -> tuple[str, list[dict[str, Any]]]:
@@ -235,12 +235,12 @@ async def _read(host: str, port: int, request: bytes) -> list[str]:
 
 
 def _sleeper(host: str, port: int, request: bytes) -> socket.socket:
-    made = socket.socket()
+    built = socket.socket()
     # a small window, so that it is full soon
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.connect((host, port))
-    made.sendall(request)
-    return made
+    built.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    built.connect((host, port))
+    built.sendall(request)
+    return built
 
 
 def _open(sleeper: socket.socket) -> bool:

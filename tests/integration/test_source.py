@@ -65,10 +65,10 @@ def test_a_shop_s_orders_are_counted_alike_by_both_layers(tmp_path: Path) -> Non
     shop = Shop(topic)
     shop.send_orders(range(ORDERS // 2), hour, hour + HOUR / 2)
 
-    said = streamgauge(tmp_path, "adopt", topic, "--stream", stream)
+    message = streamgauge(tmp_path, "adopt", topic, "--stream", stream)
     streamgauge(tmp_path, "contract", "check")
     text = (tmp_path / f"{stream}.yaml").read_text()
-    assert not any(value in said + text for value in ("o-1", "a lot", "W-1010", "EUR"))
+    assert not any(value in message + text for value in ("o-1", "a lot", "W-1010", "EUR"))
     contract = load_contract(tmp_path / f"{stream}.yaml")
     assert (contract.event_id, contract.event_time) == ("order_id", "placed_at")
     assert contract.source is not None and contract.source.key == "customer_id"

@@ -76,8 +76,8 @@ def test_dagster_hears_of_it(running: Running) -> None:
     wait_until_read(running.contract)
     contract = running.contract
     connection = partial(connect, Settings.for_role("batch"), autocommit=True)
-    made = observer.definitions([contract], connection)
-    sensor = made.resolve_sensor_def("speed_layer")
+    built = observer.definitions([contract], connection)
+    sensor = built.resolve_sensor_def("speed_layer")
     with dg.instance_for_test() as instance:
         cursor = _tick(sensor, instance, None)
         for path in (asset_keys.kafka(contract), asset_keys.minutes(contract), asset_keys.redis_top(contract)):

@@ -70,7 +70,7 @@ def test_killed_part_is_restarted(stack: Stack, name: str) -> None:
     until(lambda: of(stack, name).ready and pid_of(stack, name) != killed)
 
 
-def test_taken_port_is_said_with_its_holder(stack: Stack) -> None:
+def test_taken_port_is_reported_with_its_holder(stack: Stack) -> None:
     stack.stop_program("redis")
     port = stack.layout.port("redis")
     with socket.create_server((LOOPBACK, port)), pytest.raises(UserError) as raised:

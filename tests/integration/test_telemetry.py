@@ -141,9 +141,11 @@ def check_runs(spans: Sequence[Span], log: str, contract: Contract) -> None:
     links = {link.trace_id for s in of_stream for link in s.links}
     assert links and links <= built, "rollups made by another run lead to the one that built the facts"
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
-    made = [x for x in lines if x["body"].startswith("/".join(asset_keys.facts(contract))) and " made in " in x["body"]]
-    assert made
-    for line in made:
+    result = [
+        x for x in lines if x["body"].startswith("/".join(asset_keys.facts(contract))) and " made in " in x["body"]
+    ]
+    assert result
+    for line in result:
         assert line["trace_id"] == line["run_id"].replace("-", "")
         assert (line["stream"], line["asset"]) == (contract.stream, "/".join(asset_keys.facts(contract)))
         assert line["partition"]

@@ -71,9 +71,9 @@ def test_a_dead_letter_is_one_from_the_log_to_the_quarantine(stream: Running) ->
 
     def assert_dead(verdict: str, found: Trace) -> None:
         assert found.verdict == verdict
-        said = texts(found)
-        assert "dead letter" in said["speed"] and "event_type" in said["speed"]
-        assert "counted yet" not in str(said) and "serving" not in said
+        message = texts(found)
+        assert "dead letter" in message["speed"] and "event_type" in message["speed"]
+        assert "counted yet" not in str(message) and "serving" not in message
 
     assert_dead("dead letter", find(contract, "bad")[0])
     assert {f.verdict for f in find(contract, "good")} == {"open"}

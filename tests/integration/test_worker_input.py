@@ -52,8 +52,8 @@ def test_every_bad_record_is_a_dead_letter_and_no_good_one_is(running: Running) 
 
     def other(name: str, change: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> tuple[int, dict[str, Any]]:
         """A schema of somebody else's subject."""
-        made = {**schema, "fields": change([dict(f) for f in schema["fields"]])}
-        return client.register(f"{contract.topic}-{name}", made), made
+        built = {**schema, "fields": change([dict(f) for f in schema["fields"]])}
+        return client.register(f"{contract.topic}-{name}", built), built
 
     without_id, without = other("without", lambda fields: [f for f in fields if f["name"] != "event_type"])
     numbered_id, numbered = other(
@@ -199,13 +199,13 @@ def test_a_clock_that_is_ahead_makes_nobody_late(running: Running) -> None:
     assert_as_expected(contract, expected_of(contract))
     assert arrived(contract, "ahead") == [Noted(1, ahead[1], ahead[1], ("fast:1",))]
     assert arrived(contract, "all") == [Noted(2_001, 0, 2_000, ())]
-    told = alerts_of(contract)
-    assert told == {
+    reported = alerts_of(contract)
+    assert reported == {
         "StreamgaugeProducerAhead": f"Partition 0: 1 of 2,001, offsets {ahead[1]} to {ahead[1]}, sent by fast:1."
     }
 
 
-def test_late_events_and_those_in_other_partitions_are_told_with_their_producers(running: Running) -> None:
+def test_late_events_and_those_in_other_partitions_are_reported_with_their_producers(running: Running) -> None:
     running.edit(lambda d: block(d, "topic").update(partitions=2))
     running.apply()
     contract = running.contract

@@ -17,7 +17,7 @@ PRODUCER = "    kafka:\n      events: [write]\n\n  worker:"
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (
             WORKER,
@@ -47,24 +47,24 @@ PRODUCER = "    kafka:\n      events: [write]\n\n  worker:"
         (PRODUCER, f"    streams: [orders]\n{PRODUCER}", "there is no stream orders; the streams are user_events"),
     ],
 )
-def test_a_mistake_is_told_with_its_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_a_mistake_is_reported_with_its_line(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert TEXT.count(old) == 1
     file = tmp_path / "access.yaml"
     file.write_text(TEXT.replace(old, new))
     with pytest.raises(UserError) as caught:
         load_access(file, ["user_events"])
     assert str(file) in caught.value.hint
-    (told,) = [m for m in caught.value.what.splitlines() if said in m]
+    (reported,) = [m for m in caught.value.what.splitlines() if message in m]
     changed = TEXT[: TEXT.index(old)].count("\n") + 1
-    line = int(told.split(":")[1].split(" ")[0])
-    assert changed <= line <= changed + new.count("\n"), told
+    line = int(reported.split(":")[1].split(" ")[0])
+    assert changed <= line <= changed + new.count("\n"), reported
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "access.yaml"
-    for text, said in (("- a", "is no access file"), ("a: [", "is not YAML"), ("", "is no access file")):
+    for text, message in (("- a", "is no access file"), ("a: [", "is not YAML"), ("", "is no access file")):
         file.write_text(text)
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             load_access(file)
     file.unlink()
     with pytest.raises(UserError, match=r"access file access\.yaml can't be read"):

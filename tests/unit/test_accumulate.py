@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.rollup import sketch_columns as native
@@ -33,8 +33,8 @@ def held(stored: bytes | None) -> dict[int, bytes]:
     return {} if stored is None else {0: stored}
 
 
-def only(made: SketchColumn) -> bytes | None:
-    (data,) = made.parts(slice(0, len(made.ends)))
+def only(built: SketchColumn) -> bytes | None:
+    (data,) = built.parts(slice(0, len(built.ends)))
     return data
 
 
@@ -71,7 +71,6 @@ def frequent_of(values: list[str]) -> sketches.Frequent:
     return sketch
 
 
-@settings(deadline=None)
 @given(parts_of_texts, st.booleans())
 def test_distinct_texts(parts: list[list[str]], begun_by_library: bool) -> None:
     first, *rest = parts
@@ -82,17 +81,16 @@ def test_distinct_texts(parts: list[list[str]], begun_by_library: bool) -> None:
     if stored is None:
         assert whole.is_empty()
         return
-    made = sketches.load_hll(stored)
+    built = sketches.load_hll(stored)
     if len({v for part in parts for v in part if v}) <= native.EXACT_COUPONS:
-        assert made.get_estimate() == whole.get_estimate()
+        assert built.get_estimate() == whole.get_estimate()
         assert len(stored) == len(sketches.dump_hll(whole))
     else:
         # registers are the same whatever the order; the library estimates a union's by another way
         united = sketches.merge_hll([whole, sketches.new_hll()])
-        assert made.get_estimate() == pytest.approx(united.get_estimate(), rel=1e-9)
+        assert built.get_estimate() == pytest.approx(united.get_estimate(), rel=1e-9)
 
 
-@settings(deadline=None)
 @given(parts_of_numbers, st.booleans())
 def test_quantiles(parts: list[list[float]], begun_by_library: bool) -> None:
     first, *rest = parts
@@ -103,16 +101,15 @@ def test_quantiles(parts: list[list[float]], begun_by_library: bool) -> None:
     if stored is None:
         assert not values
         return
-    made = sketches.load_kll(stored)
-    assert made.n == len(values)
+    built = sketches.load_kll(stored)
+    assert built.n == len(values)
     if values:
-        assert made.get_quantiles([0.0, 1.0]) == [min(values), max(values)]
+        assert built.get_quantiles([0.0, 1.0]) == [min(values), max(values)]
     if 0 < len(values) <= sketches.KLL_K:
         ranks = [i / 10 for i in range(11)]
-        assert made.get_quantiles(ranks) == kll_of(values).get_quantiles(ranks)
+        assert built.get_quantiles(ranks) == kll_of(values).get_quantiles(ranks)
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 70).map(str) | texts, max_size=60), min_size=1, max_size=5), st.booleans())
 def test_frequent_keys(parts: list[list[str]], begun_by_library: bool) -> None:
     first, *rest = parts
@@ -123,24 +120,24 @@ def test_frequent_keys(parts: list[list[str]], begun_by_library: bool) -> None:
     if stored is None:
         assert not counts
         return
-    made = sketches.load_frequent(stored)
-    assert made.total_weight == counts.total()
+    built = sketches.load_frequent(stored)
+    assert built.total_weight == counts.total()
     if len(counts) <= EXACT_KEYS:
-        assert {r.key: (r.count, r.lower, r.upper) for r in sketches.ranked(made)} == {
+        assert {r.key: (r.count, r.lower, r.upper) for r in sketches.ranked(built)} == {
             key: (n, n, n) for key, n in counts.items()
         }
-    for r in sketches.ranked(made):
+    for r in sketches.ranked(built):
         assert r.lower <= counts[r.key] <= r.upper
 
 
 def test_rows_do_not_mix() -> None:
     users = [[f"a{i}" for i in range(n)] for n in (0, 1, 500, 3, 0, 20)]
     flat = pl.Series([u for part in users for u in part], dtype=pl.String)
-    made = add_distinct({}, coupons(flat), in_rows(users))
-    found = [0 if data is None else sketches.load_hll(data).get_estimate() for data in made.parts(slice(0, 6))]
+    built = add_distinct({}, coupons(flat), in_rows(users))
+    found = [0 if data is None else sketches.load_hll(data).get_estimate() for data in built.parts(slice(0, 6))]
     assert found == pytest.approx([0, 1, 500, 3, 0, 20], rel=0.05)
-    assert made.series("users").to_list() == made.parts(slice(0, 6))
-    assert made.parts(slice(2, 4)) == made.parts(slice(0, 6))[2:4]
+    assert built.series("users").to_list() == built.parts(slice(0, 6))
+    assert built.parts(slice(2, 4)) == built.parts(slice(0, 6))[2:4]
 
     values = [[float(i) for i in range(n)] for n in (3, 0, 900, 1)]
     klls = add_quantiles({}, np.concatenate(values), in_rows(values)).parts(slice(0, 4))
@@ -177,13 +174,12 @@ def test_texts_are_found_wherever_polars_keeps_them() -> None:
     )
 
 
-@settings(deadline=None)
 @given(st.data())
 def test_damaged_bytes_are_left_to_the_library(data: st.DataObject) -> None:
     """And never read past their end: whatever the compiled functions say, they say it."""
-    made = [distinct(None, [str(i) for i in range(20)]), quantiles(None, [1.0, 2.0]), frequent(None, ["a", "bcd"])]
+    built = [distinct(None, [str(i) for i in range(20)]), quantiles(None, [1.0, 2.0]), frequent(None, ["a", "bcd"])]
     kind = data.draw(st.integers(0, 2))
-    whole = made[kind]
+    whole = built[kind]
     assert whole is not None
     damaged = bytearray(whole[: data.draw(st.integers(1, len(whole)))])
     for at, byte in data.draw(
@@ -198,5 +194,5 @@ def test_damaged_bytes_are_left_to_the_library(data: st.DataObject) -> None:
     else:
         found = native.add_keys(stored, code_texts(pl.Series(["x"])), one, 6)
     sketch = found.column.data
-    assert found.beyond == [0] if len(damaged) != len(whole) else found.beyond in ([], [0])
+    assert found.exceeding == [0] if len(damaged) != len(whole) else found.exceeding in ([], [0])
     assert len(sketch) <= len(damaged) + 52

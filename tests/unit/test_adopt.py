@@ -43,8 +43,8 @@ def orders(n: int = 200) -> list[dict[str, Any]]:
     ]
 
 
-def contract_of(made: Topic, folder: Path) -> tuple[Contract, str]:
-    text = draft("shop_orders", made, shape_of(made))
+def contract_of(built: Topic, folder: Path) -> tuple[Contract, str]:
+    text = draft("shop_orders", built, shape_of(built))
     file = folder / "shop_orders.yaml"
     file.write_text(text)
     return load_contract(file), text
@@ -103,9 +103,9 @@ def test_avro_keeps_its_names(tmp_path: Path) -> None:
 
 
 def test_records_without_a_time_are_refused() -> None:
-    made = topic([{"id": f"i{i}"} for i in range(50)])
+    built = topic([{"id": f"i{i}"} for i in range(50)])
     with pytest.raises(UserError, match="seems to be a time"):
-        draft("shop_orders", made, shape_of(made))
+        draft("shop_orders", built, shape_of(built))
 
 
 @pytest.mark.parametrize(

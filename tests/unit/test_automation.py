@@ -50,7 +50,7 @@ class Ticks:
         with dg.build_sensor_context(self.instance, repository_def=repository) as context:
             return list(sensor.evaluate_tick(context).run_requests or [])
 
-    def made(self, asset: dg.AssetKey, *partitions: str, closed: bool = True) -> None:
+    def materialize(self, asset: dg.AssetKey, *partitions: str, closed: bool = True) -> None:
         for key in partitions:
             event = dg.AssetMaterialization(asset, partition=key, metadata={"closed": closed})
             self.instance.report_runless_asset_event(event)
@@ -81,7 +81,7 @@ def test_closed_hours_are_asked_for_and_the_open_one_is_not(ticks: Ticks) -> Non
 
 
 def test_after_five_hours_without_the_daemon_exactly_those_are_made_up(ticks: Ticks) -> None:
-    ticks.made(LAKE, *closed(80))
+    ticks.materialize(LAKE, *closed(80))
     assert ticks.tick(NOW)[LAKE] == []
     later = NOW + timedelta(hours=5)
     assert ticks.tick(later)[LAKE] == closed(5, later)
@@ -90,26 +90,26 @@ def test_after_five_hours_without_the_daemon_exactly_those_are_made_up(ticks: Ti
 def test_many_hours_are_one_request(ticks: Ticks) -> None:
     assert len(ticks.requests()) == 1
     *others, latest = closed(80, datetime.now(UTC) - SETTLED)
-    ticks.made(LAKE, *others)
+    ticks.materialize(LAKE, *others)
     (request,) = ticks.requests()
     assert request.partition_key == latest
 
 
 def test_an_hour_taken_while_it_was_open_is_taken_again(ticks: Ticks) -> None:
-    ticks.made(LAKE, *closed(80))
-    ticks.made(LAKE, hour_key(OPEN), closed=False)
+    ticks.materialize(LAKE, *closed(80))
+    ticks.materialize(LAKE, hour_key(OPEN), closed=False)
     assert ticks.tick(NOW)[LAKE] == []
     assert ticks.tick(OPEN + HOUR)[LAKE] == []
     over = OPEN + HOUR + SETTLED
     assert ticks.tick(over)[LAKE] == [hour_key(OPEN)]
-    ticks.made(LAKE, hour_key(OPEN), closed=False)
+    ticks.materialize(LAKE, hour_key(OPEN), closed=False)
     assert ticks.tick(over)[LAKE] == [hour_key(OPEN)]
-    ticks.made(LAKE, hour_key(OPEN))
+    ticks.materialize(LAKE, hour_key(OPEN))
     assert ticks.tick(over)[LAKE] == []
 
 
 def test_an_hour_is_asked_for_until_it_is_made(ticks: Ticks) -> None:
-    ticks.made(LAKE, *closed(80)[:-1])
+    ticks.materialize(LAKE, *closed(80)[:-1])
     assert ticks.tick(NOW)[LAKE] == closed(1)
     assert ticks.tick(NOW + timedelta(seconds=30))[LAKE] == closed(1)
     ticks.run(LAKE, closed(1)[0])
@@ -118,7 +118,7 @@ def test_an_hour_is_asked_for_until_it_is_made(ticks: Ticks) -> None:
 
 def test_a_failed_hour_is_asked_for_again_after_longer_and_longer_waits(ticks: Ticks) -> None:
     hour = closed(1)[0]
-    ticks.made(LAKE, *closed(80)[:-1])
+    ticks.materialize(LAKE, *closed(80)[:-1])
     ticks.failing = True
     waits: list[int] = []
     for _ in range(4):
@@ -133,7 +133,7 @@ def test_a_failed_hour_is_asked_for_again_after_longer_and_longer_waits(ticks: T
 
 
 def test_a_day_that_cannot_succeed_waits_up_to_an_hour_and_the_others_do_not(ticks: Ticks) -> None:
-    ticks.made(HOURS, "2026-05-01-03", "2026-05-02-03")
+    ticks.materialize(HOURS, "2026-05-01-03", "2026-05-02-03")
     ticks.failing = True
     for _ in range(9):
         ticks.run(DAYS, "2026-05-01")
@@ -144,25 +144,25 @@ def test_a_day_that_cannot_succeed_waits_up_to_an_hour_and_the_others_do_not(tic
 
 def test_a_day_follows_its_hours(ticks: Ticks) -> None:
     assert ticks.tick(NOW)[DAYS] == []
-    ticks.made(HOURS, "2026-05-01-03", "2026-05-01-04", "2026-05-03-00")
+    ticks.materialize(HOURS, "2026-05-01-03", "2026-05-01-04", "2026-05-03-00")
     assert ticks.tick(NOW)[DAYS] == ["2026-05-01", "2026-05-03"]
-    ticks.made(DAYS, "2026-05-01", "2026-05-03")
+    ticks.materialize(DAYS, "2026-05-01", "2026-05-03")
     assert ticks.tick(NOW)[DAYS] == []
-    ticks.made(HOURS, "2026-05-01-04")
+    ticks.materialize(HOURS, "2026-05-01-04")
     assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
 
 
 def test_a_day_whose_hours_moved_on_after_it_was_asked_for_is_asked_for_again(ticks: Ticks) -> None:
     ticks.tick(NOW)
-    ticks.made(HOURS, "2026-05-01-03")
+    ticks.materialize(HOURS, "2026-05-01-03")
     assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
-    ticks.made(HOURS, "2026-05-01-04")
-    ticks.made(DAYS, "2026-05-01")
+    ticks.materialize(HOURS, "2026-05-01-04")
+    ticks.materialize(DAYS, "2026-05-01")
     assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]
-    ticks.made(DAYS, "2026-05-01")
+    ticks.materialize(DAYS, "2026-05-01")
     assert ticks.tick(NOW)[DAYS] == []
 
 
 def test_hours_made_before_the_first_tick_count_too(ticks: Ticks) -> None:
-    ticks.made(HOURS, "2026-05-01-03")
+    ticks.materialize(HOURS, "2026-05-01-03")
     assert ticks.tick(NOW)[DAYS] == ["2026-05-01"]

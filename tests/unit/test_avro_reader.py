@@ -7,13 +7,14 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamgauge.records.avro import parse, write_record
 from streamgauge.records.avro_reader import AvroReader, schema_ids
 from streamgauge.records.payloads import Payloads
 from tests.avro_oracle import NotAvro, name_of, read
+from tests.examples import examples
 
 FRAME = b"\x00\x00\x00\x00\x07"
 WANTED: dict[str, list[Any]] = {
@@ -34,16 +35,16 @@ KEYS = ["", "a", "b", "ab"]
 Strategy = st.SearchStrategy[Any]
 
 
-def name(made: uuid.UUID) -> str:
-    return f"n{made.hex}"
+def name(built: uuid.UUID) -> str:
+    return f"n{built.hex}"
 
 
-def fixed(made: uuid.UUID, size: int) -> Any:
-    return {"type": "fixed", "name": name(made), "size": size}
+def fixed(built: uuid.UUID, size: int) -> Any:
+    return {"type": "fixed", "name": name(built), "size": size}
 
 
-def enum(made: uuid.UUID) -> Any:
-    return {"type": "enum", "name": name(made), "symbols": ["A", "B", "C"]}
+def enum(built: uuid.UUID) -> Any:
+    return {"type": "enum", "name": name(built), "symbols": ["A", "B", "C"]}
 
 
 def array(items: Any) -> Any:
@@ -54,13 +55,17 @@ def mapped(values: Any) -> Any:
     return {"type": "map", "values": values}
 
 
-def record(made: uuid.UUID, kinds: list[Any]) -> Any:
-    return {"type": "record", "name": name(made), "fields": [{"name": f"f{i}", "type": k} for i, k in enumerate(kinds)]}
+def record(built: uuid.UUID, kinds: list[Any]) -> Any:
+    return {
+        "type": "record",
+        "name": name(built),
+        "fields": [{"name": f"f{i}", "type": k} for i, k in enumerate(kinds)],
+    }
 
 
 def nested(within: Strategy) -> Strategy:
-    made = st.builds(record, st.uuids(), st.lists(within, max_size=3))
-    return st.one_of(st.builds(array, within), st.builds(mapped, within), made)
+    built = st.builds(record, st.uuids(), st.lists(within, max_size=3))
+    return st.one_of(st.builds(array, within), st.builds(mapped, within), built)
 
 
 primitives: Strategy = st.sampled_from(["boolean", "int", "long", "float", "double", "string", "bytes"])
@@ -150,17 +155,17 @@ def expected(schema: Any, wanted: dict[str, str], record: bytes) -> dict[str, An
 
 def columns(wanted: dict[str, str], picked: dict[str, list[str]], record: dict[str, Any]) -> dict[str, Any]:
     """What the frame should hold of a record, from what the plain reader found."""
-    made: dict[str, Any] = {}
+    built: dict[str, Any] = {}
     for name in wanted:
         if name in picked:
             entries: dict[str, str] = dict(record[name] or ())
-            made |= {
+            built |= {
                 name: None if record[name] is None else True,
                 **{f"{name}.{k}": entries.get(k) for k in picked[name]},
             }
         else:
-            made[name] = record[name]
-    return made
+            built[name] = record[name]
+    return built
 
 
 def plain(kind: str, value: Any) -> Any:
@@ -177,7 +182,7 @@ def same(kind: str, found: Any, wanted: Any) -> bool:
     return found == wanted
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(schemas(), st.data())
 def test_reads_what_the_plain_reader_reads(written: tuple[dict[str, Any], dict[str, str]], data: st.DataObject) -> None:
     schema, wanted = written
@@ -200,9 +205,9 @@ def test_reads_what_the_plain_reader_reads(written: tuple[dict[str, Any], dict[s
             assert REASONS[verdict] == "a value doesn't fit its type"
         elif isinstance(right, dict):
             assert verdict == 0
-            made = columns(wanted, picked, right)
-            assert rows[row].keys() == made.keys()
-            for column, value in made.items():
+            built = columns(wanted, picked, right)
+            assert rows[row].keys() == built.keys()
+            for column, value in built.items():
                 kind = "string" if column.split(".")[0] in picked else wanted[column]
                 assert same(kind, plain(kind, rows[row][column]), value)
         elif verdict > 0:
@@ -214,7 +219,7 @@ def test_reads_what_the_plain_reader_reads(written: tuple[dict[str, Any], dict[s
         assert (row in rows) == (verdict == 0)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.binary(max_size=12))
 @example(b"\xed\xa0\x80")
 @example(b"\xf4\x90\x80\x80")

@@ -120,7 +120,7 @@ def test_a_run_says_how_it_goes(monkeypatch: pytest.MonkeyPatch, status: str, st
     assert server.run_state("abc") == state
 
 
-def test_a_run_that_is_gone_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_is_gone_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = {"__typename": "RunNotFoundError", "message": "no such run"}
     server, _ = dagster(monkeypatch, {"data": {"runOrError": answer}})
     with pytest.raises(UserError, match="no such run"):

@@ -11,7 +11,7 @@ from bench.__main__ import part
 from bench.figures import Run, Sample, delays, memory, run
 from bench.ingest import Ingested
 from bench.ingest import rows as ingest_rows
-from bench.lake import Taken
+from bench.lake import LakeLoad
 from bench.lake import rows as lake_rows
 from bench.others import Rate
 from bench.report import Row, in_words
@@ -62,22 +62,22 @@ def test_duplicates_are_whole_records_from_before() -> None:
     assert len(set(keys)) == len(set(zip(keys, values, strict=True))) == 32
 
 
-def test_what_falls_short_is_said() -> None:
+def test_what_falls_short_is_reported() -> None:
     rows = [Row("  speed", "3/s", 0.3, ">= 4/s", False), Row("memory", "1 MiB", None, "< 2 MiB", True), Row("x", "1")]
     assert in_words(rows) == "Falls short: speed is 3/s, expected >= 4/s."
     assert in_words(rows[1:]) == "All that is expected is met."
 
 
 def test_the_lake_is_held_against_raw_consume_and_against_what_was_sent() -> None:
-    taken = Taken(Rate(1000, 2.0, 0.004), 20_000, 100 * MIB)
-    met = {r.figure.strip(): r.met for r in lake_rows(taken, 1000, 1000)}
+    loaded = LakeLoad(Rate(1000, 2.0, 0.004), 20_000, 100 * MIB)
+    met = {r.figure.strip(): r.met for r in lake_rows(loaded, 1000, 1000)}
     assert met == {
         "Kafka to the lake": False,
         "CPU an event": None,
         "resident memory, peak": True,
         "rows in the lake": True,
     }
-    assert [r.met for r in lake_rows(taken, 800, 1001)] == [True, None, True, False]
+    assert [r.met for r in lake_rows(loaded, 800, 1001)] == [True, None, True, False]
 
 
 def test_the_api_is_held_against_its_bars() -> None:
@@ -90,8 +90,8 @@ def test_the_api_is_held_against_its_bars() -> None:
     bare = times(*[0.002] * 99, 0.02)
 
     def met(top: Times, day: Times, page: Times | None) -> list[bool | None]:
-        made = serving_rows(Serving(20_000, Beside(top, bare, 0.001), Beside(day, bare, 0.1), page))
-        return [row.met for row in made if row.expected]
+        built = serving_rows(Serving(20_000, Beside(top, bare, 0.001), Beside(day, bare, 0.1), page))
+        return [row.met for row in built if row.expected]
 
     assert met(fast, fast, times(0.5, 0.9)) == [True, True, True]
     assert met(slow, slow, times(0.5, 1.1)) == [False, False, False]

@@ -64,10 +64,10 @@ def test_every_secret_comes_from_the_environment() -> None:
 def test_make_env_makes_every_password_that_is_asked_for() -> None:
     asked = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text()))
     lines = subprocess.run([DEPLOY / "make-env.sh"], capture_output=True, text=True, check=True).stdout.splitlines()
-    made = dict(line.split("=") for line in lines)
-    assert set(made) == asked
-    assert len(set(made.values())) == len(made)
-    assert all(re.fullmatch("[0-9a-f]{48}", value) for value in made.values())
+    built = dict(line.split("=") for line in lines)
+    assert set(built) == asked
+    assert len(set(built.values())) == len(built)
+    assert all(re.fullmatch("[0-9a-f]{48}", value) for value in built.values())
 
 
 @pytest.mark.parametrize("name", ["apply", "worker", "api", "dagster-code", "dagster", "dagster-daemon"])
@@ -115,11 +115,11 @@ def test_logins_and_their_rights_in_redis_are_those_of_the_access_file() -> None
     wanted = users_file(access, {role: f"{role.upper()}_PASSWORD" for role in ROLES})
     command = "python -m streamgauge.access.redis > platform/deploy/users.acl"
     assert (DEPLOY / "users.acl").read_text() == wanted, command
-    made = re.findall(r"^create role (\w+)", (DEPLOY / "roles.sql").read_text(), re.MULTILINE)
+    built = re.findall(r"^create role (\w+)", (DEPLOY / "roles.sql").read_text(), re.MULTILINE)
     principals = access.principals
     # compose has no exporters, which are all that log in as a member of one of Postgres' own roles
     in_postgres = {login_of(n, principals[n]) for n in logins(access, "postgres") if not principals[n].member_of}
-    assert set(made) == in_postgres
+    assert set(built) == in_postgres
     (in_kafka,) = re.findall(r"for role in ([a-z ]+);", (DEPLOY / "kafka.sh").read_text())
     assert set(in_kafka.split()) == set(logins(access, "kafka"))
 

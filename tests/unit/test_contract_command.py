@@ -24,13 +24,13 @@ def check(*arguments: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-def test_what_is_right_is_said_to_be(contract: Path) -> None:
+def test_what_is_right_is_reported_as_right(contract: Path) -> None:
     assert check() == (0, "1 contract: no mistake.\n")
     assert check(str(contract)) == (0, "1 contract: no mistake.\n")
     assert check("--json") == (0, "[]\n")
 
 
-def test_every_mistake_is_told_with_its_line(contract: Path) -> None:
+def test_every_mistake_is_reported_with_its_line(contract: Path) -> None:
     text = contract.read_text().replace("physicalType: double", "physicalType: decimal")
     text = text.replace("source: state", "source: stat")
     contract.write_text(text)
@@ -41,12 +41,14 @@ def test_every_mistake_is_told_with_its_line(contract: Path) -> None:
     code, output = check()
     assert code == 1 and output.splitlines()[-1] == "2 mistakes in 1 of 1 contract."
     for line, what in zip(wanted, ("decimal", "stat"), strict=True):
-        assert any(told.startswith(f"orders.yaml:{line} ") and what in told for told in output.splitlines()), output
+        assert any(
+            reported.startswith(f"orders.yaml:{line} ") and what in reported for reported in output.splitlines()
+        ), output
     code, output = check(str(contract), "--json")
     assert (code, [m["line"] for m in json.loads(output)]) == (1, wanted)
 
 
-def test_contracts_that_contradict_each_other_are_told(contract: Path) -> None:
+def test_contracts_that_contradict_each_other_are_reported(contract: Path) -> None:
     (contract.parent / "again.yaml").write_text(contract.read_text())
     code, output = check()
     assert code == 1 and "orders.yaml:" in output

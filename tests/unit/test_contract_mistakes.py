@@ -81,7 +81,7 @@ EDITS = {
     "field of a fact's column": ("- name: metadata", "- name: ingest_time", "a column that lake and facts have"),
     **{f"field {name}": ("- name: metadata", f"- name: {name}", "a column that lake and facts have")
        for name in ("ingest_hour", "event_hour", "error", "record", "rule", "offset")},
-    **{f"reference column {name}": ("[kind, organisation]", f"[kind, organisation, {name}]", said) for name, said in {
+    **{f"reference column {name}": ("[kind, organisation]", f"[kind, organisation, {name}]", owner) for name, owner in {
         "valid_from": "the dimensions that have its attributes", "valid_to": "the dimensions that have its attributes",
         "is_current": "the dimensions that have its attributes", "ingest_hour": "lake and facts have",
         "key": "where it is read", "__row": "not begin with __"}.items()},
@@ -234,11 +234,11 @@ def refusal(text: str, folder: Path) -> str:
 
 @pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS.keys())
 def test_a_mistake_is_refused_where_it_stands(edit: tuple[str, str, str], tmp_path: Path) -> None:
-    old, new, said = edit
+    old, new, output = edit
     assert old in TEXT
     text = TEXT.replace(old, new, 1)
     what = refusal(text, tmp_path)
-    assert said in what
+    assert output in what
     for line in what.splitlines():
         place = re.match(r"user_events\.yaml:(\d+) [a-zA-Z0-9_.\[\]]+: ", line)
         assert place, line
@@ -286,18 +286,18 @@ def test_a_personal_dimension_needs_no_more_room_than_a_pseudonym(tmp_path: Path
     assert "a key has room for" in refusal(path.read_text().replace("classification: personal", ""), tmp_path)
 
 
-def test_all_mistakes_are_told_at_once_and_no_one_twice(tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_and_no_one_twice(tmp_path: Path) -> None:
     edits = ("dimension status", "unit", "classification", "regex of Python alone", "too few", "required as text")
     text = TEXT
     for old, new, _ in map(EDITS.__getitem__, edits):
         text = text.replace(old, new, 1)
-    told = refusal(text, tmp_path).splitlines()
-    assert len(told) == len(edits)
-    for _, _, said in map(EDITS.__getitem__, edits):
-        assert sum(said in line for line in told) == 1
+    reported = refusal(text, tmp_path).splitlines()
+    assert len(reported) == len(edits)
+    for _, _, output in map(EDITS.__getitem__, edits):
+        assert sum(output in line for line in reported) == 1
 
 
-def test_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+def test_mistakes_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     for file in CONTRACTS.glob("*.yaml"):
         (tmp_path / file.name).write_text(file.read_text().replace("unit: s", "unit: x"))
     with pytest.raises(UserError) as caught:
@@ -356,8 +356,10 @@ CONTRADICTIONS = {
 
 
 @pytest.mark.parametrize("edit", CONTRADICTIONS.values(), ids=CONTRADICTIONS.keys())
-def test_files_that_contradict_each_other_are_told_with_the_line(edit: tuple[str, str, str], tmp_path: Path) -> None:
-    old, new, said = edit
+def test_files_that_contradict_each_other_are_reported_with_the_line(
+    edit: tuple[str, str, str], tmp_path: Path
+) -> None:
+    old, new, output = edit
     own = TEXT.replace(
         "  - name: user_events\n    physicalName: app-user-events", "  - name: other\n    physicalName: app-other"
     )
@@ -366,9 +368,9 @@ def test_files_that_contradict_each_other_are_told_with_the_line(edit: tuple[str
     (tmp_path / "two.yaml").write_text(own.replace(old, new))
     with pytest.raises(UserError) as caught:
         load_contracts(tmp_path)
-    place = STAR if "star" in said else new
+    place = STAR if "star" in output else new
     line = own.replace(old, new)[: own.replace(old, new).index(place)].count("\n") + 1
     assert caught.value.what.startswith(f"two.yaml:{line} ")
-    assert said in caught.value.what
+    assert output in caught.value.what
     assert caught.value.hint == f"correct {tmp_path / 'two.yaml'}"
     assert [(f.file, caught.value.what in f.message) for f in read_folder(tmp_path).faults] == [("two.yaml", True)]

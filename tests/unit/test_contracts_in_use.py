@@ -68,9 +68,9 @@ def test_a_changed_contract_is_taken_when_it_was_applied(folder: Path) -> None:
     before = in_use(folder, applied(folder))
     edit(folder, "user_events", "allowedLatenessSeconds: ", "allowedLatenessSeconds: 1")
     assert in_use(folder, as_applied(before.values()), before) == before
-    taken = in_use(folder, applied(folder), before)
-    assert taken["user_events"] != before["user_events"]
-    assert taken["user_events"].lateness_ms > before["user_events"].lateness_ms
+    loaded = in_use(folder, applied(folder), before)
+    assert loaded["user_events"] != before["user_events"]
+    assert loaded["user_events"].lateness_ms > before["user_events"].lateness_ms
 
 
 def test_a_process_that_begins_goes_by_what_was_applied(folder: Path) -> None:

@@ -123,7 +123,7 @@ def written_for(name: str, written: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("schema", "said"),
+    ("schema", "text"),
     [
         ("string", "it is no record"),
         (["null", SCHEMA], "it is no record"),
@@ -147,12 +147,12 @@ def written_for(name: str, written: Any) -> dict[str, Any]:
         (written_for("timestamp", {"type": "int", "logicalType": "date"}), "timestamp (date)"),
     ],
 )
-def test_a_schema_that_no_record_can_be_read_by_makes_a_dead_letter(schema: Any, said: str) -> None:
+def test_a_schema_that_no_record_can_be_read_by_makes_a_dead_letter(schema: Any, text: str) -> None:
     decoded = Decoder(CONTRACT.fields, {OWN: schema, NEW: NEWER}.get).decode(
         Payloads.of([GOOD[OWN], GOOD[NEW], GOOD[OWN]])
     )
     assert [(r.row, r.reason) for r in decoded.rejected] == [(0, "undecodable"), (2, "undecodable")]
-    assert said in decoded.rejected[0].detail
+    assert text in decoded.rejected[0].detail
     assert decoded.frame[ROW].to_list() == [1]
 
 

@@ -21,7 +21,7 @@ def ranges(outdated: list[int], *runs: PastRun, longest: int = 168) -> list[tupl
     return [(H.index(r.first), H.index(r.last)) for r in found]
 
 
-def test_exactly_the_owed_hours_run_and_neighbours_together() -> None:
+def test_exactly_the_due_hours_run_and_neighbours_together() -> None:
     assert ranges([3, 4, 5, 9]) == [(3, 5), (9, 9)]
 
 

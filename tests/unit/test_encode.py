@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.load import load_contracts
@@ -41,26 +41,25 @@ EVENTS = {c.stream: events(c) for c in CONTRACTS}
 PARSED = {c.stream: parse(avro_schema(c)) for c in CONTRACTS}
 
 
-@settings(deadline=None)
 @given(data=st.data())
 @pytest.mark.parametrize("contract", CONTRACTS, ids=lambda c: c.stream)
 def test_the_same_bytes_as_fastavro(contract: Contract, data: st.DataObject) -> None:
     given_events = data.draw(EVENTS[contract.stream])
-    made, mistyped = frame_of(contract, given_events)
+    built, mistyped = frame_of(contract, given_events)
     assert not mistyped
     expected: list[bytes] = []
     for event in given_events:
         stream = BytesIO()
         write_record(stream, PARSED[contract.stream], event)
         expected.append(frame(4711) + stream.getvalue())
-    assert Encoder(contract, 4711).encode(made) == expected
+    assert Encoder(contract, 4711).encode(built) == expected
 
 
 def test_a_required_field_is_never_encoded_as_null() -> None:
     contract = CONTRACTS[0]
-    made, _ = frame_of(contract, [{"event_id": "a"}])
+    built, _ = frame_of(contract, [{"event_id": "a"}])
     with pytest.raises(ValueError, match="timestamp is required"):
-        Encoder(contract, 1).encode(made)
+        Encoder(contract, 1).encode(built)
 
 
 def test_booleans() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.columns import POLARS_TYPES
@@ -19,6 +19,7 @@ from streamgauge.rollup.enrich import REFERENCE
 from streamgauge.rollup.plan import Sources
 from streamgauge.settings import CHECKOUT
 from tests.derived import derive
+from tests.examples import examples
 from tests.expressions import Meant, Row, doubles, long, longs, texts, times, truths
 
 FIELDS: dict[str, FieldType] = {
@@ -69,9 +70,9 @@ def stored(rows: Sequence[Row]) -> pl.DataFrame:
 
     columns = {n: [value(n, r) if n == "map" else r[n] for r in rows] for n in FIELDS}
     types = {n: pl.Int64 if t == "timestamp-millis" else POLARS_TYPES[t] for n, t in FIELDS.items()}
-    made = [pl.Series(n, columns[n], types[n]) for n in FIELDS]
+    built = [pl.Series(n, columns[n], types[n]) for n in FIELDS]
     kinds = pl.Series(f"{REFERENCE}kind", [r["reference.kind"] for r in rows], pl.String)
-    return pl.DataFrame([*made, kinds]).with_columns(pl.col("moment").cast(POLARS_TYPES["timestamp-millis"]))
+    return pl.DataFrame([*built, kinds]).with_columns(pl.col("moment").cast(POLARS_TYPES["timestamp-millis"]))
 
 
 def read(rows: Sequence[Row]) -> pl.DataFrame:
@@ -83,7 +84,7 @@ def read(rows: Sequence[Row]) -> pl.DataFrame:
     )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(100)
 @given(longs(3), doubles(3), texts(3), truths(3), times(2), st.lists(ROWS, min_size=1, max_size=8))
 def test_both_layers_compute_what_is_meant(
     whole: Meant, fraction: Meant, text: Meant, truth: Meant, time: Meant, rows: list[dict[str, Any]]
@@ -169,8 +170,8 @@ RULES: dict[str, Any] = {
 
 @pytest.mark.parametrize("text", RULES)
 def test_the_rules(text: str) -> None:
-    made = DerivedColumns(contract_of(text), ["d0"]).add(pl.DataFrame({"any": [1]}))
-    assert made[derived_column("d0")].to_list() == [RULES[text]]
+    built = DerivedColumns(contract_of(text), ["d0"]).add(pl.DataFrame({"any": [1]}))
+    assert built[derived_column("d0")].to_list() == [RULES[text]]
 
 
 REFUSED = {
@@ -256,8 +257,8 @@ def test_many_terms_are_computed_in_time_and_in_every_thread() -> None:
 def test_a_literal_before_what_is_the_same_for_all_events() -> None:
     contract = contract_of("1 < case when flag then whole else 2 end", "2", "1 < d1")
     frame = pl.DataFrame({"flag": [None, False], "whole": [1, 1]}, schema_overrides={"flag": pl.Boolean})
-    made = DerivedColumns(contract, ["d0", "d2"]).add(frame)
-    assert made.select(derived_column("d0"), derived_column("d2")).rows() == [(True, True)] * 2
+    built = DerivedColumns(contract, ["d0", "d2"]).add(frame)
+    assert built.select(derived_column("d0"), derived_column("d2")).rows() == [(True, True)] * 2
 
 
 def test_only_what_is_asked_for_is_computed() -> None:
@@ -270,9 +271,9 @@ def test_only_what_is_asked_for_is_computed() -> None:
 
 
 def test_where_a_value_comes_from() -> None:
-    made = contract_of("before + length(map.key)", "d0 > 1 and reference.kind = 'bot'").derived_field["d1"]
-    assert made.uses == ("d0", "reference.kind")
-    assert made.sources == ("small", "map.key", "reference.kind")
+    built = contract_of("before + length(map.key)", "d0 > 1 and reference.kind = 'bot'").derived_field["d1"]
+    assert built.uses == ("d0", "reference.kind")
+    assert built.sources == ("small", "map.key", "reference.kind")
 
 
 def test_a_quotient_is_the_same_in_a_batch_of_one_and_of_many() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.dims.history import History
@@ -36,6 +36,7 @@ from streamgauge.stores.fact_tables import duplicates_table, facts_table, quaran
 from streamgauge.stores.lake import lake_table
 from tests.batch_layer import assert_facts, assert_rollups
 from tests.batch_oracle import HOUR_MS, Batch, Versions, make
+from tests.examples import examples
 from tests.oracle import SECRET, LogRecord
 from tests.personal import with_person
 
@@ -117,13 +118,13 @@ def sent(draw: st.DrawFn) -> Sent:
 
 def log_of(records: Sequence[Sent], begin_ms: int) -> list[LogRecord]:
     offsets: dict[int, int] = defaultdict(int)
-    made: list[LogRecord] = []
+    built: list[LogRecord] = []
     now = begin_ms
     for s in records:
         now += s.delay * 1000
-        made.append(LogRecord(s.partition, offsets[s.partition], s.value, now))
+        built.append(LogRecord(s.partition, offsets[s.partition], s.value, now))
         offsets[s.partition] += 1
-    return made
+    return built
 
 
 def fill_lake(root: str, contract: Contract, log: Sequence[LogRecord], schemas: dict[int, Any]) -> None:
@@ -149,8 +150,8 @@ def history_of(contract: Contract, versions: Versions) -> History | None:
         return None
     rows = [
         {KEY: key, **columns, VALID_FROM: datetime.fromtimestamp(since / 1000, UTC)}
-        for key, said in versions.items()
-        for since, columns in said
+        for key, text in versions.items()
+        for since, columns in text
     ]
     schema = {KEY: pl.String, **dict.fromkeys(spec.columns, pl.String), VALID_FROM: MICROSECONDS}
     return History.of(spec, pl.DataFrame(rows, schema=schema))
@@ -186,7 +187,7 @@ def assert_as_expected(root: str, contract: Contract, hours: Sequence[datetime],
 changes = st.lists(st.tuples(st.sampled_from(USERS[1:]), st.integers(-10, 20)), max_size=3, unique=True)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25)
 @given(
     records=st.lists(sent(), min_size=1, max_size=40),
     begin=st.sampled_from((second(0), second(7000), second(100_000))),
@@ -226,9 +227,9 @@ def test_any_log_in_any_groups_of_hours(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lake_rows, "GROUP_ROWS", group_rows)
         cut = order.randint(0, len(hours))
-        made = [b for part in (hours[cut:], hours[:cut]) if part for b in build(root, contract, part, versions)]
+        built = [b for part in (hours[cut:], hours[:cut]) if part for b in build(root, contract, part, versions)]
         assert_as_expected(root, contract, hours, expected)
-    assert sum(b.facts + b.duplicates + b.quarantined for b in made) == len(log)
+    assert sum(b.facts + b.duplicates + b.quarantined for b in built) == len(log)
     before = [t(root, contract).read().sort("partition", "offset") for t in _TABLES]
     build(root, contract, hours, versions)
     assert all(
@@ -246,8 +247,8 @@ def test_an_hour_without_events_is_empty_and_holds_nothing_back(tmp_path: Path) 
     ]
     fill_lake(str(tmp_path), CONTRACT, log, SCHEMAS)
     first = datetime.fromtimestamp(T0 / 1000, UTC)
-    made = build(str(tmp_path), CONTRACT, [first, first + HOUR, first + 2 * HOUR], {})
-    assert [(b.facts, b.duplicates, b.quarantined) for b in made] == [(1, 0, 0), (0, 0, 0), (1, 0, 0)]
+    built = build(str(tmp_path), CONTRACT, [first, first + HOUR, first + 2 * HOUR], {})
+    assert [(b.facts, b.duplicates, b.quarantined) for b in built] == [(1, 0, 0), (0, 0, 0), (1, 0, 0)]
 
 
 def test_an_earlier_record_that_comes_into_the_lake_later_takes_the_place_of_the_fact(tmp_path: Path) -> None:

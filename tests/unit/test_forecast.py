@@ -31,12 +31,12 @@ def test_late_and_too_old_events_are_foretold(monkeypatch: pytest.MonkeyPatch) -
     assert old.startswith("user_events: 1 of 4 events can never be final") and "BATCH_START" in old
 
 
-def test_nothing_is_said_of_events_that_count() -> None:
+def test_nothing_is_reported_of_events_that_count() -> None:
     assert forecast(CONTRACT, 1, before(NOW), {"user_events": NOW}).lines() == []
     assert forecast(CONTRACT, 1, before(NOW), {"user_events": None}).lines() == []
 
 
-def test_what_is_not_known_is_said() -> None:
+def test_what_is_not_known_is_reported() -> None:
     (line,) = forecast(CONTRACT, 1, before(NOW), None).lines()
     assert "not known" in line
 

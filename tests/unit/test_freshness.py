@@ -37,7 +37,7 @@ class Story:
         self.memory = MEMORY.dump_json({})
         self.firing: list[Incident] = []
         self.messages: list[Message] = []
-        self.told: dict[str, str] = {}
+        self.reported: dict[str, str] = {}
         self._ids = map(str, count())
 
     def tick(self, now: datetime, watermarks: Mapping[str, datetime | None]) -> None:
@@ -46,7 +46,7 @@ class Story:
         self.memory = MEMORY.dump_json(dict(evaluated.memory))
         alerts = [stale_alert(s, now) for s in evaluated.stale]
         incidents, messages = update(alerts, self.firing, now, lambda: next(self._ids))
-        self.told |= {i.id: i.alert.asset for i in incidents}
+        self.reported |= {i.id: i.alert.asset for i in incidents}
         self.firing = [i for i in incidents if i.resolved_at is None]
         self.messages += messages
 
@@ -57,8 +57,8 @@ class Story:
         return since + ticks * TICK
 
     @property
-    def said(self) -> list[tuple[str, str, str]]:
-        return [(self.told[m.incident], m.status, m.severity) for m in self.messages]
+    def messages_sent(self) -> list[tuple[str, str, str]]:
+        return [(self.reported[m.incident], m.status, m.severity) for m in self.messages]
 
 
 def fresh(now: datetime) -> datetime:
@@ -72,43 +72,43 @@ def stopped(at: datetime) -> Callable[[datetime], datetime]:
 ALL_FRESH: Mapping[str, Callable[[datetime], datetime | None]] = dict.fromkeys(("worker", "minutes", "redis"), fresh)
 
 
-def test_a_stopped_worker_is_told_once_in_two_phases_and_once_when_it_is_back() -> None:
+def test_a_stopped_worker_is_reported_once_in_two_phases_and_once_when_it_is_back() -> None:
     story = Story()
     now = story.run(10, ALL_FRESH, START)
     now = story.run(20, dict.fromkeys(ALL_FRESH, stopped(now)), now)
-    assert story.said == [("worker", "firing", "warning"), ("worker", "firing", "critical")]
+    assert story.messages_sent == [("worker", "firing", "warning"), ("worker", "firing", "critical")]
     assert story.firing[0].alert.downstream == ("minutes", "redis")
     story.run(20, ALL_FRESH, now)
-    assert story.said[2:] == [("worker", "resolved", "warning"), ("worker", "resolved", "critical")]
+    assert story.messages_sent[2:] == [("worker", "resolved", "warning"), ("worker", "resolved", "critical")]
 
 
-def test_what_is_critical_when_first_seen_is_told_as_such_only() -> None:
+def test_what_is_critical_when_first_seen_is_reported_as_such_only() -> None:
     story = Story()
     story.run(5, dict.fromkeys(ALL_FRESH, stopped(START - HOUR)), START)
-    assert story.said == [("worker", "firing", "critical")]
+    assert story.messages_sent == [("worker", "firing", "critical")]
 
 
-def test_what_stays_behind_after_its_cause_is_told_after_a_grace() -> None:
+def test_what_stays_behind_after_its_cause_is_reported_after_a_grace() -> None:
     story = Story()
     now = story.run(10, dict.fromkeys(ALL_FRESH, stopped(START - HOUR)), START)
     still = {**ALL_FRESH, "redis": stopped(START - HOUR)}
     now = story.run(3, still, now)
-    assert ("redis", "firing", "critical") not in story.said
+    assert ("redis", "firing", "critical") not in story.messages_sent
     story.run(10, still, now)
-    assert story.said[-1] == ("redis", "firing", "critical")
+    assert story.messages_sent[-1] == ("redis", "firing", "critical")
 
 
 def test_an_unknown_watermark_goes_on_ageing() -> None:
     story = Story()
     now = story.run(5, ALL_FRESH, START)
     story.run(20, {**ALL_FRESH, "redis": lambda _: None}, now)
-    assert story.said == [("redis", "firing", "warning"), ("redis", "firing", "critical")]
+    assert story.messages_sent == [("redis", "firing", "warning"), ("redis", "firing", "critical")]
 
 
 def test_what_was_never_seen_is_stale_after_its_target_too() -> None:
     story = Story()
     story.run(20, {**ALL_FRESH, "minutes": lambda _: None}, START)
-    assert story.said == [("minutes", "firing", "warning"), ("minutes", "firing", "critical")]
+    assert story.messages_sent == [("minutes", "firing", "warning"), ("minutes", "firing", "critical")]
 
 
 def test_an_idle_stream_is_not_stale() -> None:
@@ -123,7 +123,7 @@ def test_a_watermark_around_its_target_does_not_flap() -> None:
     for i in range(200):
         now = START + i * TICK
         story.tick(now, {"worker": now, "minutes": now - timedelta(seconds=ages[i % len(ages)]), "redis": now})
-    assert [s for s in story.said if s[0] == "minutes"] == [("minutes", "firing", "warning")]
+    assert [s for s in story.messages_sent if s[0] == "minutes"] == [("minutes", "firing", "warning")]
 
 
 def test_a_short_jam_is_not_told() -> None:
@@ -137,7 +137,7 @@ def test_a_short_jam_is_not_told() -> None:
 @given(
     st.lists(st.tuples(*[st.one_of(st.none(), st.integers(0, 400)) for _ in CHAIN], st.integers(1, 60)), max_size=60)
 )
-def test_every_incident_is_told_in_order_and_never_twice(
+def test_every_incident_is_reported_in_order_and_never_twice(
     history: list[tuple[int | None, int | None, int | None, int]],
 ) -> None:
     """Whatever the watermarks do: messages pair up, and nothing downstream is told while its cause fires."""
@@ -148,18 +148,18 @@ def test_every_incident_is_told_in_order_and_never_twice(
             s.key: None if age is None else now - timedelta(seconds=age) for s, age in zip(CHAIN, ages, strict=True)
         }
         before = {i.alert.asset for i in story.firing}
-        told = len(story.messages)
+        reported = len(story.messages)
         story.tick(now, watermarks)
-        news = {story.told[m.incident] for m in story.messages[told:] if m.status == "firing"}
+        news = {story.reported[m.incident] for m in story.messages[reported:] if m.status == "firing"}
         for s in CHAIN:
             if s.key in news:
                 assert not set(s.upstream) & before, f"{s.key} told while {s.upstream} fires"
         again = len(story.messages)
         story.tick(now, watermarks)
         assert len(story.messages) == again, "a tick repeated at the same moment told more"
-    for incident in story.told:
-        said = [(m.status, m.severity) for m in story.messages if m.incident == incident]
-        assert said in _ALLOWED, said
+    for incident in story.reported:
+        text = [(m.status, m.severity) for m in story.messages if m.incident == incident]
+        assert text in _ALLOWED, text
 
 
 _ALLOWED = [
@@ -204,9 +204,9 @@ def test_one_kafka_outage_is_one_incident() -> None:
     now = story.run(5, {s.key: fresh for s in graph}, START)
     down: dict[str, Callable[[datetime], datetime | None]] = {s.key: stopped(now) for s in graph}
     now = story.run(6 * 240, {**down, KAFKA: lambda _: None}, now)
-    assert {s[0] for s in story.said} == {KAFKA}
+    assert {s[0] for s in story.messages_sent} == {KAFKA}
     story.run(20, {s.key: fresh for s in graph}, now)
-    assert story.said[-1] == (KAFKA, "resolved", "critical")
+    assert story.messages_sent[-1] == (KAFKA, "resolved", "critical")
     assert story.firing == []
 
 

@@ -8,7 +8,7 @@ from operator import add
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.rollup.groups import TextIndex, code_numbers, code_texts, group_rows, measure
@@ -16,7 +16,6 @@ from streamgauge.rollup.groups import TextIndex, code_numbers, code_texts, group
 texts = st.none() | st.text(max_size=40) | st.integers(0, 30).map("a text longer than a view holds {}".format)
 
 
-@settings(deadline=None)
 @given(st.lists(texts, max_size=200), st.integers(0, 3))
 def test_texts(values: list[str | None], skipped: int) -> None:
     # a slice, so that its first bit isn't the first of a byte
@@ -26,7 +25,6 @@ def test_texts(values: list[str | None], skipped: int) -> None:
     assert coded.values.gather(coded.codes).to_list() == values
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(-5, 5) | st.integers(-(2**63), 2**63 - 1), max_size=200))
 def test_numbers(values: list[int]) -> None:
     codes, firsts = code_numbers(np.array(values, np.int64))
@@ -35,7 +33,6 @@ def test_numbers(values: list[int]) -> None:
     assert codes.tolist() == [distinct.index(v) for v in values]
 
 
-@settings(deadline=None)
 @given(st.sets(st.text(max_size=20), max_size=50), st.lists(texts, max_size=50))
 def test_an_index_finds_what_it_knows(known: set[str], asked: list[str | None]) -> None:
     names = sorted(known)
@@ -49,7 +46,6 @@ def test_an_index_takes_distinct_texts_only(known: list[str | None]) -> None:
         TextIndex(pl.Series(known))
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, 5), st.booleans(), st.just(math.nan) | st.floats(-1e6, 1e6)),
@@ -65,15 +61,15 @@ def test_rows_by_group(rows: list[tuple[int, bool, float]]) -> None:
             places[group].append(row)
     assert [grouped.rows(g).tolist() for g in range(6)] == [places[g] for g in range(6)]
 
-    made = measure(np.array([v for _, _, v in rows]), grouped)
+    built = measure(np.array([v for _, _, v in rows]), grouped)
     for group in range(6):
         values = [rows[row][2] for row in places[group] if not math.isnan(rows[row][2])]
-        assert (made.sizes[group], made.sums[group]) == (
+        assert (built.sizes[group], built.sums[group]) == (
             len(values),
             reduce(add, values, 0.0),
         )  # sum() of Python 3.12 corrects what is rounded
         if values:
-            assert (made.least[group], made.most[group]) == (min(values), max(values))
+            assert (built.least[group], built.most[group]) == (min(values), max(values))
         else:
-            assert math.isnan(made.least[group])
-            assert math.isnan(made.most[group])
+            assert math.isnan(built.least[group])
+            assert math.isnan(built.most[group])

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.model import FieldSpec
 from streamgauge.records.decode import ROW, Decoded
 from streamgauge.records.json_reader import JsonReader
 from streamgauge.records.payloads import Payloads
+from tests.examples import examples
 
 
 def spec(name: str, kind: Any, path: str = "", time_format: Any = "rfc3339") -> FieldSpec:
@@ -146,7 +147,7 @@ def test_times_in_each_format(written: str, value: Any, ms: int) -> None:
     assert decoded.frame["at"].to_physical().to_list() == [ms]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.sampled_from([None, *BAD]), max_size=40), st.randoms(use_true_random=False))
 def test_whatever_stands_beside_whatever(kinds: list[str | None], rng: random.Random) -> None:
     values = [one({"count": i}) if kind is None else BAD[kind][0] for i, kind in enumerate(kinds)]

@@ -34,7 +34,7 @@ def test_a_server_that_stays_away_is_waited_for_until_the_session_ends() -> None
         lifetime.retry(OSError, "a server", attempt)
 
 
-def test_a_server_is_waited_for_so_long_where_that_is_said() -> None:
+def test_a_server_is_waited_for_as_long_as_given() -> None:
     def attempt() -> None:
         raise OSError("away")
 

@@ -21,27 +21,27 @@ class Connects(logging.Handler):
     def __init__(self, port: int) -> None:
         super().__init__()
         self.port = port
-        self.said: list[str] = []
+        self.message: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
+        self.message.append(record.getMessage())
         socket.create_connection((LOOPBACK, self.port), timeout=5).close()
 
 
 def serve(port: int) -> Connects:
     """The log of an API that is started and, if it starts, stopped."""
     services: Any = SimpleNamespace(hub=SimpleNamespace(close=lambda: None))
-    made = server(FastAPI(), services, ApiConfig(host=LOOPBACK, port=port))
+    built = server(FastAPI(), services, ApiConfig(host=LOOPBACK, port=port))
     connects = Connects(port)
     logger = logging.getLogger("serving.server")
     logger.addHandler(connects)
     logger.setLevel(logging.INFO)
 
     async def briefly() -> None:
-        running = asyncio.create_task(made.serve())
-        while not made.started and not running.done():
+        running = asyncio.create_task(built.serve())
+        while not built.started and not running.done():
             await asyncio.sleep(0.01)
-        made.should_exit = True
+        built.should_exit = True
         await running
 
     try:
@@ -55,10 +55,10 @@ def test_it_says_so_when_the_socket_is_bound() -> None:
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
         port = free.getsockname()[1]
-    assert serve(port).said == [f"listening at http://{LOOPBACK}:{port}"]
+    assert serve(port).message == [f"listening at http://{LOOPBACK}:{port}"]
 
 
 def test_it_says_nothing_of_a_port_that_is_taken(caplog: pytest.LogCaptureFixture) -> None:
-    with socket.create_server((LOOPBACK, 0)) as taken, pytest.raises(SystemExit):
-        serve(taken.getsockname()[1])
+    with socket.create_server((LOOPBACK, 0)) as used, pytest.raises(SystemExit):
+        serve(used.getsockname()[1])
     assert "listening" not in caplog.text

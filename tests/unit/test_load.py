@@ -191,8 +191,8 @@ def test_every_fault_of_bytes_leaves_the_key_alone() -> None:
 def test_filling_makes_events_of_their_own(contract: Contract) -> None:
     plan = Plan(20_000, None, START, 1)
     generator = Generator(contract, Shape(), 1, START, Encodes(contract))
-    made = [(k, v) for keys, values in records(generator, contract, plan) for k, v in zip(keys, values, strict=True)]
-    log = [LogRecord(0, i, v, START) for i, (_, v) in enumerate(made)]
+    built = [(k, v) for keys, values in records(generator, contract, plan) for k, v in zip(keys, values, strict=True)]
+    log = [LogRecord(0, i, v, START) for i, (_, v) in enumerate(built)]
     expected = play(contract, log, {SCHEMA_ID: avro_schema(contract)})
-    assert expected.total("counted") == len({k for k, _ in made}) == 20_000
+    assert expected.total("counted") == len({k for k, _ in built}) == 20_000
     assert expected.watermark == START - 600_000 + int(19_999 * 600_000 / 20_000)

@@ -49,7 +49,7 @@ class Records(Fetched):
         return self.offsets[rows]
 
 
-class Told:
+class FakeClient:
     """A fetcher that gives these batches, and then nothing."""
 
     def __init__(self, batches: Sequence[Sequence[Event | FetchEvent]]) -> None:
@@ -72,10 +72,10 @@ class Told:
 def read(
     monkeypatch: pytest.MonkeyPatch, spans: dict[int, tuple[int, int]], *batches: Sequence[Event | FetchEvent]
 ) -> list[Any]:
-    told = Told(batches)
+    reported = FakeClient(batches)
 
-    def client(*_: Any) -> Told:
-        return told
+    def client(*_: Any) -> FakeClient:
+        return reported
 
     def config(settings: Any, group: str) -> dict[str, Any]:
         return {}
@@ -88,7 +88,7 @@ def read(
     for records in LogSpans(settings, CONTRACT, {}).read(spans):
         assert records.ingest_ms.tolist() == records.offsets.tolist()
         found += zip(records.partitions.tolist(), records.offsets.tolist(), strict=True)
-    assert sorted(told.left) == sorted(p for p, (first, last) in spans.items() if first < last)
+    assert sorted(reported.left) == sorted(p for p, (first, last) in spans.items() if first < last)
     return found
 
 

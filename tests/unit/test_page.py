@@ -38,9 +38,9 @@ def test_the_modules_fit_the_shapes_that_the_api_promises() -> None:
         registry_url="http://nowhere",
     )
     document = create_app(make_services(settings, ApiConfig())).openapi()
-    made = PAGE / "generated"
-    made.mkdir(exist_ok=True)
-    (made / "openapi.json").write_text(json.dumps(document))
+    built = PAGE / "generated"
+    built.mkdir(exist_ok=True)
+    (built / "openapi.json").write_text(json.dumps(document))
     run("node_modules/openapi-typescript/bin/cli.js", "generated/openapi.json", "--output", "generated/api.d.ts")
     run("node_modules/typescript/bin/tsc", "--project", ".")
 

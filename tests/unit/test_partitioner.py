@@ -1,7 +1,7 @@
 """Which records stand in the partitions of their keys."""
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.records.partitioner import misplaced
@@ -25,7 +25,6 @@ def test_keys_go_where_kafka_says() -> None:
     assert misplaced(Payloads.of(list(KAFKAS)), partitions + 1, 1000).all()
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.one_of(st.none(), st.binary(max_size=40)), st.integers(0, 4))), st.integers(1, 5))
 def test_like_a_plain_look_at_each(records: list[tuple[bytes | None, int]], count: int) -> None:
     found = misplaced(Payloads.of([k for k, _ in records]), np.array([p for _, p in records], np.int64), count)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamgauge.contract.load import find_contract, load_contracts
@@ -31,6 +31,7 @@ from streaming.worker.pipeline import Delta, Pipeline
 from streaming.worker.records import Positions, Records
 from streaming.worker.rollup import sketch_columns
 from tests.every_kind import every_kind
+from tests.examples import examples
 from tests.oracle import SECRET, Expected, Idle, LogRecord, decode, java_partition, play
 from tests.personal import with_person
 
@@ -234,13 +235,13 @@ class Workers:
     def batch(self, *, lost: bool = False, parts: int = 1, idle: dict[int, int] | None = None) -> None:
         for number, pipeline in enumerate(self.pipelines):
             mine = [p for p in PARTITIONS if self.owners[p] == number]
-            taken = [r for p in mine for r in self.log[p][self.position[p] :]]
+            used = [r for p in mine for r in self.log[p][self.position[p] :]]
             self.position |= {p: len(self.log[p]) for p in mine}
-            told = {p: t for p, t in (idle or {}).items() if p in mine}
-            if idle and not told:
+            reported = {p: t for p, t in (idle or {}).items() if p in mine}
+            if idle and not reported:
                 continue
-            size = max(1, -(-len(taken) // parts))
-            cut = [records(taken[i : i + size], told) for i in range(0, max(1, len(taken)), size)]
+            size = max(1, -(-len(used) // parts))
+            cut = [records(used[i : i + size], reported) for i in range(0, max(1, len(used)), size)]
             delta = pipeline.aggregate([pipeline.check(part) for part in cut])
             if not lost:
                 self.postgres.commit(delta)
@@ -262,38 +263,38 @@ def producer_of(record: LogRecord) -> str:
     return f"producer {record.offset % 3}"
 
 
-def process(pipeline: Pipeline, taken: Records) -> Delta:
-    return pipeline.aggregate([pipeline.check(taken)])
+def process(pipeline: Pipeline, used: Records) -> Delta:
+    return pipeline.aggregate([pipeline.check(used)])
 
 
-def records(taken: list[LogRecord], idle: dict[int, int]) -> Records:
+def records(used: list[LogRecord], idle: dict[int, int]) -> Records:
     def raw(row: int) -> RawRecord:
-        r = taken[row]
+        r = used[row]
         return RawRecord(r.partition, r.offset, None, r.value, [], r.ingest_ms)
 
     def headers(row: int) -> list[tuple[str, bytes | None]]:
-        return [(PRODUCER, producer_of(taken[row]).encode())]
+        return [(PRODUCER, producer_of(used[row]).encode())]
 
     return Records(
         Positions(
-            partitions=np.array([r.partition for r in taken], np.int64),
-            offsets=np.array([r.offset for r in taken], np.int64),
-            ingest_ms=np.array([r.ingest_ms for r in taken], np.int64),
+            partitions=np.array([r.partition for r in used], np.int64),
+            offsets=np.array([r.offset for r in used], np.int64),
+            ingest_ms=np.array([r.ingest_ms for r in used], np.int64),
             idle=idle,
         ),
-        keys=Payloads.of([key_of(r) for r in taken]),
-        payloads=Payloads.of([r.value for r in taken]),
+        keys=Payloads.of([key_of(r) for r in used]),
+        payloads=Payloads.of([r.value for r in used]),
         raw=raw,
         headers=headers,
         sampled=lambda rows: np.zeros(len(rows), np.bool_),
     )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(steps)
-def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(taken: list[Send | Batch | Rebalance | Silence]) -> None:
+def test_any_cut_of_any_log_gives_what_a_plain_loop_gives(used: list[Send | Batch | Rebalance | Silence]) -> None:
     workers = Workers()
-    for step in taken:
+    for step in used:
         match step:
             case Send(partition, value, ingest_second):
                 workers.send(partition, value, ingest_second)
@@ -366,7 +367,7 @@ def test_a_clock_that_is_ahead_makes_nobody_late_and_is_named() -> None:
     assert [a for a in delta.arrivals if a.kind == AHEAD] == [Arrivals(0, AHEAD, 1, 0, 0, ("producer 0",))]
 
 
-def test_late_events_are_told_with_their_offsets_and_producers() -> None:
+def test_late_events_are_reported_with_their_offsets_and_producers() -> None:
     pipeline = Pipeline(CONTRACT, lambda i: SCHEMA if i == SCHEMA_ID else None, PSEUDONYMS)
     pipeline.take_over(Progress(0, 0, 1, None))
     log = [LogRecord(0, n, encode(f"e{n}", 1000, "u1", "Push", "1"), T0 + 1_000_000) for n in range(3)]
@@ -389,14 +390,14 @@ def test_a_restart_forgets_neither_more_nor_less(generations: int) -> None:
     assert duplicates == (1 if generations <= 4 else 0)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.tuples(st.integers(0, 6), st.sampled_from("abc"), st.booleans()), min_size=3, max_size=24))
 @example([(0, "a", False), (3, "a", False), (2, "a", True)])
-def test_what_is_a_duplicate_hangs_on_no_restart(taken: list[tuple[int, str, bool]]) -> None:
+def test_what_is_a_duplicate_hangs_on_no_restart(used: list[tuple[int, str, bool]]) -> None:
     """Ids that come again and again, some generations later each time, with restarts before some of them."""
     # one worker each: the ids are all in one partition
     undisturbed, restarted, generation = Workers((0, 0, 0)), Workers((0, 0, 0)), 0
-    for later, event_id, restart in taken:
+    for later, event_id, restart in used:
         generation += later
         # one that moves the watermark on, and then the id with its own time
         for name, second in ((f"at {generation}", 60 * generation), (event_id, 0)):

@@ -233,20 +233,20 @@ def test_a_contract_that_says_something_else_is_taken_up_and_no_other() -> None:
     assert describe(change).detail == "for worker, API and Dagster to work by"
 
 
-def test_a_field_that_becomes_personal_is_said_and_one_that_no_longer_is() -> None:
+def test_a_field_that_becomes_personal_is_reported_and_one_that_no_longer_is() -> None:
     actual = applied(WANTED)
 
-    def said(before: set[str]) -> str:
+    def text(before: set[str]) -> str:
         fields = (replace(f, classification="personal" if f.name in before else "internal") for f in USER.fields)
         known = as_applied(replace(USER, fields=tuple(fields)))
         (change,) = make_plan(WANTED, replace(actual, contracts={**actual.contracts, USER.stream: known})).changes
         return describe(change).detail
 
-    assert "personal from now on: user_id, pseudonyms in" in said(set())
-    assert "personal no more: event_type, which all who" in said({"user_id", "event_type"})
+    assert "personal from now on: user_id, pseudonyms in" in text(set())
+    assert "personal no more: event_type, which all who" in text({"user_id", "event_type"})
 
 
-def test_an_expression_that_is_another_is_said() -> None:
+def test_an_expression_that_is_another_is_reported() -> None:
     contracts = [derive(c, {"even": "schema_version % 2 = 0", "odd": "not even"}) for c in CONTRACTS[-1:]]
     wanted = desired(contracts, ACCESS)
     (stream,) = wanted.contracts

@@ -18,11 +18,11 @@ OURS = Pseudonyms(SECRET, "orders")
 
 
 def test_the_same_value_is_the_same_and_no_other_key_gives_it() -> None:
-    made = OURS.of("ann")
-    assert made == Pseudonyms(SECRET, "orders").of("ann") == expected(SECRET, "orders", "ann")
-    assert made.startswith(MARK) and len(made) == LENGTH and "ann" not in made
+    built = OURS.of("ann")
+    assert built == Pseudonyms(SECRET, "orders").of("ann") == expected(SECRET, "orders", "ann")
+    assert built.startswith(MARK) and len(built) == LENGTH and "ann" not in built
     others = {Pseudonyms("another", "orders").of("ann"), Pseudonyms(SECRET, "users").of("ann"), OURS.of("bob")}
-    assert len(others) == 3 and made not in others
+    assert len(others) == 3 and built not in others
 
 
 def test_columns_are_as_single_values_and_null_stays_null() -> None:
@@ -57,14 +57,14 @@ def test_threads_that_meet_the_same_values_agree(monkeypatch: pytest.MonkeyPatch
 
 
 def test_only_the_key_opens_what_a_pseudonym_stands_for() -> None:
-    sealed, made = OURS.sealed("ann"), OURS.of("ann")
+    sealed, built = OURS.sealed("ann"), OURS.of("ann")
     assert b"ann" not in sealed and sealed != OURS.sealed("ann")
-    assert OURS.opened(made, sealed) == "ann"
-    assert Pseudonyms("another", "orders").opened(made, sealed) is None
+    assert OURS.opened(built, sealed) == "ann"
+    assert Pseudonyms("another", "orders").opened(built, sealed) is None
     assert OURS.opened(OURS.of("bob"), sealed) is None
 
 
-def test_without_a_key_it_is_said_which_setting_is_missing() -> None:
+def test_without_a_key_it_is_reported_which_setting_is_missing() -> None:
     settings = Settings.model_construct(pseudonym_key=None)
     with pytest.raises(UserError, match="STREAMGAUGE_PSEUDONYM_KEY"):
         pseudonyms_of(settings, load_contract(CONTRACTS / "user_events.yaml"))

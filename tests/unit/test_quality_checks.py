@@ -163,7 +163,7 @@ BOOKS = Books(
     facts=76,
     batch_duplicates=2,
     quarantined=2,
-    owed_hours=0,
+    due_hours=0,
 )
 
 
@@ -174,8 +174,8 @@ BOOKS = Books(
         ({"late": 5}, "failed"),
         ({"facts": 75}, "failed"),
         ({"gaps": 1}, "failed"),
-        ({"facts": 70, "owed_hours": 2}, "unknown"),
-        ({"facts": 70, "owed_hours": 2, "counted": 91}, "failed"),
+        ({"facts": 70, "due_hours": 2}, "unknown"),
+        ({"facts": 70, "due_hours": 2, "counted": 91}, "failed"),
     ],
 )
 def test_the_books_of_both_layers(change: dict[str, int], status: str) -> None:

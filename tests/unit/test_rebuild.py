@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from assets.dims.history import History
@@ -14,6 +14,7 @@ from assets.rebuild.contributions import contributions, duplicates
 from assets.rebuild.records import schema
 from streamgauge.rollup import sketches
 from streamgauge.rollup.pseudonyms import Pseudonyms
+from tests.examples import examples
 from tests.oracle import SECRET, Expected, LogRecord, Minute, play
 from tests.unit.test_pipeline import CONTRACT, REFERENCE, SCHEMA, SCHEMA_ID, T0, encode
 
@@ -68,22 +69,22 @@ def all_counted(log: Log) -> Expected:
     return play(replace(CONTRACT, time=time), played, {SCHEMA_ID: SCHEMA}, REFERENCE)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(logs)
 def test_every_distinct_event_is_counted(log: Log) -> None:
     log = by_id(log)
     expected = all_counted(log)
-    made = contributions(CONTRACT, Pseudonyms(SECRET, CONTRACT.stream), records(log), START, END, KNOWN)
+    built = contributions(CONTRACT, Pseudonyms(SECRET, CONTRACT.stream), records(log), START, END, KNOWN)
     found = {
         (row["minute"], tuple(row[d] for d in CONTRACT.dimension_names), row["partition"]): row
-        for row in made.minutes.iter_rows(named=True)
+        for row in built.minutes.iter_rows(named=True)
     }
     assert found.keys() == expected.minutes.keys()
     for key, row in found.items():
         _compare(row, expected.minutes[key])
     tops = {
         (minute, top, partition): {r.key: r.count for r in sketches.ranked(sketches.load_frequent(data))}
-        for minute, partition, top, data in made.tops.iter_rows()
+        for minute, partition, top, data in built.tops.iter_rows()
     }
     assert tops == {key: dict(counts) for key, counts in expected.tops.items()}
 
@@ -106,10 +107,10 @@ def _compare(row: dict[str, Any], minute: Minute) -> None:
 def test_only_the_minutes_asked_for_are_made_of_what_is_around_them() -> None:
     log = [(1, 10, "u1", 1), (2, 70, "u1", 1), (1, 70, "u1", 1), (3, 130, "u1", 1)]
     first = START + timedelta(minutes=1)
-    made = contributions(
+    built = contributions(
         CONTRACT, Pseudonyms(SECRET, CONTRACT.stream), records(log), first, first + timedelta(minutes=1), KNOWN
     )
-    assert made.minutes.select("minute", "count", "duplicates").rows() == [(T0 + 60_000, 1, 1)]
+    assert built.minutes.select("minute", "count", "duplicates").rows() == [(T0 + 60_000, 1, 1)]
 
 
 def test_an_id_is_a_duplicate_within_the_horizon_of_its_event_time() -> None:

@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import polars as pl
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from quality.reconciliation.compare import Bucket, HourState
@@ -18,7 +18,7 @@ from quality.reconciliation.evidence import Figures, unreachable
 from quality.reconciliation.finality import settled
 from quality.reconciliation.gather import gather
 from quality.reconciliation.layers import SPEED_COUNTERS, rolled_up, schema
-from quality.reconciliation.verdict import HourResult, LayerMinutes, judge
+from quality.reconciliation.verdict import HourResult, LayerMinutes, evaluate
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.measures import EVENTS
 from streamgauge.contract.model import TimeSpec
@@ -29,6 +29,7 @@ from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import CHECKOUT
 from streamgauge.stores.lake import MILLISECONDS, contract_columns
 from tests.every_kind import every_kind
+from tests.examples import examples
 from tests.oracle import SECRET, LogRecord, Minute, play
 
 LATENESS = timedelta(seconds=60)
@@ -86,7 +87,7 @@ sent = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 2)), min_size=1, ma
 
 
 @dataclass
-class Made:
+class Reconciled:
     layers: LayerMinutes
     facts: pl.DataFrame
     duplicates: pl.DataFrame
@@ -97,7 +98,7 @@ class Made:
         return [(r[0], r[1 : 1 + width]) for r in self.layers.speed.iter_rows()]
 
     def results(self, state: HourState = NOTHING_MISSING) -> list[HourResult]:
-        return judge(
+        return evaluate(
             CONTRACT,
             [START, START + HOUR],
             self.layers,
@@ -113,7 +114,7 @@ class Made:
         return rolled_up(CONTRACT, PSEUDONYMS, self.facts.lazy(), self.duplicates.lazy()).collect()
 
 
-def make(log: list[tuple[int, int]], *, in_lake: int | None = None) -> Made:
+def make(log: list[tuple[int, int]], *, in_lake: int | None = None) -> Reconciled:
     """`in_lake`: how many records the batch layer has; all by default."""
     offsets: dict[int, int] = defaultdict(int)
     records: list[LogRecord] = []
@@ -137,7 +138,7 @@ def make(log: list[tuple[int, int]], *, in_lake: int | None = None) -> Made:
         seen.add(row["event_id"])
     facts, duplicates = (_lake_frame(part) for part in kept)
     batch = rolled_up(CONTRACT, PSEUDONYMS, facts.lazy(), duplicates.lazy()).collect()
-    return Made(LayerMinutes(_speed(expected.minutes_of_stream()), batch, batch), facts, duplicates)
+    return Reconciled(LayerMinutes(_speed(expected.minutes_of_stream()), batch, batch), facts, duplicates)
 
 
 def _lake_frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -161,15 +162,15 @@ def _speed(minutes: dict[tuple[int, tuple[str, ...]], Minute]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema(CONTRACT, SPEED_COUNTERS), orient="row")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(sent)
 def test_layers_of_the_same_events_reconcile(log: list[tuple[int, int]]) -> None:
-    made = make(log)
-    assert made.unexplained() == set()
-    for result in made.results():
+    built = make(log)
+    assert built.unexplained() == set()
+    for result in built.results():
         assert result.passed
         assert result.counted + result.late + result.duplicates == result.facts + result.batch_duplicates
-    assert sum(r.facts + r.batch_duplicates for r in made.results()) == len(log)
+    assert sum(r.facts + r.batch_duplicates for r in built.results()) == len(log)
 
 
 CORRUPTIONS: list[tuple[str, float]] = [
@@ -186,104 +187,104 @@ CORRUPTIONS: list[tuple[str, float]] = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(sent, st.sampled_from(CORRUPTIONS), st.data())
 def test_a_changed_bucket_is_named_and_no_other(
     log: list[tuple[int, int]], change: tuple[str, float], data: st.DataObject
 ) -> None:
-    made = make(log)
+    built = make(log)
     column, by = change
-    at = data.draw(st.integers(0, len(made.buckets) - 1))
-    before = made.layers.speed[column][at]
+    at = data.draw(st.integers(0, len(built.buckets) - 1))
+    before = built.layers.speed[column][at]
     assume(before is not None)
-    changed = pl.Series(column, [before + by], dtype=made.layers.speed.schema[column])
-    column_after = pl.concat([made.layers.speed[column][:at], changed, made.layers.speed[column][at + 1 :]])
-    made.layers = replace(made.layers, speed=made.layers.speed.with_columns(column_after))
-    assert made.unexplained() == {made.buckets[at]}
-    named = next(r for r in made.results() if not r.passed)
+    changed = pl.Series(column, [before + by], dtype=built.layers.speed.schema[column])
+    column_after = pl.concat([built.layers.speed[column][:at], changed, built.layers.speed[column][at + 1 :]])
+    built.layers = replace(built.layers, speed=built.layers.speed.with_columns(column_after))
+    assert built.unexplained() == {built.buckets[at]}
+    named = next(r for r in built.results() if not r.passed)
     assert named.unexplained == 1
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(sent, st.booleans(), st.data())
 def test_a_changed_fact_is_named_and_no_other(log: list[tuple[int, int]], gone: bool, data: st.DataObject) -> None:
     """Gone, and the rollups made again without it; or another value than the rollups were made of."""
-    made = make(log)
-    at = data.draw(st.integers(0, made.facts.height - 1))
-    row = made.facts.row(at, named=True)
-    rows = made.facts.rows(named=True)
+    built = make(log)
+    at = data.draw(st.integers(0, built.facts.height - 1))
+    row = built.facts.row(at, named=True)
+    rows = built.facts.rows(named=True)
     if gone:
-        made.facts = _lake_frame([*rows[:at], *rows[at + 1 :]])
-        batch = made.roll_up()
-        made.layers = replace(made.layers, batch=batch, facts=batch)
+        built.facts = _lake_frame([*rows[:at], *rows[at + 1 :]])
+        batch = built.roll_up()
+        built.layers = replace(built.layers, batch=batch, facts=batch)
     else:
         row["properties"] = [{"key": "size", "value": "77"}]
-        made.facts = _lake_frame([*rows[:at], row, *rows[at + 1 :]])
-        made.layers = replace(made.layers, facts=made.roll_up())
+        built.facts = _lake_frame([*rows[:at], row, *rows[at + 1 :]])
+        built.layers = replace(built.layers, facts=built.roll_up())
     minute = row["timestamp"].replace(second=0, microsecond=0)
-    assert made.unexplained() == {(minute, (row["event_type"], row["kind"]))}
-    samples = {i for r in made.results() for d in r.differences for i in d.sample_event_ids}
-    held = pl.concat([made.facts, made.duplicates]).filter(
+    assert built.unexplained() == {(minute, (row["event_type"], row["kind"]))}
+    samples = {i for r in built.results() for d in r.differences for i in d.sample_event_ids}
+    held = pl.concat([built.facts, built.duplicates]).filter(
         pl.col("timestamp").dt.truncate("1m") == minute, event_type=row["event_type"], kind=row["kind"]
     )
     assert samples <= set(held["event_id"])
     assert samples or held.is_empty()
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(sent, st.data())
 def test_what_the_lake_has_not_yet_explains_its_number_and_no_more(
     log: list[tuple[int, int]], data: st.DataObject
 ) -> None:
     stored = data.draw(st.integers(0, len(log) - 1))
-    made = make(log, in_lake=stored)
+    built = make(log, in_lake=stored)
     behind = HourState(missing=Missing(tail=len(log) - stored))
-    assert made.unexplained(behind) == set()
-    assert any(d.waits for r in made.results(behind) for d in r.differences)
-    assert made.unexplained() != set()
+    assert built.unexplained(behind) == set()
+    assert any(d.waits for r in built.results(behind) for d in r.differences)
+    assert built.unexplained() != set()
     if len({(event(n).second // 60, event(n).type, event(n).user) for n, _ in log[stored:]}) == 1:
-        assert made.unexplained(replace(behind, missing=Missing(tail=len(log) - stored - 1))) != set()
+        assert built.unexplained(replace(behind, missing=Missing(tail=len(log) - stored - 1))) != set()
 
 
 def test_a_moved_attribute_is_explained_by_a_change_of_the_reference_table_only() -> None:
-    made = make([(0, 0), (3, 0), (9, 1)])
-    other = made.layers.speed.with_columns(pl.lit("robot").alias("actor_kind"))
-    made.layers = replace(made.layers, speed=other)
-    assert made.unexplained()
-    assert not made.unexplained(replace(NOTHING_MISSING, reference_changed=True))
+    built = make([(0, 0), (3, 0), (9, 1)])
+    other = built.layers.speed.with_columns(pl.lit("robot").alias("actor_kind"))
+    built.layers = replace(built.layers, speed=other)
+    assert built.unexplained()
+    assert not built.unexplained(replace(NOTHING_MISSING, reference_changed=True))
 
 
 def test_a_hole_in_the_lake_is_explained_and_waited_for() -> None:
-    made = make([(1, 0), (2, 0)], in_lake=1)
-    results = made.results(HourState(missing=Missing(holes=1), settled=True))
+    built = make([(1, 0), (2, 0)], in_lake=1)
+    results = built.results(HourState(missing=Missing(holes=1), settled=True))
     assert all(r.passed for r in results)
     assert [r.waits_for for r in results if r.waits_for] == ["1 of 1 records that the lake lacks"]
 
 
 def test_records_deleted_with_their_topic_are_not_waited_for_and_need_a_person() -> None:
-    made = make([(1, 0), (2, 0)], in_lake=1)
-    results = made.results(HourState(missing=Missing(deleted=1), settled=True))
+    built = make([(1, 0), (2, 0)], in_lake=1)
+    results = built.results(HourState(missing=Missing(deleted=1), settled=True))
     (difference,) = (d for r in results if not r.passed for d in r.differences)
     assert "1 were deleted with their topic" in difference.explanation
     assert not difference.waits
 
 
 def test_records_lost_by_the_worker_are_explained() -> None:
-    made = make([(1, 0), (2, 0)])
-    made.layers = replace(made.layers, speed=made.layers.speed[:1])
-    assert made.unexplained()
-    assert not made.unexplained(HourState(missing=Missing(lost=1), settled=True))
+    built = make([(1, 0), (2, 0)])
+    built.layers = replace(built.layers, speed=built.layers.speed[:1])
+    assert built.unexplained()
+    assert not built.unexplained(HourState(missing=Missing(lost=1), settled=True))
 
 
 def test_an_hour_that_is_being_rebuilt_waits() -> None:
-    made = make([(1, 0), (2, 0)])
-    made.layers = replace(made.layers, facts=made.layers.facts[:1])
-    assert made.unexplained()
-    results = made.results(HourState(pending=True))
+    built = make([(1, 0), (2, 0)])
+    built.layers = replace(built.layers, facts=built.layers.facts[:1])
+    assert built.unexplained()
+    results = built.results(HourState(pending=True))
     assert {r.waits_for for r in results if r.differences} == {"the hour is being rebuilt"}
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.integers(-3, 9), max_size=8), st.data())
 def test_whatever_is_left_out_is_found_possible(values: list[int], data: st.DataObject) -> None:
     facts = sorted(map(float, values))
@@ -298,8 +299,8 @@ def test_whatever_is_left_out_is_found_possible(values: list[int], data: st.Data
 
 def test_a_count_may_lack_what_was_late_and_have_what_came_twice() -> None:
     facts, twice = [(1.0, 0)] * 5, [(1.0, 0)] * 2
-    told = [possible(EVENTS, [n], facts, twice, 3) for n in range(10)]
-    assert told == [2 <= n <= 7 for n in range(10)]
+    reported = [possible(EVENTS, [n], facts, twice, 3) for n in range(10)]
+    assert reported == [2 <= n <= 7 for n in range(10)]
 
 
 def test_offsets_that_one_layer_lacks() -> None:

@@ -61,7 +61,7 @@ def test_a_passing_fault_is_tried_again(status: int) -> None:
     ],
     ids=lambda r: f"{r.status_code} {r.text[:40]}",
 )
-def test_what_is_wrong_with_one_schema_is_said_of_it(answer: httpx.Response) -> None:
+def test_what_is_wrong_with_one_schema_is_reported_of_it(answer: httpx.Response) -> None:
     with pytest.raises(UnusableSchema):
         registry(lambda _: answer).find_schema(7)
 

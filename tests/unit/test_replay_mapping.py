@@ -84,7 +84,7 @@ def write(path: Path, lines: list[Any]) -> Path:
     return path
 
 
-def test_bad_lines_are_told_by_number_and_reason(tmp_path: Path) -> None:
+def test_bad_lines_are_reported_by_number_and_reason(tmp_path: Path) -> None:
     good: dict[str, Any] = {"id": 1, "type": "PushEvent", "actor_login": "ann", "created_at": "2018-01-01T11:00:00Z"}
     file = write(
         tmp_path / "github_events.jsonl",

@@ -29,7 +29,7 @@ def key(hour: int) -> str:
 
 
 def result(check: str, hour: int, status: Any = "passed", **other: Any) -> Result:
-    made = Result(
+    built = Result(
         "facts/user_events",
         check,
         key(hour),
@@ -44,7 +44,7 @@ def result(check: str, hour: int, status: Any = "passed", **other: Any) -> Resul
         {},
         None,
     )
-    return replace(made, **other)
+    return replace(built, **other)
 
 
 def sample_report(**change: Any) -> Report:
@@ -108,7 +108,7 @@ def test_the_reading_of_the_day(change: dict[str, Any], reading: str) -> None:
 
 def test_the_page_says_it_all_in_words() -> None:
     text = text_of(render(sample_report()))
-    for said in (
+    for message in (
         "user_events 2026-11-05",
         "10,350",  # facts of the day
         "50 0.48 %",  # quarantined, of all that came
@@ -124,7 +124,7 @@ def test_the_page_says_it_all_in_words() -> None:
         "provisional, to be built again",
         "100 acknowledged to the worker = 90 counted + 4 late + 3 duplicates + 3 dead letters",
     ):
-        assert said in text, said
+        assert message in text, message
 
 
 def test_what_the_worker_has_no_dead_letter_of_is_built_again_instead() -> None:
@@ -157,11 +157,11 @@ def test_a_day_without_events() -> None:
 
 
 def test_the_gauge_is_to_scale() -> None:
-    made = gauge(sample_report())
-    assert [label for _, label in made.ticks] == ["0", "5,000", "10,000"]
-    full = made.bars[11]
-    assert full.height == pytest.approx(made.height * 0.995)
-    assert full.y + full.height == pytest.approx(made.height)
+    built = gauge(sample_report())
+    assert [label for _, label in built.ticks] == ["0", "5,000", "10,000"]
+    full = built.bars[11]
+    assert full.height == pytest.approx(built.height * 0.995)
+    assert full.y + full.height == pytest.approx(built.height)
     assert full.bad_height >= 2
 
 

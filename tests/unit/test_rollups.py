@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.load import find_contract, load_contracts
@@ -21,6 +21,7 @@ from streamgauge.rollup.measure_kinds import RANKS
 from streamgauge.rollup.windows import MINUTE, Window, merge_minutes, merge_tops, with_status
 from streamgauge.settings import CHECKOUT
 from tests.every_kind import every_kind
+from tests.examples import examples
 
 USER = every_kind(find_contract(load_contracts(CHECKOUT / "platform" / "contracts"), "user_events"))
 RATIOS = {"share": ("commits_n", "count"), "of_most": ("commits_sum", "commits_max")}
@@ -119,7 +120,7 @@ def nearest_rank(values: list[int], rank: float) -> float:
     return sorted(values)[math.ceil(rank * len(values)) - 1]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(events, windows, groupings)
 def test_a_window_is_what_a_loop_over_its_events_gives(
     given_events: list[Event], window: tuple[str, str | None], group_by: tuple[str, ...]
@@ -210,7 +211,7 @@ def frequent(counted: dict[str, int], exact_keys: int) -> bytes:
     return sketches.dump_frequent(sketch)
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(weights, max_size=8))
 def test_tops_are_exact_up_to_the_contracts_number_of_keys(parts: list[dict[str, int]]) -> None:
     """Each part has at most 30 keys and all together more: the merge must not lose what the parts know."""
@@ -224,7 +225,7 @@ def test_tops_are_exact_up_to_the_contracts_number_of_keys(parts: list[dict[str,
     assert top.keys == len(expected)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(
     st.lists(
         st.dictionaries(st.integers(0, 400), st.integers(1, 99), min_size=60, max_size=200),

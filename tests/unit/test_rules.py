@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.load import find_contract, load_contracts
@@ -138,7 +138,6 @@ ids = st.sampled_from(["a", "é" * 64, "x" * 64, "x" * 65, "🙂" * 64, "🙂" *
 types = st.sampled_from(["PushEvent", "pushEvent", "", "Push\0", "É"])
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(ids, types), min_size=1, max_size=5), st.integers(1, 3))
 def test_a_rule_that_is_spared_is_kept(texts: list[tuple[str, str]], writers: int) -> None:
     """And asking for a whole batch at once finds what asking row by row finds."""

@@ -61,8 +61,8 @@ def skew() -> dg.AssetCheckResult:
 @pytest.fixture
 def instance() -> Generator[dg.DagsterInstance]:
     Switch.fails, Switch.passes = True, False
-    with dg.DagsterInstance.ephemeral() as made:  # pyright: ignore[reportUnknownMemberType]
-        yield made
+    with dg.DagsterInstance.ephemeral() as built:  # pyright: ignore[reportUnknownMemberType]
+        yield built
 
 
 def run(instance: dg.DagsterInstance, key: str, *, again: bool = False, **tags: str) -> None:
@@ -77,7 +77,7 @@ def look(instance: dg.DagsterInstance, memory: Memory | None = None) -> Memory:
     return read_runs(instance, memory or Memory((later - timedelta(hours=1)).timestamp()), later)
 
 
-def test_a_failure_is_told_without_what_its_error_quotes(instance: dg.DagsterInstance) -> None:
+def test_a_failure_is_reported_without_what_its_error_quotes(instance: dg.DagsterInstance) -> None:
     run(instance, "2026-11-23-10")
     (alert,) = run_alerts(look(instance).failing, OWNERS)
     assert (alert.cause, alert.name, alert.stream, alert.owner) == (
@@ -122,7 +122,7 @@ def test_the_same_runs_seen_twice_change_nothing(instance: dg.DagsterInstance) -
     assert not look(instance, memory).failing
 
 
-def test_a_failed_error_check_is_told_until_it_passes(instance: dg.DagsterInstance) -> None:
+def test_a_failed_error_check_is_reported_until_it_passes(instance: dg.DagsterInstance) -> None:
     def check() -> None:
         dg.materialize([lake, volume, skew], instance=instance, raise_on_error=False)
 
@@ -179,8 +179,8 @@ def test_a_range_is_its_partitions() -> None:
 
 def test_a_range_that_succeeds_makes_its_hours_good() -> None:
     failing = {"facts/s": {"2026-11-23-10": Failing(NOW, "x"), "2026-11-23-11": Failing(NOW, "x")}}
-    made = Finished(("facts/s", "rollups/s_hourly"), ("2026-11-23-10", "2026-11-23-11"), NOW + MINUTE, None)
-    assert take_in(failing, [made]) == {}
+    built = Finished(("facts/s", "rollups/s_hourly"), ("2026-11-23-10", "2026-11-23-11"), NOW + MINUTE, None)
+    assert take_in(failing, [built]) == {}
 
 
 def test_a_success_from_before_the_failure_does_not_make_it_good() -> None:

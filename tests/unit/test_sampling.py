@@ -104,11 +104,11 @@ class Stuck(SpanExporter):
 
     def __init__(self) -> None:
         self.free = threading.Event()
-        self.taken = 0
+        self.used = 0
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         self.free.wait(30)
-        self.taken += len(spans)
+        self.used += len(spans)
         return SpanExportResult.SUCCESS
 
     def shutdown(self) -> None: ...
@@ -133,5 +133,5 @@ def test_a_collector_that_is_stuck_costs_a_bounded_queue_and_the_rest_is_counted
     assert counted == {"dropped": 88}
     stuck.free.set()
     provider.shutdown()
-    assert stuck.taken == 512
+    assert stuck.used == 512
     assert counted == {"dropped": 88, "exported": 512}

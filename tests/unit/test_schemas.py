@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pandera.config import ValidationDepth, config_context
 
@@ -20,6 +20,7 @@ from streamgauge.contract.rules import violations
 from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
 from streamgauge.settings import CHECKOUT
 from streaming.load.values import breakers
+from tests.examples import examples
 
 CONTRACTS = {c.stream: c for c in load_contracts(CHECKOUT / "platform" / "contracts")}
 INT_RANGES = {"int": (-(2**31), 2**31 - 1), "long": (-(2**63), 2**63 - 1), "timestamp-millis": (-(2**63), 2**63 - 1)}
@@ -81,7 +82,7 @@ def frame_of(contract: Contract, rows: list[tuple[Any, ...]]) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("stream", CONTRACTS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60)
 @given(data=st.data())
 def test_both_give_the_same_verdict(stream: str, data: st.DataObject) -> None:
     frame = frame_of(CONTRACTS[stream], data.draw(ROWS[stream]))

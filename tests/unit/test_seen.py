@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streaming.worker.seen import GENERATIONS, Seen
+from tests.examples import examples
 
 Batch = tuple[int, list[int]]
 steps = st.sampled_from([0, 0, 0, 1, 2, 4, 5, 249, 300])
@@ -22,11 +23,11 @@ def play(seen: Seen, ids: list[tuple[int, int]], known: dict[int, int]) -> None:
     assert seen.duplicates(hashes, np.array([g for g, _ in ids], np.int64)).tolist() == expected
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(batches)
-def test_remembers_what_a_dict_remembers(taken: list[Batch]) -> None:
+def test_remembers_what_a_dict_remembers(used: list[Batch]) -> None:
     seen, known, generation = Seen(), dict[int, int](), 2_000_000
-    for later, numbers in taken:
+    for later, numbers in used:
         earlier, generation = generation, generation + later
         # a batch may go over the border of a generation
         play(seen, [(earlier, n) for n in numbers[:3]] + [(generation, n) for n in numbers[3:]], known)

@@ -216,13 +216,13 @@ class Source:
         return {"stream": "s", "as_of": time.time(), "freshness_seconds": time.time(), "minutes": minutes, "tops": tops}
 
 
-def _taken(client: Client) -> list[str]:
-    taken: list[str] = []
+def _loaded(client: Client) -> list[str]:
+    used: list[str] = []
     while not client.queue.empty():
         data = client.queue.get_nowait()
         assert data is not None
-        taken.append(data.decode())
-    return taken
+        used.append(data.decode())
+    return used
 
 
 def _id(event: str) -> str:
@@ -234,17 +234,17 @@ def test_clients_hear_what_changed_and_nothing_else() -> None:
         source = Source()
         channel = Channel(USER_EVENTS, source.read)
         client = await channel.join("5m", None)
-        (snapshot,) = _taken(client)
+        (snapshot,) = _loaded(client)
         assert "event: snapshot" in snapshot and snapshot.count('"minute"') == 2
         await channel.tick()
-        assert not _taken(client)
+        assert not _loaded(client)
         source.count = 5
         await channel.tick()
-        (numbers,) = _taken(client)
+        (numbers,) = _loaded(client)
         assert "event: numbers" in numbers and numbers.count('"minute"') == 1 and '"tops":{}' in numbers
         source.count = 10
         await channel.tick()
-        assert '"users"' in _taken(client)[0]
+        assert '"users"' in _loaded(client)[0]
 
     asyncio.run(run())
 
@@ -254,17 +254,17 @@ def test_who_comes_back_hears_what_he_missed() -> None:
         source = Source()
         channel = Channel(USER_EVENTS, source.read)
         stays, leaves = await channel.join("5m", None), await channel.join("5m", None)
-        last = _id(_taken(leaves)[0])
+        last = _id(_loaded(leaves)[0])
         channel.leave(leaves)
         for count in (1, 2):
             source.count = count
             await channel.tick()
-        heard = _taken(stays)[1:]
+        heard = _loaded(stays)[1:]
         back = await channel.join("5m", last)
-        assert _taken(back) == heard
-        assert not _taken(await channel.join("5m", _id(heard[-1])))
+        assert _loaded(back) == heard
+        assert not _loaded(await channel.join("5m", _id(heard[-1])))
         for unknown in ("other-1", f"{last.split('-')[0]}-999", "x", ""):
-            (event,) = _taken(await channel.join("5m", unknown))
+            (event,) = _loaded(await channel.join("5m", unknown))
             assert "event: snapshot" in event
 
     asyncio.run(run())
@@ -275,10 +275,10 @@ def test_who_was_away_while_nobody_looked_gets_a_snapshot() -> None:
         source = Source()
         channel = Channel(USER_EVENTS, source.read)
         client = await channel.join("5m", None)
-        last = _id(_taken(client)[0])
+        last = _id(_loaded(client)[0])
         channel.leave(client)
         source.count = 7
-        (event,) = _taken(await channel.join("5m", last))
+        (event,) = _loaded(await channel.join("5m", last))
         assert "event: snapshot" in event and '"count":7' in event
 
     asyncio.run(run())
@@ -292,12 +292,12 @@ def test_who_doesnt_read_is_dropped_and_nobody_else() -> None:
         for count in range(1, QUEUE + 2):
             source.count = count
             await channel.tick()
-            assert _taken(reads)
+            assert _loaded(reads)
         assert sleeps.dropped.is_set() and not reads.dropped.is_set()
         assert sleeps.queue.qsize() == QUEUE
         source.count = 1000
         await channel.tick()
-        assert _taken(reads) and sleeps.queue.qsize() == QUEUE
+        assert _loaded(reads) and sleeps.queue.qsize() == QUEUE
 
     asyncio.run(run())
 
@@ -307,12 +307,12 @@ def test_a_server_that_is_away_is_told_and_its_return_too() -> None:
         source = Source()
         channel = Channel(USER_EVENTS, source.read)
         client = await channel.join("5m", None)
-        _taken(client)
+        _loaded(client)
         source.problem = Problem(AWAY, "Postgres is away.")
         await channel.tick()
-        assert "event: problem" in _taken(client)[0]
+        assert "event: problem" in _loaded(client)[0]
         source.problem = None
         await channel.tick()
-        assert "event: numbers" in _taken(client)[0]  # though nothing changed
+        assert "event: numbers" in _loaded(client)[0]  # though nothing changed
 
     asyncio.run(run())

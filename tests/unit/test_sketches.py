@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.rollup import sketches
+from tests.examples import examples
 
 RANKS = (0.01, 0.25, 0.5, 0.75, 0.95, 0.99)
 
@@ -28,7 +29,7 @@ def exact(values: Sequence[float]) -> list[float]:
     return [ordered[max(math.ceil(rank * len(ordered)) - 1, 0)] for rank in RANKS]
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.lists(st.tuples(sizes, st.booleans()), max_size=12), st.integers(0, 2**32 - 1), st.randoms())
 def test_quantiles_of_any_parts_in_any_order(parts: list[tuple[int, bool]], seed: int, order: random.Random) -> None:
     """Parts made by the library and by ourselves, as those of the worker and of the batch layer are."""
@@ -58,14 +59,14 @@ def test_quantiles_of_any_parts_in_any_order(parts: list[tuple[int, bool]], seed
         assert low - 3 * 0.0133 <= rank <= high + 3 * 0.0133
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(numbers, max_size=500), st.randoms())
 def test_quantiles_of_values_in_any_order(values: list[float], order: random.Random) -> None:
-    made = sketches.kll_of(np.array(values))
+    built = sketches.kll_of(np.array(values))
     order.shuffle(values)
-    assert sketches.kll_of(np.array(values)) == made
+    assert sketches.kll_of(np.array(values)) == built
     if values:
-        assert sketches.load_kll(made).get_quantiles([1.0], True)[0] <= max(values)
+        assert sketches.load_kll(built).get_quantiles([1.0], True)[0] <= max(values)
 
 
 def test_the_library_goes_on_from_what_was_merged() -> None:
@@ -98,7 +99,7 @@ def test_what_is_no_such_sketch_is_refused() -> None:
             sketches.union_kll([sketches.kll_of(np.arange(3.0)), wrong or b"\0"])
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(st.sets(st.integers(0, 3000), max_size=700), max_size=6), st.randoms())
 def test_distinct_counts_in_any_order(parts: list[set[int]], order: random.Random) -> None:
     dumped: list[bytes] = []

@@ -57,9 +57,9 @@ def loaded(folder: Path, document: Document) -> Contract:
 
 @pytest.fixture
 def document(tmp_path: Path) -> Document:
-    made = example(tmp_path)
-    source(made)
-    return made
+    built = example(tmp_path)
+    source(built)
+    return built
 
 
 def test_the_topic_is_nobody_s_to_change_here(document: Document, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ def test_the_topic_is_nobody_s_to_change_here(document: Document, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ({"id": "position"}, "what is sent twice counts twice"),
         ({"key": "event_id"}, "both layers count an event that is sent twice once"),
@@ -92,11 +92,11 @@ def test_the_topic_is_nobody_s_to_change_here(document: Document, tmp_path: Path
         ({}, "once by the batch layer"),
     ],
 )
-def test_what_is_promised_of_ids(value: dict[str, Any], said: str, tmp_path: Path) -> None:
-    made = example(tmp_path)
-    source(made, **value)
-    (topic,) = desired([loaded(tmp_path, made)], load_access(ACCESS_FILE)).read_topics
-    assert sum(said in p for p in topic.promises) == 1
+def test_what_is_promised_of_ids(value: dict[str, Any], message: str, tmp_path: Path) -> None:
+    built = example(tmp_path)
+    source(built, **value)
+    (topic,) = desired([loaded(tmp_path, built)], load_access(ACCESS_FILE)).read_topics
+    assert sum(message in p for p in topic.promises) == 1
 
 
 def both(document: Document) -> None:
@@ -113,8 +113,8 @@ MISTAKES: dict[str, Edit] = {}
 """What is said, by what is wrong."""
 
 
-def mistake(said: str, edit: Edit) -> None:
-    MISTAKES[said] = edit
+def mistake(message: str, edit: Edit) -> None:
+    MISTAKES[message] = edit
 
 
 mistake('format: "xml" must be one of', lambda d: block(d, "source").update(format="xml"))
@@ -133,12 +133,12 @@ mistake("is for a time in the JSON", lambda d: prop(d, "state").update(logicalTy
 mistake("is for the path into the JSON", avro_with_a_path)
 
 
-@pytest.mark.parametrize("said", MISTAKES)
-def test_a_mistake_in_a_source_is_told(said: str, document: Document, tmp_path: Path) -> None:
-    MISTAKES[said](document)
+@pytest.mark.parametrize("message", MISTAKES)
+def test_a_mistake_in_a_source_is_reported(message: str, document: Document, tmp_path: Path) -> None:
+    MISTAKES[message](document)
     with pytest.raises(UserError) as raised:
         loaded(tmp_path, document)
-    assert said in raised.value.what
+    assert message in raised.value.what
 
 
 def order(n: int, **other: Any) -> dict[str, Any]:
@@ -179,11 +179,11 @@ def test_avro_of_others_gets_ids_too(document: Document, tmp_path: Path) -> None
     assert decoded.frame["event_id"].to_list() == ["ann|1700000000000"]
 
 
-def records(values: list[bytes], made_ms: list[int], read_ms: int) -> Records:
+def records(values: list[bytes], created_ms: list[int], read_ms: int) -> Records:
     """Of one partition, from its beginning."""
     n = len(values)
     return Records(
-        Positions(np.zeros(n, np.int64), np.arange(n), np.array(made_ms, np.int64), {}, read_ms),
+        Positions(np.zeros(n, np.int64), np.arange(n), np.array(created_ms, np.int64), {}, read_ms),
         Payloads.of([None] * n),
         Payloads.of(values),
         lambda row: pytest.fail(f"{row} is no dead letter"),
@@ -200,8 +200,8 @@ def test_a_producer_s_clock_that_is_ahead_makes_nobody_late(document: Document, 
     now = 1_772_366_400_000  # 2026-03-01T12:00:00Z
     times = ["2026-03-01T12:55:00Z", "2026-03-01T12:00:01Z"]
     values = [json.dumps(order(i, happened_at=at)).encode() for i, at in enumerate(times)]
-    made = pl.Series(times).str.to_datetime(time_unit="ms").to_physical().to_numpy()
-    (delta,) = pipeline.aggregate([pipeline.check(records(values, made.tolist(), now + 1000))]).partitions
+    built = pl.Series(times).str.to_datetime(time_unit="ms").to_physical().to_numpy()
+    (delta,) = pipeline.aggregate([pipeline.check(records(values, built.tolist(), now + 1000))]).partitions
     assert (delta.counted, delta.late, delta.after.watermark) == (2, 0, now + 1000)
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from quality.speed import NOTHING, SpeedState, Totals, judge_speed
+from quality.speed import NOTHING, SpeedState, Totals, check_speed
 from sensors.observer import Memory, reports
 from streamgauge.contract.load import load_contract
 from streamgauge.settings import CHECKOUT
@@ -24,10 +24,10 @@ WELL = SpeedState(
 
 
 def failing(state: SpeedState, recent: Totals | None = None) -> set[str]:
-    return {v.check for v in judge_speed(CONTRACT, state, recent or state.totals, NOW) if not v.passed}
+    return {v.check for v in check_speed(CONTRACT, state, recent or state.totals, NOW) if not v.passed}
 
 
-def told(state: SpeedState, memory: Memory, now: datetime = NOW) -> tuple[set[str], set[str]]:
+def reported(state: SpeedState, memory: Memory, now: datetime = NOW) -> tuple[set[str], set[str]]:
     """The assets and checks that are reported."""
     events = list(reports(CONTRACT, state, memory, now))
     assets = {e.asset_key.path[0] for e in events if isinstance(e, dg.AssetMaterialization)}
@@ -53,19 +53,19 @@ def test_shares_are_of_the_recent_records() -> None:
 def test_assets_are_reported_when_the_watermark_moved() -> None:
     memory: Memory = {}
     everything = {"kafka", "speed", "redis"}
-    assert told(WELL, memory)[0] == everything
-    assert told(replace(WELL, lag=4), memory)[0] == set()
-    assert told(replace(WELL, watermark=NOW), memory)[0] == everything
-    assert told(replace(WELL, watermark=None), {})[0] == set()
+    assert reported(WELL, memory)[0] == everything
+    assert reported(replace(WELL, lag=4), memory)[0] == set()
+    assert reported(replace(WELL, watermark=NOW), memory)[0] == everything
+    assert reported(replace(WELL, watermark=None), {})[0] == set()
 
 
 def test_checks_are_reported_when_they_change_and_every_ten_minutes() -> None:
     memory: Memory = {}
     checks = {"lag", "late_share", "dead_letter_share"}
-    assert told(WELL, memory)[1] == checks
-    assert told(WELL, memory)[1] == set()
-    assert told(replace(WELL, paused="x"), memory)[1] == {"lag"}
-    assert told(WELL, memory, NOW + timedelta(minutes=10))[1] == checks
+    assert reported(WELL, memory)[1] == checks
+    assert reported(WELL, memory)[1] == set()
+    assert reported(replace(WELL, paused="x"), memory)[1] == {"lag"}
+    assert reported(WELL, memory, NOW + timedelta(minutes=10))[1] == checks
 
 
 def test_old_records_drop_out_of_the_shares() -> None:

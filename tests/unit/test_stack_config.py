@@ -33,9 +33,9 @@ from streamgauge.telemetry.catalog.servers import JOBS, SERVERS
 
 @pytest.fixture
 def place(tmp_path: Path) -> Layout:
-    made = Layout("demo", tmp_path / "demo", stack_file().base_ports["demo"])
-    made.make_folders()
-    return made
+    built = Layout("demo", tmp_path / "demo", stack_file().base_ports["demo"])
+    built.make_folders()
+    return built
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_every_part_has_its_ports_and_needs_only_what_stands_before_it() -> None
         before.add(part.name)
 
 
-def test_an_unknown_instance_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_instance_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(f"{PREFIX}INSTANCE", "nowhere")
     monkeypatch.delenv(f"{PREFIX}BASE_PORT", raising=False)
     with pytest.raises(UserError, match="'nowhere'") as raised:
@@ -98,9 +98,9 @@ def test_two_first_starts_at_once_make_one_set(place: Layout) -> None:
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    made = {process.communicate(timeout=30)[0] for process in started}
-    assert len(made) == 1
-    assert json.loads(made.pop()) == json.loads((place.credentials / "passwords.json").read_text())
+    built = {process.communicate(timeout=30)[0] for process in started}
+    assert len(built) == 1
+    assert json.loads(built.pop()) == json.loads((place.credentials / "passwords.json").read_text())
 
 
 def test_reset_says_which_instance_and_whether_there_was_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_a_command_with_a_space_or_a_percent_stays_what_it_is(config_of: Config)
     assert section["command"] == "'/opt/my server/run' --rate=50%%"
 
 
-def test_a_path_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
+def test_a_path_too_long_for_a_socket_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="too long for a unix socket"):
         Supervisor(Layout("demo", tmp_path / ("x" * 100), 1)).launch([])
 
@@ -229,7 +229,7 @@ def test_the_supervisor_is_reached_only_by_its_owner(config_of: Config) -> None:
     assert "inet_http_server" not in config
 
 
-def test_too_little_disk_is_said_before_anything_starts(place: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_disk_is_reported_before_anything_starts(place: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
     def nearly_full(_: str) -> SimpleNamespace:
         return SimpleNamespace(free=300 << 20)
 
@@ -240,7 +240,9 @@ def test_too_little_disk_is_said_before_anything_starts(place: Layout, monkeypat
     assert "STREAMGAUGE_DATA_DIR" in raised.value.hint
 
 
-def test_java_missing_is_said_with_what_to_run(place: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_java_missing_is_reported_with_what_to_run(
+    place: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(installed, "cache_dir", lambda: tmp_path)
     with pytest.raises(UserError, match="Java is missing") as raised:
         Stack(place).up()

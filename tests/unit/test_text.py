@@ -5,15 +5,17 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.settings import CHECKOUT
 from streamgauge.text import NONE, duration, moment, number, plural, share
+from tests.examples import examples
 
 _JS = CHECKOUT / "serving" / "page" / "static" / "js" / "numbers.js"
 _SCRIPT = f"""
 import {{ duration, number, percent }} from "{_JS.as_uri()}";
+from tests.examples import examples
 const given = JSON.parse(process.argv[1]);
 console.log(JSON.stringify([given.numbers.map(number), given.shares.map(percent), given.seconds.map(duration)]));
 """
@@ -32,7 +34,7 @@ Shares = st.lists(st.one_of(st.none(), st.floats(0, 1, allow_subnormal=False)), 
 Seconds = st.lists(st.one_of(st.none(), st.floats(-1e7, 1e7, allow_subnormal=False)), min_size=50, max_size=100)
 
 
-@settings(max_examples=12, deadline=None)
+@examples(12)
 @given(Floats, Shares, Seconds)
 def test_the_page_writes_numbers_as_python_does(
     numbers: list[float | None], shares: list[float | None], seconds: list[float | None]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from quality.checks.completeness import Outputs, check_completeness
@@ -27,6 +27,7 @@ from streamgauge.stores.lake import EVENT_HOUR, OFFSET, PARTITION, RECORD, lake_
 from streamgauge.stores.owning_hour import start_ms
 from streaming.worker.pipeline import Pipeline
 from streaming.worker.records import Positions, Records
+from tests.examples import examples
 from tests.oracle import SECRET, LogRecord, read
 from tests.unit.test_facts import CONTRACT, SCHEMAS, T0, build, encode, fill_lake
 
@@ -64,7 +65,7 @@ def records_of(log: Sequence[LogRecord]) -> Records:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(40)
 @given(times=st.lists(LONGS, min_size=1, max_size=12))
 @example(times=[9_300_000_000_000_000, 2**62, 253_402_300_800_000, 0, -1, -(2**63), 2**63 - 1, T0])
 def test_any_time_through_the_batch_layer(tmp_path_factory: pytest.TempPathFactory, times: list[int]) -> None:
@@ -82,12 +83,12 @@ def test_any_time_through_the_batch_layer(tmp_path_factory: pytest.TempPathFacto
     first_day = start_ms(batch_start())
     usable = [i for i, at in enumerate(times) if not isinstance(verdict(log[i]), str) and at >= first_day]
     assert sorted(facts[OFFSET].to_list()) == usable
-    beyond = [i for i, at in enumerate(times) if not EARLIEST_MS <= at <= LATEST_MS]
+    exceeding = [i for i, at in enumerate(times) if not EARLIEST_MS <= at <= LATEST_MS]
     rows = quarantine.filter(pl.col(RULE) == f"contract: {outside_rule(CONTRACT.event_time)}").sort(OFFSET)
-    assert rows[OFFSET].to_list() == beyond
+    assert rows[OFFSET].to_list() == exceeding
     # the raw record, and with it the raw time, is kept; and every field that can be shown
-    assert rows[RECORD].to_list() == [log[i].value for i in beyond]
-    assert rows["event_id"].to_list() == [f"e{i}" for i in beyond]
+    assert rows[RECORD].to_list() == [log[i].value for i in exceeding]
+    assert rows["event_id"].to_list() == [f"e{i}" for i in exceeding]
     assert set(rows[EVENT_HOUR]) <= {HOUR}
     # what reads these rows: checks, the report, reconciliation
     masker = Masker(UNBOUNDED)
@@ -103,7 +104,7 @@ def test_any_time_through_the_batch_layer(tmp_path_factory: pytest.TempPathFacto
     assert set(minutes[MINUTE].dt.epoch("ms")) == {times[i] // 60_000 * 60_000 for i in usable}
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(times=st.lists(LONGS, min_size=1, max_size=20))
 @example(times=[9_300_000_000_000_000, 2**62, 253_402_300_800_000, 0, -1, -(2**63), 2**63 - 1, T0])
 def test_any_time_through_the_worker(times: list[int]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.columns import POLARS_TYPES
@@ -39,6 +39,7 @@ from streaming.worker.groups import group_events, merge
 from streaming.worker.lookup import Lookup
 from streaming.worker.rollup import Rollup, RollupInput, TopRow
 from tests.derived import derive
+from tests.examples import examples
 
 T0 = 1_700_000_040_000
 ALL = load_contracts(CHECKOUT / "platform" / "contracts")
@@ -204,7 +205,7 @@ class Stored:
         self.tops |= {(minute, partition, top): data for minute, partition, top, data in tops}
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(BATCHES)
 def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -> None:
     contract, sent = drawn
@@ -213,15 +214,15 @@ def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -
         verdicts = [np.array([e.verdict for e in part], np.uint8) for part in parts]
         stored.add(*rollup.add([take(contract, rollup, part) for part in parts], verdicts, {}))
 
-    judged = [e for parts in sent for part in parts for e in part if e.verdict]
-    frame = frame_of(contract, judged)
+    evaluated = [e for parts in sent for part in parts for e in part if e.verdict]
+    frame = frame_of(contract, evaluated)
     if contract.reference:
         frame = Reference(contract.reference, REFERENCE).enrich(frame)
     flags = {COUNTED: worker.COUNTED, LATE: worker.LATE, DUPLICATE: worker.DUPLICATE}
     rolled = RollupPlan(contract, PSEUDONYMS).roll_up(
         frame.with_columns(
-            pl.Series(PARTITION, [e.partition for e in judged], pl.Int64),
-            *(pl.Series(name, [e.verdict == v for e in judged], pl.Boolean) for name, v in flags.items()),
+            pl.Series(PARTITION, [e.partition for e in evaluated], pl.Int64),
+            *(pl.Series(name, [e.verdict == v for e in evaluated], pl.Boolean) for name, v in flags.items()),
         )
     )
     keys = [MINUTE, PARTITION, *contract.dimension_names]
@@ -237,8 +238,8 @@ def test_like_the_batch_layer(drawn: tuple[Contract, list[list[list[Event]]]]) -
             else:
                 # an HLL doesn't count the empty text
                 distinct = len([v for v in value if v])
-                made = row[column]
-                assert (0 if made is None else round(sketches.load_hll(made).get_estimate())) == distinct
+                built = row[column]
+                assert (0 if built is None else round(sketches.load_hll(built).get_estimate())) == distinct
     tops = {
         (row[MINUTE], row[PARTITION], name): dict(zip(row[KEYS], row[WEIGHTS], strict=True))
         for name, table in rolled.tops.items()

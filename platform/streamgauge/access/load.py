@@ -36,11 +36,11 @@ def _shaped(document: Document) -> Access | None:
         for error in e.errors():
             # pydantic's way of saying that the key is wrong, and not what stands under it
             place = tuple(part for part in error["loc"] if part != "[key]")
-            document.add(place, _said(error["type"], error["msg"]))
+            document.add(place, _text(error["type"], error["msg"]))
         return None
 
 
-def _said(kind: str, message: str) -> str:
+def _text(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "there is no such key; take it out"
     return message[:1].lower() + message[1:]

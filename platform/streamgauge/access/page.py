@@ -22,7 +22,7 @@ only place where rights stand. Kafka's ACLs, Postgres' grants, Redis' users and 
   had.
 - What is left alone: logins that the file never named, and topics, groups and relations that belong to none of the
   contracts in the folder. A stream whose contract is gone keeps its rights until somebody drops it.
-- A mistake in the file is told with its line, and then nothing is changed.
+- A mistake in the file is reported with its line, and then nothing is changed.
 - `STREAMGAUGE_ACCESS_FILE` names a file of your own. Copy this one and change it: the principals that the processes
   log in as (`admin`, `producer`, `worker`, `batch`, `api`, `reader`) must stay.
 - A test tries everything in the tables below on the real servers, what is allowed and what is not

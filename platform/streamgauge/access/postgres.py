@@ -15,7 +15,7 @@ def role_of(principal: str) -> str:
 
 
 def login_of(name: str, principal: Principal) -> str:
-    """Its name in Postgres: those with rights in Streamgauge's own database are told from others by a prefix."""
+    """Its name in Postgres: a prefix distinguishes those with rights in Streamgauge's own database from others."""
     return role_of(name) if principal.owner or principal.postgres else name
 
 

@@ -17,7 +17,7 @@ KEYS: Mapping[RedisKeys, str] = {"minutes": f"{KEY_PREFIX}*:minutes", "tops": f"
 
 _CONNECTS = ("ping", "select", "client|setname")
 _READS = (*_CONNECTS, "get", "mget")
-# One by one: Redis writes categories, and what is taken from them, in other words than it was told.
+# One by one: Redis writes categories, and what is taken from them, in other words than they were set.
 COMMANDS: Mapping[RedisCommands, tuple[str, ...]] = {
     "read": _READS,
     # as which streamgauge.stores.redis replaces a value

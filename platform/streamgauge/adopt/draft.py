@@ -11,7 +11,7 @@ import yaml
 
 from streamgauge.adopt.guess import Guess, Shape
 from streamgauge.adopt.sample import Topic
-from streamgauge.contract.check import columns_taken
+from streamgauge.contract.check import reserved_columns
 from streamgauge.contract.load import load_contract, mistakes_in
 from streamgauge.contract.model import BY_POSITION, MAX_UNRULED_TEXT
 from streamgauge.errors import UserError
@@ -54,15 +54,15 @@ def _renamed(shape: Shape, event_time: Guess, topic: Topic) -> tuple[Shape, Gues
     With it the event time, which is one of the fields.
     """
     with as_file(files("streamgauge.project").joinpath("files", "contracts", "orders.yaml")) as example:
-        taken = columns_taken(load_contract(example))
+        used = reserved_columns(load_contract(example))
     if shape.event_id is None:
-        taken.add(EVENT_ID)
+        used.add(EVENT_ID)
     names: dict[Guess, Guess] = {}
     gone: list[str] = []
     for f in shape.fields:
         if topic.format == "json":
-            names[f] = replace(f, name=f"field_{f.name}" if f.name in taken else f.name)
-        elif f.path in taken and f not in (shape.event_id, event_time):
+            names[f] = replace(f, name=f"field_{f.name}" if f.name in used else f.name)
+        elif f.path in used and f not in (shape.event_id, event_time):
             gone.append(f.path)
         else:
             names[f] = replace(f, name=f.path)
@@ -151,8 +151,8 @@ def _property(f: Guess, topic: Topic, shape: Shape, event_time: Guess) -> Iterat
     if topic.format == "json":
         yield f"        physicalName: {_quoted(f.path)}"
     yield f"        logicalType: {_LOGICAL.get(kind, 'integer')}"
-    said = f"{_share(f.share)} of the records have it"
-    yield f"        physicalType: {kind} # {'' if topic.schema else 'a guess: '}{said}"
+    message = f"{_share(f.share)} of the records have it"
+    yield f"        physicalType: {kind} # {'' if topic.schema else 'a guess: '}{message}"
     if required:
         yield f"        required: true # {'' if topic.schema else 'a guess'}".rstrip(" #")
     if is_id:

@@ -132,9 +132,9 @@ def _avro_types(schema: dict[str, Any]) -> dict[str, FieldType]:
             branches = [b for b in cast(list[Any], kind) if b != "null"]
             kind = branches[0] if len(branches) == 1 else None
         if isinstance(kind, dict):
-            made = cast(dict[str, Any], kind)
-            logical = made.get("logicalType")
-            kind = made["type"] if logical in (None, "uuid") else logical
+            built = cast(dict[str, Any], kind)
+            logical = built.get("logicalType")
+            kind = built["type"] if logical in (None, "uuid") else logical
         plain: dict[Any, FieldType] = {"string": "string", "int": "int", "long": "long", "boolean": "boolean"}
         plain |= {"float": "double", "double": "double", "timestamp-millis": "timestamp-millis"}
         if isinstance(kind, str) and kind in plain:
@@ -219,15 +219,15 @@ _FITS: dict[str, Callable[[Any, TimeFormat | None], bool]] = {
 
 def _named(fields: Iterable[Guess]) -> tuple[Guess, ...]:
     """Each with a name of its own."""
-    taken: set[str] = set()
-    made: list[Guess] = []
+    used: set[str] = set()
+    built: list[Guess] = []
     for f in fields:
         name, n = f.name, 2
-        while name in taken:
+        while name in used:
             name, n = f"{f.name}_{n}", n + 1
-        taken.add(name)
-        made.append(replace(f, name=name))
-    return tuple(made)
+        used.add(name)
+        built.append(replace(f, name=name))
+    return tuple(built)
 
 
 def _with_parts(fields: tuple[Guess, ...], lists: tuple[str, ...], left_out: tuple[str, ...]) -> Shape:

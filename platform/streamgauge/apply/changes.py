@@ -211,9 +211,9 @@ def describe(change: Change) -> Described:
         case ForbidRelation(relation, role, privileges):
             return Described("forbid", f"table {relation}", f"{role}: {', '.join(privileges).lower()}")
         case TakeUpPrincipals(principals, before):
-            said = [f"with {', '.join(sorted(principals - before))}"] if principals - before else []
-            said += [f"without {', '.join(sorted(before - principals))}"] if before - principals else []
-            return Described("change", "access", "; ".join(said))
+            message = [f"with {', '.join(sorted(principals - before))}"] if principals - before else []
+            message += [f"without {', '.join(sorted(before - principals))}"] if before - principals else []
+            return Described("change", "access", "; ".join(message))
         case TakeUpContract(contract, before):
             consequences = [*_reclassified(contract, before), *_recomputed(contract, before)] if before else []
             detail = "; ".join(["for worker, API and Dagster to work by", *consequences])

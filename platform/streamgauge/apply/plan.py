@@ -218,9 +218,9 @@ def _database(wanted: Database, now: ActualDatabase) -> Iterator[PostgresChange 
         yield CreateSchema(SCHEMA)
     for table in wanted.tables:
         yield from _table(table, now.tables.get(table.name))
-    for made in (*wanted.views, *wanted.functions):
-        if made.name in _remade(wanted, now):
-            yield MakeView(made) if isinstance(made, View) else MakeFunction(made)
+    for built in (*wanted.views, *wanted.functions):
+        if built.name in _remade(wanted, now):
+            yield MakeView(built) if isinstance(built, View) else MakeFunction(built)
 
 
 def _remade(wanted: Database, now: ActualDatabase) -> set[str]:
@@ -249,8 +249,8 @@ def _rights(desired: Desired, actual: Actual) -> Iterator[PostgresChange | Refus
     known = {r.name for r in desired.database.relations}
     ours = {PUBLIC, *map(role_of, desired.principals | actual.principals)}
     surplus = (kept | now.column_grants) - set(desired.grants)
-    taken = sorted((g for g in surplus if g.relation in known and g.role in ours), key=astuple)
-    for (relation, role), privileges in _by_role(taken).items():
+    revoked = sorted((g for g in surplus if g.relation in known and g.role in ours), key=astuple)
+    for (relation, role), privileges in _by_role(revoked).items():
         yield ForbidRelation(relation, role, privileges)
     for role, privilege in sorted(now.usage):
         if role in ours and (role, privilege) not in {(r, "USAGE") for r in desired.roles}:

@@ -20,7 +20,7 @@ from streamgauge.state.firing import FiringAlert, Incidents, read_firing, read_i
 from streamgauge.stores.postgres import Connection, connect, connect_or_explain
 from streamgauge.text import moment, number
 
-app = typer.Typer(no_args_is_help=True, help="What is wrong, and who was told.")
+app = typer.Typer(no_args_is_help=True, help="What is wrong, and who was notified.")
 
 
 @app.command()
@@ -72,7 +72,7 @@ def undelivered(as_json: Json = False) -> None:
         console().print("Every message was taken.")
     else:
         shown = table(
-            made="left", target="left", message="left", alert="left", attempts=RIGHT, next="left", error="left"
+            built="left", target="left", message="left", alert="left", attempts=RIGHT, next="left", error="left"
         )
         for u in found:
             message = f"{u.status} {u.severity}"

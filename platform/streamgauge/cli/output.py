@@ -24,8 +24,8 @@ def print_json(value: Any) -> None:
 
 def table(**columns: str) -> Table:
     """A plain table; a column's value says which side it leans to."""
-    made = Table(box=None, pad_edge=False, header_style="bold")
+    built = Table(box=None, pad_edge=False, header_style="bold")
     for name, side in columns.items():
         # A figure that doesn't fit is broken, not cut.
-        made.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left", overflow="fold")
-    return made
+        built.add_column(name.replace("_", " "), justify="right" if side == RIGHT else "left", overflow="fold")
+    return built

@@ -117,9 +117,9 @@ def _status(row: Mapping[str, Any]) -> str:
 def _estimates(errors: Mapping[str, Mapping[str, Any]]) -> str:
     """How far the shown estimates may be off."""
     parts = {of: max((e["error"] for e in errors.values() if e["of"] == of), default=None) for of in ("value", "rank")}
-    said: list[str] = []
+    message: list[str] = []
     if parts["value"] is not None:
-        said.append(f"distinct counts within {parts['value']:.1%} (68 of 100 times)".replace("%", " %"))
+        message.append(f"distinct counts within {parts['value']:.1%} (68 of 100 times)".replace("%", " %"))
     if parts["rank"] is not None:
-        said.append(f"quantiles within {parts['rank']:.1%} of rank (99 of 100 times)".replace("%", " %"))
-    return f" Estimates: {', '.join(said)}." if said else ""
+        message.append(f"quantiles within {parts['rank']:.1%} of rank (99 of 100 times)".replace("%", " %"))
+    return f" Estimates: {', '.join(message)}." if message else ""

@@ -192,7 +192,7 @@ class _Check:
         if self._c.counts_topic in (self._c.topic, self._c.dead_letter_topic):
             self._add(self._places.block("topic", "countsTopic"), f'"{self._c.counts_topic}" is another of its topics')
         if self._c.source is None:
-            self._made_topic()
+            self._own_topic()
         else:
             self._source_topic(self._c.source)
 
@@ -200,10 +200,10 @@ class _Check:
         c = self._c
         if source.key is not None and source.key not in c.field:
             self._add(self._places.block("source", "key"), f'"{source.key}" is no property')
-        made_of = () if source.id is None or source.id == BY_POSITION else source.id
+        id_sources = () if source.id is None or source.id == BY_POSITION else source.id
         if source.id == ():
             self._add(self._places.block("source", "id"), "names no property")
-        for name in made_of:
+        for name in id_sources:
             at = self._places.block("source", "id")
             if name not in c.field:
                 self._add(at, f'"{name}" is no property; write {BY_POSITION}, or a list of properties')
@@ -226,10 +226,10 @@ class _Check:
                 self._add((*at, "physicalName"), f'"{f.path}" is no path such as user.id or items[0].sku')
             else:
                 found[f.name] = path
-        for name, said in contradictions(found).items():
-            self._add((*self._at[name], "physicalName"), f"contradicts another field's path: {said}")
+        for name, text in contradictions(found).items():
+            self._add((*self._at[name], "physicalName"), f"contradicts another field's path: {text}")
 
-    def _made_topic(self) -> None:
+    def _own_topic(self) -> None:
         spec = self._c.topic_spec
         at = self._places.block("topic", "partitionKey")
         if spec.partitionKey not in self._c.field:
@@ -254,20 +254,20 @@ class _Check:
             self._add(self._places.block("reference", "name"), f'"{spec.name}" must be lower-case letters')
         bare = replace(self._c, reference=spec.model_copy(update={"columns": (), "name": "r"}))
         tables = (speed.reference_table(bare), speed.reference_history_table(bare))
-        taken = dict.fromkeys(_columns(t for t in tables if t), "is a column that every reference has")
-        taken |= dict.fromkeys(self._c.field, "is a field too, and facts have both")
-        taken |= dict.fromkeys(_lake_columns(self._c), "is a column that lake and facts have")
-        taken |= dict.fromkeys(_version_columns(), "is a column of the dimensions that have its attributes")
-        taken[KEY] = "is what the table's key is called where it is read"
+        used = dict.fromkeys(_columns(t for t in tables if t), "is a column that every reference has")
+        used |= dict.fromkeys(self._c.field, "is a field too, and facts have both")
+        used |= dict.fromkeys(_lake_columns(self._c), "is a column that lake and facts have")
+        used |= dict.fromkeys(_version_columns(), "is a column of the dimensions that have its attributes")
+        used[KEY] = "is what the table's key is called where it is read"
         for i, column in enumerate(spec.columns):
             place = (*self._places.block("reference", "columns"), i)
             if not _NAME.fullmatch(column) or column.startswith("__") or len(column.encode()) > MAX_NAME_BYTES:
                 self._add(
                     place, f'"{column}" must be letters, digits and _, at most {MAX_NAME_BYTES}, and not begin with __'
                 )
-            if column in taken:
-                self._add(place, f'"{column}" {taken[column]}; give the column another name')
-            taken[column] = "stands twice"
+            if column in used:
+                self._add(place, f'"{column}" {used[column]}; give the column another name')
+            used[column] = "stands twice"
 
     def _condition(self, placed: Placed) -> None:
         if self._c.reads_personal(condition(placed.source.name)):
@@ -331,36 +331,36 @@ class _Check:
 
     def _rollup_names(self) -> None:
         """Each name against those before it, with all that is derived from it."""
-        taken = dict.fromkeys(reserved(self._c), "is a column that every rollup has")
+        used = dict.fromkeys(reserved(self._c), "is a column that every rollup has")
         for placed in self._places.sources:
             if placed.what == "star":
                 continue
             name = placed.source.name
             for column in derived(self._c, placed):
-                if column in taken:
+                if column in used:
                     which = f'"{name}"' if column == name else f'"{name}" makes the column {column}, which'
                     self._add(
                         (*placed.place, "name"),
-                        f"{which} {taken[column]}; give the {_SINGULAR[placed.what]} another name",
+                        f"{which} {used[column]}; give the {_SINGULAR[placed.what]} another name",
                     )
                 if len(column.encode()) > MAX_NAME_BYTES:
                     self._add((*placed.place, "name"), f"{column} is longer than Postgres's {MAX_NAME_BYTES} bytes")
-                taken.setdefault(column, f"stands twice: {placed.what} has {name} too")
+                used.setdefault(column, f"stands twice: {placed.what} has {name} too")
 
     def _star_names(self) -> None:
         c = self._c
-        taken = dict.fromkeys(_lake_columns(c), "is a column that lake and facts have")
-        taken |= dict.fromkeys(_version_columns(), "is a column of dimensions with attributes")
-        taken |= dict.fromkeys(CALENDAR, "is a dimension that every star has")
-        taken |= {n: "is a field too, and facts have both" for n in c.field if n.endswith("_key")}
+        used = dict.fromkeys(_lake_columns(c), "is a column that lake and facts have")
+        used |= dict.fromkeys(_version_columns(), "is a column of dimensions with attributes")
+        used |= dict.fromkeys(CALENDAR, "is a dimension that every star has")
+        used |= {n: "is a field too, and facts have both" for n in c.field if n.endswith("_key")}
         attributes = c.reference.columns if c.reference else ()
         own = [p for p in self._places.sources if p.what == "star"]
         for placed in own or [p for p in self._places.sources if p.what == "dimensions"]:
             name = placed.source.name
             for column in (name, key_column(name)):
-                if column in taken:
-                    self._add((*placed.place, "name"), f'"{column}" {taken[column]}; give the dimension another name')
-                taken[column] = "stands twice"
+                if column in used:
+                    self._add((*placed.place, "name"), f'"{column}" {used[column]}; give the dimension another name')
+                used[column] = "stands twice"
             known = isinstance(placed.source, Source) and name in c.attributes(placed.source)
             if known or key_column(name) in attributes:
                 self._add((*placed.place, "name"), f'"{name}" is a column of the reference; give it another name')
@@ -420,7 +420,7 @@ def reserved(c: Contract) -> set[str]:
     return {*_columns(tables), *windows.view_columns(bare), *hourly_schema(bare), *daily_schema(bare), *WINDOW}
 
 
-def columns_taken(c: Contract) -> set[str]:
+def reserved_columns(c: Contract) -> set[str]:
     """Names that no field should have which may also be a dimension."""
     return {*reserved(c), *_lake_columns(c), *_version_columns(), *CALENDAR}
 
@@ -501,14 +501,14 @@ class ContractFile:
 
 def check_together(files: Iterable[ContractFile]) -> None:
     """Adds to the document of the later of two files where their contracts contradict each other."""
-    taken: dict[tuple[str, str], str] = {}
+    used: dict[tuple[str, str], str] = {}
     described: dict[str, tuple[str, ReferenceSpec | None]] = {}
     for file in files:
         c, document = file.contract, file.document
         if c is None:
             continue
         for what, name, place in (("stream", c.stream, "name"), ("topic", c.topic, "physicalName")):
-            other = taken.setdefault((what, name), document.path.name)
+            other = used.setdefault((what, name), document.path.name)
             if other != document.path.name:
                 document.add(("schema", 0, place), f"the {what} {name} stands in {other} too; each has one file")
         for d in c.star:

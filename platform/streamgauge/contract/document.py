@@ -1,4 +1,4 @@
-"""A YAML file with the line of each of its values, and what is wrong with it, told where it stands."""
+"""A YAML file with the line of each of its values, and what is wrong with it, reported where it stands."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +28,7 @@ class ContractMistake:
 
 @dataclass
 class Document:
-    """What the file holds. Mistakes are gathered, so that all of them can be told at once."""
+    """What the file holds. Mistakes are gathered, so that all of them can be reported at once."""
 
     path: Path
     data: Any = None
@@ -36,7 +36,7 @@ class Document:
     _mistakes: dict[Place, list[str]] = field(default_factory=dict[Place, list[str]])
 
     def add(self, place: Place, message: str) -> None:
-        """What follows from another mistake at the same place, or at one that holds it, is not told again."""
+        """What follows from another mistake at the same place, or at one that holds it, is not reported again."""
         if not any(place[:n] in self._mistakes for n in range(len(place) + 1)):
             self._mistakes[place] = [message]
 

@@ -162,9 +162,9 @@ class _Loader:
         star = rollup.dimensions
         if "star" in self._blocks:
             at, value = self._blocks["star"]
-            made = self._sources(value, at, Source, "star")
-            sources += made
-            star = tuple(s.source for s in made if isinstance(s.source, Source))
+            built = self._sources(value, at, Source, "star")
+            sources += built
+            star = tuple(s.source for s in built if isinstance(s.source, Source))
         source = self._block("source", SourceSpec) if "source" in self._blocks else None
         topic = self._block("topic", TopicSpec) if "topic" in self._blocks else None
         time = self._block("time", TimeSpec)
@@ -187,7 +187,7 @@ class _Loader:
             event_id=keys[0],
             event_time=times[0],
             source=source,
-            made_topic=None if source else topic or TopicSpec(partitions=1, partitionKey=keys[0]),
+            own_topic=None if source else topic or TopicSpec(partitions=1, partitionKey=keys[0]),
             time=time or TimeSpec(**_ANY_TIME),
             dead_letters=dead_letters or DeadLetterSpec(limit=1, perSeconds=1),
             rollup=rollup,
@@ -207,7 +207,7 @@ class _Loader:
         return contract
 
     def _odcs(self) -> OpenDataContractStandard | None:
-        """A value that the standard has no room for is told and taken out, until the rest can be read."""
+        """A value that the standard has no room for is reported and removed, until the rest can be read."""
         data = deepcopy(self._document.data)
         for _ in range(100):
             try:
@@ -266,8 +266,8 @@ class _Loader:
         if "dimensions" not in block:
             self._add((*at, "dimensions"), "is missing")
         placed = {k: self._sources(block.get(k, []), (*at, k), kind, k) for k, kind in kinds.items()}
-        made: Any = {k: tuple(s.source for s in found) for k, found in placed.items()}
-        return RollupSpec(**made), [s for found in placed.values() for s in found]
+        built: Any = {k: tuple(s.source for s in found) for k, found in placed.items()}
+        return RollupSpec(**built), [s for found in placed.values() for s in found]
 
     def _derived(self, fields: Sequence[FieldSpec], reference: ReferenceSpec | None) -> tuple[Expression, ...]:
         at, value = self._blocks.get("derived", (("customProperties",), {}))
@@ -279,14 +279,14 @@ class _Loader:
             return ()
         known = {f.name: f for f in fields}
         texts = {n: t for n, t in cast(dict[str, Any], value).items() if self._is_derived_field((*at, n), n, t, known)}
-        made: dict[str, Expression] = {}
+        built: dict[str, Expression] = {}
         for name in self._in_order(at, texts):
-            read = self._expression(name, texts[name], (*at, name), Scope(known, reference, made))
+            read = self._expression(name, texts[name], (*at, name), Scope(known, reference, built))
             if read is None:
                 self._unclear.add(name)
             else:
-                made[name] = read
-        return tuple(made.values())
+                built[name] = read
+        return tuple(built.values())
 
     def _is_derived_field(self, place: Place, name: str, text: Any, fields: Container[str]) -> bool:
         if self._valid({"name": name}, place, Named) is None:
@@ -317,7 +317,7 @@ class _Loader:
         try:
             return read_expression(name, text, scope)
         except ExpressionError as e:
-            # what follows from another mistake is not told
+            # what follows from another mistake is not reported
             if not self._unclear & set(re.findall(r"\w+", text)):
                 self._add(place, str(e))
             return None
@@ -330,7 +330,7 @@ class _Loader:
         derived: Sequence[Expression],
     ) -> tuple[Expression, ...]:
         scope = Scope({f.name: f for f in fields}, reference, {d.name: d for d in derived})
-        made: list[Expression] = []
+        built: list[Expression] = []
         for p in parts:
             if not isinstance(p.source, Count | Measure) or p.source.where is None:
                 continue
@@ -339,16 +339,16 @@ class _Loader:
             if read is not None and read.type != "boolean":
                 self._add(place, f"must be true or false, and is {NAMES[read.type]}")
             elif read is not None:
-                made.append(read)
-        return tuple(made)
+                built.append(read)
+        return tuple(built)
 
     def _sources(self, value: Any, at: Place, kind: type[Named], what: str) -> list[Placed]:
         if not isinstance(value, list):
             self._add(at, "must be a list")
             return []
         entries = cast(list[Any], value)
-        made = [(i, self._valid(entry, (*at, i), kind)) for i, entry in enumerate(entries)]
-        return [Placed(what, (*at, i), source) for i, source in made if source is not None]
+        built = [(i, self._valid(entry, (*at, i), kind)) for i, entry in enumerate(entries)]
+        return [Placed(what, (*at, i), source) for i, source in built if source is not None]
 
     def _field(self, p: SchemaProperty, at: Place) -> FieldSpec:
         if not p.name:
@@ -440,7 +440,7 @@ class _Loader:
 
     def _together(self, rules: list[DataQuality]) -> list[Together]:
         """Quality entries of the record itself: ODCS leaves their meaning to the engine that they name."""
-        made: list[Together] = []
+        built: list[Together] = []
         for i, rule in enumerate(rules):
             fields = rule.implementation.get("together") if isinstance(rule.implementation, dict) else None
             if rule.type != "custom" or rule.engine != "streamgauge" or not rule.name or not isinstance(fields, list):
@@ -450,11 +450,11 @@ class _Loader:
                     " {together: [fields]}",
                 )
             else:
-                made.append(Together(rule.name, tuple(map(str, cast(list[Any], fields)))))
-        return made
+                built.append(Together(rule.name, tuple(map(str, cast(list[Any], fields)))))
+        return built
 
     def _periods(self) -> dict[str, int]:
-        made: dict[str, int] = {}
+        built: dict[str, int] = {}
         found = self._document.data.get("slaProperties")
         entries = cast(list[Any], found) if isinstance(found, list) else []
         for i, entry in enumerate(entries):
@@ -468,16 +468,16 @@ class _Loader:
                 self._add((*at, "value"), f"{_shown(value)} must be a number")
             elif not 1 <= value * _UNIT_MS[unit] <= _MAX_PERIOD_MS:
                 self._add((*at, "value"), f"{_shown(value)} must be more than 0, and no more than 100 years")
-            elif name in made:
+            elif name in built:
                 self._add((*at, "property"), "stands twice; leave one of them")
             else:
-                made[str(name)] = int(value * _UNIT_MS[unit])
+                built[str(name)] = int(value * _UNIT_MS[unit])
         for name in ("freshness", "retention"):
-            if name not in made:
-                made[name] = 1
+            if name not in built:
+                built[name] = 1
                 if not any(inside(entry, "property") == name for entry in entries):
                     self._add(("slaProperties",), f"has no {name}")
-        return made
+        return built
 
 
 _ANY_TIME = {

@@ -261,7 +261,7 @@ class Contract:
     event_time: str
     source: SourceSpec | None
     """None where the platform makes the topic itself."""
-    made_topic: TopicSpec | None
+    own_topic: TopicSpec | None
     time: TimeSpec
     dead_letters: DeadLetterSpec
     rollup: RollupSpec
@@ -294,22 +294,22 @@ class Contract:
     def topic_spec(self) -> TopicSpec:
         """Raises UserError where the topic is somebody else's."""
         self.check_written_here()
-        assert self.made_topic is not None
-        return self.made_topic
+        assert self.own_topic is not None
+        return self.own_topic
 
     @property
     def counts_topic(self) -> str | None:
-        return self.made_topic and self.made_topic.countsTopic
+        return self.own_topic and self.own_topic.countsTopic
 
     @property
-    def makes_ids(self) -> bool:
+    def assigns_ids(self) -> bool:
         """Whether event ids are made, and not read from the records."""
         return self.source is not None and self.source.id is not None
 
     @property
     def read_fields(self) -> tuple[FieldSpec, ...]:
         """The fields that records have."""
-        return tuple(f for f in self.fields if not (self.makes_ids and f.name == self.event_id))
+        return tuple(f for f in self.fields if not (self.assigns_ids and f.name == self.event_id))
 
     @cached_property
     def field(self) -> dict[str, FieldSpec]:
@@ -326,7 +326,7 @@ class Contract:
     @property
     def expressions(self) -> dict[str, str]:
         """The text of each, by derived field or condition."""
-        return {name: made.text for name, made in self.derived_field.items()}
+        return {name: built.text for name, built in self.derived_field.items()}
 
     def read_of(self, part: Named) -> tuple[str, ...]:
         """What of an event and its reference a part of the rollup is made of, in the end: no derived fields."""

@@ -21,10 +21,10 @@ def _ids(contract: Contract) -> str:
     if source.id == BY_POSITION:
         return "Event ids are places in the topic: what is sent twice counts twice."
     same = contract.event_id if source.id is None else source.id[0] if len(source.id) == 1 else None
-    made = "read from the records" if source.id is None else f"made of {', '.join(source.id)}"
+    built = "read from the records" if source.id is None else f"made of {', '.join(source.id)}"
     if source.key is not None and source.key == same:
-        return f"Event ids are {made}, and are the key: both layers count an event that is sent twice once."
+        return f"Event ids are {built}, and are the key: both layers count an event that is sent twice once."
     return (
-        f"Event ids are {made}, and are not the key: an event that is sent twice, to two partitions, is counted twice"
+        f"Event ids are {built}, and are not the key: an event that is sent twice, to two partitions, is counted twice"
         " by the speed layer and once by the batch layer, whose numbers are final."
     )

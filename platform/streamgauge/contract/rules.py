@@ -59,8 +59,8 @@ def pattern_fault(pattern: str) -> str | None:
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.ComputeError as e:
-        said = [line.strip().removeprefix("error: ") for line in str(e).splitlines() if line.startswith("error: ")]
-        fault = said[0] if said else "it can't be read"
+        text = [line.strip().removeprefix("error: ") for line in str(e).splitlines() if line.startswith("error: ")]
+        fault = text[0] if text else "it can't be read"
         return f'"{pattern}" is no regular expression of the kind that is used here, Rust\'s: {fault}'
     return None
 
@@ -74,8 +74,8 @@ def field_rules(f: FieldSpec) -> Iterator[Rule]:
         yield _rule(f"{f.name}: not a finite number", ~value.is_finite())
     if f.type == "timestamp-millis":
         value = value.to_physical()
-        beyond = (value.min() < EARLIEST_MS) | (value.max() > LATEST_MS)
-        yield _rule(outside_rule(f.name), outside(f.name), anywhere=beyond.fill_null(False))
+        exceeding = (value.min() < EARLIEST_MS) | (value.max() > LATEST_MS)
+        yield _rule(outside_rule(f.name), outside(f.name), anywhere=exceeding.fill_null(False))
     if f.type == "string":
         yield _rule(
             f"{f.name}: holds a NUL character",

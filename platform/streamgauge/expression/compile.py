@@ -58,10 +58,10 @@ def compile_expression(text: str, scope: Scope) -> Compiled:
 
 def read_expression(name: str, text: str, scope: Scope) -> Expression:
     """Of a derived field with that name. Raises ExpressionError."""
-    made = compile_expression(text, scope)
+    built = compile_expression(text, scope)
     derived = scope.derived
-    sources = dict.fromkeys(s for use in made.uses for s in (derived[use].sources if use in derived else (use,)))
-    return Expression(name, text, made.type, made.uses, tuple(sources), made.max_length)
+    sources = dict.fromkeys(s for use in built.uses for s in (derived[use].sources if use in derived else (use,)))
+    return Expression(name, text, built.type, built.uses, tuple(sources), built.max_length)
 
 
 class _Compiler:
@@ -82,11 +82,11 @@ class _Compiler:
     def values(self, nodes: Sequence[Any]) -> list[Value]:
         return [self.value(n) for n in nodes]
 
-    def column(self, name: Any, table: Any, beyond: Any) -> Value:
+    def column(self, name: Any, table: Any, exceeding: Any) -> Value:
         if type(name).__name__ != "Identifier":
             raise _refused(name)
-        if beyond is not None:
-            raise ExpressionError(f'{beyond.name}.{table.name}.{name.name}: a key with a dot stands in "quotes"')
+        if exceeding is not None:
+            raise ExpressionError(f'{exceeding.name}.{table.name}.{name.name}: a key with a dot stands in "quotes"')
         head, tail = (name.name, None) if table is None else (table.name, name.name)
         found = self._scope.find(head, tail)
         self.uses[head if tail is None else f"{head}.{tail}"] = None
@@ -124,13 +124,13 @@ class _Compiler:
 
     def case(self, operand: Any, branches: Sequence[Any], otherwise: Any) -> Value:
         compared = None if operand is None else self.value(operand)
-        made: list[tuple[Value, Value]] = []
+        built: list[tuple[Value, Value]] = []
         for branch in branches:
             condition = self.value(branch.args["this"])
             if compared is not None:
                 condition = v.compared("=", compared, condition)
-            made.append((condition, self.value(branch.args["true"])))
-        return v.chosen(made, v.null() if otherwise is None else self.value(otherwise))
+            built.append((condition, self.value(branch.args["true"])))
+        return v.chosen(built, v.null() if otherwise is None else self.value(otherwise))
 
     def between(self, node: Any, low: Any, high: Any) -> Value:
         value = self.value(node)

@@ -42,8 +42,8 @@ class Scope:
     def find(self, head: str, tail: str | None) -> Value:
         """`head.tail`, or `head` alone. Raises ExpressionError."""
         if tail is None and head in self.derived:
-            made = self.derived[head]
-            return Value(pl.col(derived_column(head)), made.type, made.max_length)
+            built = self.derived[head]
+            return Value(pl.col(derived_column(head)), built.type, built.max_length)
         if head == "reference" and self.reference is not None:
             if tail not in self.reference.columns:
                 raise ExpressionError(

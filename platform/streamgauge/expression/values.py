@@ -54,7 +54,7 @@ class Value:
         return self.type in ("long", "double")
 
 
-def made(type_: ValueType, expr: pl.Expr, of: Sequence[Value], longest: int | None = None) -> Value:
+def new_value(type_: ValueType, expr: pl.Expr, of: Sequence[Value], longest: int | None = None) -> Value:
     work = 1 + sum(v.work for v in of)
     if work > MOST_WORK:
         raise ExpressionError("is too much for one expression; make derived fields of its parts")
@@ -112,13 +112,13 @@ def arithmetic(sign: str, a: Value, b: Value) -> Value:
             raise ExpressionError("% is for whole numbers")
         return _remainder(a, b)
     if sign == "/":
-        return made("double", finite(_quotient(*(v.expr.cast(pl.Float64) for v in (a, b)))), (a, b))
+        return new_value("double", finite(_quotient(*(v.expr.cast(pl.Float64) for v in (a, b)))), (a, b))
     if not whole:
         left, right = (v.expr.cast(pl.Float64) for v in (a, b))
-        return made("double", finite(_SIGNS[sign](left, right)), (a, b))
+        return new_value("double", finite(_SIGNS[sign](left, right)), (a, b))
     # no product of two 64-bit numbers is beyond 128 bits
     left, right = (v.expr.cast(pl.Int128) for v in (a, b))
-    return made("long", _fitting(_SIGNS[sign](left, right)), (a, b))
+    return new_value("long", _fitting(_SIGNS[sign](left, right)), (a, b))
 
 
 _SIGNS: Mapping[str, Binary] = {
@@ -148,21 +148,21 @@ def _fitting(expr: pl.Expr) -> pl.Expr:
 def _remainder(a: Value, b: Value) -> Value:
     """With the dividend's sign, where polars gives the divisor's; null for a divisor of 0."""
     left, right = (v.expr.cast(pl.Int128) for v in (a, b))
-    return made("long", _fitting(left.abs() % right.abs() * left.sign()), (a, a, b))
+    return new_value("long", _fitting(left.abs() % right.abs() * left.sign()), (a, a, b))
 
 
 def negative(v: Value) -> Value:
     if v.type == "double":
-        return made("double", -v.expr, (v,))
+        return new_value("double", -v.expr, (v,))
     _want(v, "long", "-")
-    return made("long", _fitting(pl.lit(0, pl.Int128) - v.expr.cast(pl.Int128)), (v,))
+    return new_value("long", _fitting(pl.lit(0, pl.Int128) - v.expr.cast(pl.Int128)), (v,))
 
 
 def absolute(v: Value) -> Value:
     if v.type == "double":
-        return made("double", v.expr.abs(), (v,))
+        return new_value("double", v.expr.abs(), (v,))
     _want(v, "long", "abs")
-    return made("long", _fitting(v.expr.cast(pl.Int128).abs()), (v,))
+    return new_value("long", _fitting(v.expr.cast(pl.Int128).abs()), (v,))
 
 
 def rounded(v: Value, digits: int = 0) -> Value:
@@ -171,18 +171,18 @@ def rounded(v: Value, digits: int = 0) -> Value:
         return v
     _want(v, "double", "round")
     if digits == 0:
-        return made("double", v.expr.round(mode="half_away_from_zero"), (v,))
+        return new_value("double", v.expr.round(mode="half_away_from_zero"), (v,))
     scale = pl.lit(10.0**digits)
     scaled = (v.expr * scale).round(mode="half_away_from_zero")
-    return made("double", finite(_quotient(scaled, scale)), (v,))
+    return new_value("double", finite(_quotient(scaled, scale)), (v,))
 
 
 def floor(v: Value) -> Value:
-    return v if v.type == "long" else made("double", _double(v, "floor").floor(), (v,))
+    return v if v.type == "long" else new_value("double", _double(v, "floor").floor(), (v,))
 
 
 def ceil(v: Value) -> Value:
-    return v if v.type == "long" else made("double", _double(v, "ceil").ceil(), (v,))
+    return v if v.type == "long" else new_value("double", _double(v, "ceil").ceil(), (v,))
 
 
 def _double(v: Value, what: str) -> pl.Expr:
@@ -195,7 +195,7 @@ def compared(sign: str, a: Value, b: Value) -> Value:
         # polars makes a single value of a literal before a column that happens to hold only one
         return compared(_TURNED.get(sign, sign), b, a)
     _, (left, right), _ = unified((a, b), sign)
-    return made("boolean", _COMPARED[sign](left, right), (a, b))
+    return new_value("boolean", _COMPARED[sign](left, right), (a, b))
 
 
 _COMPARED: Mapping[str, Binary] = {
@@ -218,32 +218,32 @@ def truth(v: Value, what: str) -> pl.Expr:
 
 
 def both(a: Value, b: Value) -> Value:
-    return made("boolean", truth(a, "and") & truth(b, "and"), (a, b))
+    return new_value("boolean", truth(a, "and") & truth(b, "and"), (a, b))
 
 
 def either(a: Value, b: Value) -> Value:
-    return made("boolean", truth(a, "or") | truth(b, "or"), (a, b))
+    return new_value("boolean", truth(a, "or") | truth(b, "or"), (a, b))
 
 
 def negated(v: Value) -> Value:
-    return made("boolean", ~truth(v, "not"), (v,))
+    return new_value("boolean", ~truth(v, "not"), (v,))
 
 
 def missing(v: Value) -> Value:
-    return made("boolean", v.expr.is_null(), (v,))
+    return new_value("boolean", v.expr.is_null(), (v,))
 
 
 def one_of(v: Value, members: Sequence[Value]) -> Value:
     """Null where it is among none of them, and one of them or itself is null."""
     found = [compared("=", v, m) for m in members]
     if v.type in ("string", "long") and all(m.type == v.type and m.constant is not None for m in members):
-        return made("boolean", v.expr.is_in([m.constant for m in members]), (v, *members))
-    return made("boolean", pl.any_horizontal([f.expr for f in found]), found)
+        return new_value("boolean", v.expr.is_in([m.constant for m in members]), (v, *members))
+    return new_value("boolean", pl.any_horizontal([f.expr for f in found]), found)
 
 
 def first_known(values: Sequence[Value]) -> Value:
     type_, exprs, longest = unified(values, "coalesce")
-    return made(type_, pl.coalesce(exprs), values, longest)
+    return new_value(type_, pl.coalesce(exprs), values, longest)
 
 
 def chosen(branches: Sequence[tuple[Value, Value]], otherwise: Value) -> Value:
@@ -253,7 +253,7 @@ def chosen(branches: Sequence[tuple[Value, Value]], otherwise: Value) -> Value:
     chain: Any = pl
     for (condition, _), expr in zip(branches, exprs, strict=False):
         chain = chain.when(truth(condition, "when")).then(expr)
-    return made(type_, chain.otherwise(exprs[-1]), [*(c for c, _ in branches), *values], longest)
+    return new_value(type_, chain.otherwise(exprs[-1]), [*(c for c, _ in branches), *values], longest)
 
 
 def text(v: Value, what: str) -> pl.Expr:
@@ -263,11 +263,11 @@ def text(v: Value, what: str) -> pl.Expr:
 
 
 def lower(v: Value) -> Value:
-    return made("string", text(v, "lower").str.to_lowercase(), (v,), _grown(v))
+    return new_value("string", text(v, "lower").str.to_lowercase(), (v,), _grown(v))
 
 
 def upper(v: Value) -> Value:
-    return made("string", text(v, "upper").str.to_uppercase(), (v,), _grown(v))
+    return new_value("string", text(v, "upper").str.to_uppercase(), (v,), _grown(v))
 
 
 def _grown(v: Value) -> int | None:
@@ -275,32 +275,32 @@ def _grown(v: Value) -> int | None:
 
 
 def trimmed(v: Value) -> Value:
-    return made("string", text(v, "trim").str.strip_chars(" "), (v,), v.longest)
+    return new_value("string", text(v, "trim").str.strip_chars(" "), (v,), v.longest)
 
 
 def joined(values: Sequence[Value]) -> Value:
     """Null where one of them is."""
     lengths = [v.longest or 0 for v in values if v.type is None or v.longest is not None]
     longest = sum(lengths) if len(lengths) == len(values) else None
-    return made("string", pl.concat_str([text(v, "||") for v in values]), values, longest)
+    return new_value("string", pl.concat_str([text(v, "||") for v in values]), values, longest)
 
 
 def part(v: Value, start: int, length: int | None) -> Value:
     """From the character `start`, counted from 1."""
     longest = v.longest if length is None else length if v.longest is None else min(length, v.longest)
-    return made("string", text(v, "substr").str.slice(start - 1, length), (v,), longest)
+    return new_value("string", text(v, "substr").str.slice(start - 1, length), (v,), longest)
 
 
 def length(v: Value) -> Value:
-    return made("long", text(v, "length").str.len_chars().cast(pl.Int64), (v,))
+    return new_value("long", text(v, "length").str.len_chars().cast(pl.Int64), (v,))
 
 
 def matches(v: Value, pattern: str, what: str) -> Value:
-    return made("boolean", text(v, what).str.contains(pattern), (v,))
+    return new_value("boolean", text(v, what).str.contains(pattern), (v,))
 
 
 def extracted(v: Value, pattern: str, group: int) -> Value:
-    return made("string", text(v, "regexp_extract").str.extract(pattern, group), (v,), v.longest)
+    return new_value("string", text(v, "regexp_extract").str.extract(pattern, group), (v,), v.longest)
 
 
 PARTS: Mapping[str, Callable[[pl.Expr], pl.Expr]] = {
@@ -321,23 +321,25 @@ def time_part(name: str, v: Value) -> Value:
     """Of UTC. `epoch` is in seconds, with a fraction."""
     _want(v, "timestamp-millis", "extract")
     if name == EPOCH:
-        return made("double", finite(_quotient(v.expr.to_physical().cast(pl.Float64), pl.lit(1000.0))), (v,))
-    return made("long", PARTS[name](v.expr).cast(pl.Int64), (v,))
+        return new_value("double", finite(_quotient(v.expr.to_physical().cast(pl.Float64), pl.lit(1000.0))), (v,))
+    return new_value("long", PARTS[name](v.expr).cast(pl.Int64), (v,))
 
 
 def cast(v: Value, to: ValueType) -> Value:
     """Null where the value can't be one of that type."""
     if v.type in (None, to):
-        return made(to, as_type(v, to), (v,), 0 if v.type is None else v.longest)
+        return new_value(to, as_type(v, to), (v,), 0 if v.type is None else v.longest)
     match v.type, to:
         case ("string", "long") | ("double", "long"):
-            return made("long", _fitting(v.expr), (v,))
+            return new_value("long", _fitting(v.expr), (v,))
         case ("boolean", "long") | ("long", "double"):
-            return made(to, v.expr.cast(POLARS_TYPES[to]), (v,))
+            return new_value(to, v.expr.cast(POLARS_TYPES[to]), (v,))
         case "string", "double":
-            return made("double", finite(v.expr.cast(pl.Float64, strict=False)), (v,))
+            return new_value("double", finite(v.expr.cast(pl.Float64, strict=False)), (v,))
         case ("long", "string") | ("boolean", "string"):
-            return made("string", v.expr.cast(pl.String), (v,), LONGEST_LONG if v.type == "long" else _LONGEST_BOOLEAN)
+            return new_value(
+                "string", v.expr.cast(pl.String), (v,), LONGEST_LONG if v.type == "long" else _LONGEST_BOOLEAN
+            )
         case _:
             more = "; make a whole number of it first" if (v.type, to) == ("double", "string") else ""
             raise ExpressionError(f"{NAMES[v.type]} can't be cast to {NAMES[to]}{more}")

@@ -21,7 +21,7 @@ from streamgauge.settings import Settings
 class EventProducer:
     """Sends events that keep the contract. Leaving its block waits until all are acknowledged.
 
-    `on_progress` is told how many more were acknowledged; `config` overrides librdkafka's settings, for tests.
+    `on_progress` is called with how many more were acknowledged; `config` overrides librdkafka's settings, for tests.
     """
 
     def __init__(

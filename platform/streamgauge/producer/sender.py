@@ -16,7 +16,7 @@ from streamgauge.telemetry.metrics import ACKNOWLEDGED, SENT
 
 Headers = list[tuple[str, str | bytes | None]]
 OnDelivered = Callable[[int, Message], None]
-"""Is told a record's index in its batch, and the acknowledged record with partition, offset and ingest time."""
+"""Is called with a record's index in its batch, and the acknowledged record with partition, offset and ingest time."""
 
 _SERVE_EVERY = 1000
 """Records between two looks for acknowledgements: more, and they pile up in memory and a failure is seen late."""

@@ -28,7 +28,7 @@ ENDS_EARLY, NOT_UTF8, NO_FIT, MALFORMED = (
 )
 
 MOST_BYTES = 2**30
-"""What may be read at once: within a column, places are told in 31 bits."""
+"""What may be read at once: within a column, positions have 31 bits."""
 
 _VIEW_BYTES = 16
 _ROOM_TO_SPARE = 1.25
@@ -127,13 +127,13 @@ class AvroReader:
                 break
             for target in self._columns:
                 target.grow()
-        made = [f.end(column, good) for f, column in zip(fillings, columns, strict=True)]
+        built = [f.end(column, good) for f, column in zip(fillings, columns, strict=True)]
         bounds = {
             target.name: TextBounds(column.shortest, column.longest, bool(column.nul))
             for target, column in zip(self._columns, columns, strict=True)
             if target.kind == "string"
         }
-        return Read(pl.DataFrame(made), bounds, kept[:good], verdicts)
+        return Read(pl.DataFrame(built), bounds, kept[:good], verdicts)
 
 
 class _Flat:
@@ -153,17 +153,17 @@ class _Flat:
         if isinstance(node, list):
             kind, within = "union", cast(list[Any], node)
         elif isinstance(node, dict):
-            made = cast(dict[str, Any], node)
-            kind = made["type"]
+            built = cast(dict[str, Any], node)
+            kind = built["type"]
             if kind not in _KINDS:
                 # a type around a type
                 self.types.pop()
                 return self.add(kind)
-            if "name" in made:
-                self._named[made["name"]] = number
-            within = [made[k] for k in ("items", "values") if k in made]
-            within += [f["type"] for f in made.get("fields", ())]
-            size = made.get("size", len(made["symbols"]) if kind == "enum" else None)
+            if "name" in built:
+                self._named[built["name"]] = number
+            within = [built[k] for k in ("items", "values") if k in built]
+            within += [f["type"] for f in built.get("fields", ())]
+            size = built.get("size", len(built["symbols"]) if kind == "enum" else None)
         else:
             kind, within = str(node), []
         children = [self.add(child) for child in within]
@@ -243,8 +243,8 @@ class _Filling:
             buffers, children = [validity, _buffer(self._values)], [entries]
         else:
             buffers, children = [validity, _buffer(self._values), *data], None
-        made = _arrow.Array.from_buffers(_ARROW_TYPES[kind], rows, buffers, children=children)
-        return pl.Series(self._target.name, made)
+        built = _arrow.Array.from_buffers(_ARROW_TYPES[kind], rows, buffers, children=children)
+        return pl.Series(self._target.name, built)
 
 
 def _buffer(memory: NDArray[np.uint8]) -> Any:

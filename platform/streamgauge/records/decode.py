@@ -222,10 +222,10 @@ def _kind(written: Any) -> str:
         return kinds[0] if len(kinds) == 1 else f"union of {len(branches)}"
     if not isinstance(written, dict):
         return str(written)
-    made = cast(dict[str, Any], written)
-    if made["type"] == "map":
-        values = made["values"]
+    built = cast(dict[str, Any], written)
+    if built["type"] == "map":
+        values = built["values"]
         # a value's branch has no place in a column of texts
         return "map with unions" if isinstance(values, list) else f"map<string,{_kind(values)}>"
-    logical = made.get("logicalType")
-    return str(logical) if logical in _OTHER_TIMES else _kind(made["type"])
+    logical = built.get("logicalType")
+    return str(logical) if logical in _OTHER_TIMES else _kind(built["type"])

@@ -214,13 +214,13 @@ class Fetcher:
 
     @contextmanager
     def _partitions(self, offsets: Mapping[int, int]) -> Generator[int]:
-        made = rdkafka.rd_kafka_topic_partition_list_new(len(offsets))
+        built = rdkafka.rd_kafka_topic_partition_list_new(len(offsets))
         try:
             for partition, offset in offsets.items():
-                rdkafka.rd_kafka_topic_partition_list_add(made, self._topic, partition).contents.offset = offset
-            yield made
+                rdkafka.rd_kafka_topic_partition_list_add(built, self._topic, partition).contents.offset = offset
+            yield built
         finally:
-            rdkafka.rd_kafka_topic_partition_list_destroy(made)
+            rdkafka.rd_kafka_topic_partition_list_destroy(built)
 
 
 def _text(value: object) -> str:

@@ -69,13 +69,13 @@ rdkafka = _load()
 def new_consumer(config: dict[str, str]) -> int:
     """A consumer's handle. Raises ValueError for a setting that librdkafka refuses."""
     conf = rdkafka.rd_kafka_conf_new()
-    said = ctypes.create_string_buffer(_ERROR_CHARACTERS)
+    output = ctypes.create_string_buffer(_ERROR_CHARACTERS)
     for name, value in config.items():
-        if rdkafka.rd_kafka_conf_set(conf, name.encode(), value.encode(), said, len(said)):
-            raise ValueError(f"Kafka setting {name}: {said.value.decode()}")
-    handle = rdkafka.rd_kafka_new(_CONSUMER, conf, said, len(said))
+        if rdkafka.rd_kafka_conf_set(conf, name.encode(), value.encode(), output, len(output)):
+            raise ValueError(f"Kafka setting {name}: {output.value.decode()}")
+    handle = rdkafka.rd_kafka_new(_CONSUMER, conf, output, len(output))
     if not handle:
-        raise ValueError(f"Kafka client: {said.value.decode()}")
+        raise ValueError(f"Kafka client: {output.value.decode()}")
     rdkafka.rd_kafka_poll_set_consumer(handle)
     return handle
 

@@ -34,11 +34,11 @@ class RecordDecoder:
         if source.id == BY_POSITION:
             rows = frame[ROW].to_numpy()
             at = pl.DataFrame({"partition": partitions[rows], "offset": offsets[rows].astype(np.int64)})
-            made = at.select(pl.format("{}-{}", "partition", "offset")).to_series()
+            built = at.select(pl.format("{}-{}", "partition", "offset")).to_series()
         else:
-            made = frame.select(_joined(self._contract, source.id)).to_series()
+            built = frame.select(_joined(self._contract, source.id)).to_series()
         name = self._contract.event_id
-        with_id = frame.with_columns(made.alias(name))
+        with_id = frame.with_columns(built.alias(name))
         # the order of the contract's fields, as of every frame
         first = [c for c in (ROW, *self._contract.field) if c in with_id.columns]
         return replace(decoded, frame=with_id.select(*first, pl.exclude(first)))

@@ -101,15 +101,15 @@ class Measured:
 def measure(values: Float64s, grouped: Grouped) -> Measured:
     """NaN stands for no value. Values are added in the order of their rows."""
     n = len(grouped.ends)
-    made = Measured(np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n))
+    built = Measured(np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n))
     native.streamgauge_measure(
         np.ascontiguousarray(values).ctypes.data,
         grouped.order.ctypes.data,
         grouped.ends.ctypes.data,
         n,
-        *(column.ctypes.data for column in (made.sizes, made.sums, made.least, made.most)),
+        *(column.ctypes.data for column in (built.sizes, built.sums, built.least, built.most)),
     )
-    return made
+    return built
 
 
 def _slots(rows: int) -> UInt32s:

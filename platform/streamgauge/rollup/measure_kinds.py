@@ -178,11 +178,11 @@ _KINDS: Mapping[MeasureKind, _Kind] = {
 
 def rolled(measure: Named, value: pl.Expr, time: pl.Expr) -> list[pl.Expr]:
     """The columns that are no sketches, of a group's values (null for none) and event times (epoch ms)."""
-    made: list[pl.Expr] = []
+    built: list[pl.Expr] = []
     for kind in kinds_of(measure):
         columns = [c for c in kind.columns(measure.name) if c.merge]
-        made += [e.alias(c.name) for e, c in zip(_KINDS[kind].rolled(value, time), columns, strict=True)]
-    return made
+        built += [e.alias(c.name) for e, c in zip(_KINDS[kind].rolled(value, time), columns, strict=True)]
+    return built
 
 
 def sketched(measures: Iterable[Named]) -> Iterator[tuple[Named, StoredColumn, Sketch]]:

@@ -69,10 +69,10 @@ class SketchColumn:
 
 @dataclass(frozen=True)
 class Accumulated:
-    """`beyond` are rows that were left to the library: their bytes are empty here."""
+    """`exceeding` are rows that were left to the library: their bytes are empty here."""
 
     column: SketchColumn
-    beyond: list[int]
+    exceeding: list[int]
 
 
 def coupons(texts: pl.Series) -> UInt32s:

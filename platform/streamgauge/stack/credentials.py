@@ -102,8 +102,8 @@ def _complete(layout: Layout) -> Credentials:
     passwords = {name: known.get(name) or secrets.token_hex(24) for name in names}
     if passwords != known:
         write_private(store, json.dumps(passwords, indent=1) + "\n")
-    made = Credentials(layout, access, passwords)
+    built = Credentials(layout, access, passwords)
     for role in dict.fromkeys((*ROLES, *logins(access, "kafka"))):
-        lines = [f"{PREFIX}{name.upper()}={value}\n" for name, value in made.values(role).items()]
+        lines = [f"{PREFIX}{name.upper()}={value}\n" for name, value in built.values(role).items()]
         write_private(layout.credentials / f"{role}.env", "".join(lines))
-    return made
+    return built

@@ -53,7 +53,7 @@ def _program(credentials: Credentials, module: str, *arguments: str, stop_second
             "DAGSTER_HOME": str(layout.part("dagster")),
             "STREAMGAUGE_DAGSTER_POSTGRES_URL": _database(credentials),
             "STREAMGAUGE_DAGSTER_CODE_SOCKET": str(_code_socket(credentials)),
-            # a range run's materializations are told together, not one statement each
+            # a range run's materializations are stored together, not one statement each
             "DAGSTER_EVENT_BATCH_SIZE": "1000",
         },
         stop_seconds=stop_seconds,

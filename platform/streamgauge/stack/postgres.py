@@ -154,6 +154,6 @@ def _role(connection: "psycopg.Connection[tuple[object, ...]]", name: str, passw
 def _database(connection: "psycopg.Connection[tuple[object, ...]]", name: str, owner: str) -> None:
     if connection.execute("select from pg_database where datname = %s", (name,)).fetchone() is not None:
         return
-    made = sql.Identifier(name)
-    connection.execute(sql.SQL("create database {} owner {}").format(made, sql.Identifier(owner)))
-    connection.execute(sql.SQL("revoke connect, temporary on database {} from public").format(made))
+    built = sql.Identifier(name)
+    connection.execute(sql.SQL("create database {} owner {}").format(built, sql.Identifier(owner)))
+    connection.execute(sql.SQL("revoke connect, temporary on database {} from public").format(built))

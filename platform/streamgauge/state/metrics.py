@@ -1,4 +1,4 @@
-"""What stands in Postgres as metrics: read at each scrape, so that it is told whoever else is down."""
+"""What stands in Postgres as metrics: read at each scrape, so that it is exposed whoever else is down."""
 
 import logging
 import threading

@@ -128,8 +128,8 @@ def topic_partitions(contract: Contract, admin: Callable[[], AdminClient]) -> ra
 
     Raises UserError where Kafka doesn't answer or has no such topic.
     """
-    if contract.made_topic is not None:
-        return range(contract.made_topic.partitions)
+    if contract.own_topic is not None:
+        return range(contract.own_topic.partitions)
     # it must outlive its answers
     client: Any = admin()
     asked = client.describe_topics(TopicCollection(topic_names=[contract.topic]), request_timeout=_ANSWER_SECONDS)

@@ -357,9 +357,9 @@ def explained(url: str) -> Generator[None]:
     except CommitFailedError as e:
         raise LakeConflict(f"another writer changed {url} at the same time: {e}", "run it again") from e
     except (DeltaError, OSError, pl.exceptions.ComputeError) as e:
-        said = str(e).partition("\nPreview of")[0]
-        full = any(sign in said for sign in ("No space left", "quota exceeded", "File too large"))
-        raise LakeError(f"the lake table {url}: {said}", _FULL if full else _UNREACHED) from None
+        text = str(e).partition("\nPreview of")[0]
+        full = any(sign in text for sign in ("No space left", "quota exceeded", "File too large"))
+        raise LakeError(f"the lake table {url}: {text}", _FULL if full else _UNREACHED) from None
 
 
 _FULL = "its disk is full: make room, then run it again; what the table held is still there"

@@ -67,9 +67,9 @@ class Reports:
     @staticmethod
     def _write_file(path: Path, page: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        made = path.with_suffix(".part")
-        made.write_text(page)
-        made.replace(path)
+        built = path.with_suffix(".part")
+        built.write_text(page)
+        built.replace(path)
 
 
 def _object_store(url: str) -> tuple[Any, str]:

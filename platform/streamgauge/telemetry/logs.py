@@ -93,8 +93,8 @@ class RunLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         meta: Mapping[str, Any] = getattr(record, "dagster_meta", {})
         if meta.get("dagster_event") is None and log.isEnabledFor(record.levelno):
-            said = {"msg": meta.get("orig_message", record.msg), "args": ()}
-            log.handle(logging.makeLogRecord({**record.__dict__, **said}))
+            text = {"msg": meta.get("orig_message", record.msg), "args": ()}
+            log.handle(logging.makeLogRecord({**record.__dict__, **text}))
 
 
 def own_stderr() -> TextIO:

@@ -39,34 +39,34 @@ def span(
     if not trace.get_current_span().get_span_context().is_valid:
         yield INVALID_SPAN
         return
-    with lasting(_tracer.start_span(name, kind=kind, attributes=attributes, links=links)) as made:
-        yield made
+    with lasting(_tracer.start_span(name, kind=kind, attributes=attributes, links=links)) as built:
+        yield built
 
 
 @contextmanager
-def lasting(made: Span) -> Generator[Span]:
+def lasting(built: Span) -> Generator[Span]:
     """A span that was started: the current one within the block, and ended by it."""
     try:
-        with within(made):
-            yield made
+        with within(built):
+            yield built
     finally:
-        made.end()
+        built.end()
 
 
 @contextmanager
-def within(made: Span) -> Generator[None]:
+def within(built: Span) -> Generator[None]:
     """Current within the block, which does not end it. Of an error its type is noted: its text may quote an event."""
-    with trace.use_span(made, record_exception=False, set_status_on_exception=False):
+    with trace.use_span(built, record_exception=False, set_status_on_exception=False):
         try:
             yield
         except Exception as e:
-            fail(made, e)
+            fail(built, e)
             raise
 
 
-def fail(made: Span, error: BaseException) -> None:
-    made.set_status(StatusCode.ERROR)
-    made.set_attribute(a.ERROR_TYPE.name, type(error).__qualname__)
+def fail(built: Span, error: BaseException) -> None:
+    built.set_status(StatusCode.ERROR)
+    built.set_attribute(a.ERROR_TYPE.name, type(error).__qualname__)
 
 
 def past(name: str, since: int, attributes: Values | None = None, *, kind: SpanKind = SpanKind.INTERNAL) -> None:

@@ -1,4 +1,4 @@
-// What a screen reader is told without asking: only when an answer changes, and never more than one sentence in ten seconds.
+// What a screen reader announces without being asked: only when an answer changes, and never more than one sentence in ten seconds.
 
 import { byId } from "./dom.js";
 
