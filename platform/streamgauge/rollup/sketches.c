@@ -135,9 +135,9 @@ static int64_t add_coupons(const uint8_t *stored, int64_t size, const uint32_t *
   while (4 * count > 3 * (1 << lg)) lg++;
   int set = count >= LIST_COUPONS;
   uint8_t head[8] = {set ? 3 : 2, 1, HLL_FAMILY, HLL_LG_K, set ? lg : 3, 8, set ? 0 : (uint8_t)count, set ? SET : LIST};
-  uint32_t coupons = (uint32_t)count;
+  uint32_t size_field = (uint32_t)count;
   uint8_t *to = put(out, head, sizeof head);
-  if (set) to = put(to, &coupons, sizeof coupons);
+  if (set) to = put(to, &size_field, sizeof size_field);
   return put(to, held, (size_t)count * sizeof *held) - out;
 }
 
@@ -414,9 +414,9 @@ static int64_t add_keys(const uint8_t *stored, int64_t size, const Texts *keys, 
   uint8_t lg = lg_for(all.count), lg_most = size ? stored[3] : lg_max;
   if (lg > lg_most) return BEYOND;
   uint8_t head[8] = {4, 1, FREQUENT_FAMILY, lg_most, lg, 0, 0, 0};
-  uint32_t counts[2] = {(uint32_t)all.count, 0};
+  uint32_t count_field[2] = {(uint32_t)all.count, 0};
   uint64_t sums[2] = {total, 0};
-  uint8_t *to = put(put(put(out, head, sizeof head), counts, sizeof counts), sums, sizeof sums);
+  uint8_t *to = put(put(put(out, head, sizeof head), count_field, sizeof count_field), sums, sizeof sums);
   for (int64_t k = 0; k < all.count; k++) to = put(to, &items[k].weight, sizeof items[k].weight);
   for (int64_t k = 0; k < all.count; k++) {
     uint32_t length = (uint32_t)items[k].size;
