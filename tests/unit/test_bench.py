@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from bench import formats
+from bench import anomalies, formats
 from bench.__main__ import part
 from bench.figures import Run, Sample, delays, memory, run
 from bench.ingest import Ingested
@@ -134,3 +134,8 @@ def test_both_formats_are_read_whole() -> None:
         "JSON / Avro",
     ]
     assert min(*found.avro, *found.json) > 0
+
+
+def test_the_slower_kind_of_series_decides() -> None:
+    verdicts = [anomalies.rows(anomalies.Speed(*speed))[0].verdict for speed in ((1e6, 2e5), (1e6, 1e5), (1e5, 1e6))]
+    assert verdicts == ["met", "short", "short"]
