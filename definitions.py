@@ -13,7 +13,7 @@ from assets.rebuild import job as rebuild
 from assets.reload import reload_definitions
 from assets.resources import BatchResource
 from lineage.sensor import make_openlineage_sensor
-from sensors import contract_changes, late_data, observer
+from sensors import audit, contract_changes, late_data, observer
 from sensors.alerting import sensor as alerts
 from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.settings import LogSettings, contracts_dir
@@ -32,6 +32,7 @@ def defs() -> dg.Definitions:
     always = dg.Definitions.merge(
         contract_changes.definitions(in_use, reload_definitions),
         alerts.definitions(contracts, connect, lambda: batch.settings),
+        audit.definitions(connect, lambda: batch.settings),
         dg.Definitions(resources={"batch": batch}, executor=dg.in_process_executor),
     )
     if not contracts:

@@ -16,10 +16,12 @@ from starlette.applications import Starlette
 
 from assets.dagster_internals import WorkspaceFileTarget, WorkspaceProcessContext, WorkspaceRequestContext
 from streamgauge.access.load import load_access
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append
 from streamgauge.dagster.guard import READ_ONLY, Guard
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
-from streamgauge.state.api_keys import look_up
+from streamgauge.state.api_keys import StoredKey, look_up
 from streamgauge.stores.postgres import SCHEMA
 from streamgauge.telemetry.logs import configure_logs
 
@@ -51,8 +53,8 @@ class Workspace(WorkspaceProcessContext):
         )
 
 
-class Keys:
-    """The API's keys, as the table has them at that moment."""
+class Access:
+    """The API's keys, as the table has them at that moment, and the audit log."""
 
     def __init__(self, settings: Settings) -> None:
         self._pool = ConnectionPool(
@@ -63,35 +65,42 @@ class Keys:
             timeout=_KEY_SECONDS,
             check=ConnectionPool.check_connection,
             kwargs={
-                "application_name": "streamgauge dagster keys",
+                "application_name": "streamgauge dagster web",
                 "connect_timeout": 2,
                 "options": f"-c search_path={SCHEMA} -c statement_timeout={round(_KEY_SECONDS * 1000)}",
             },
         )
 
-    def __enter__(self) -> "Keys":
+    def __enter__(self) -> "Access":
         self._pool.open()
         return self
 
     def __exit__(self, *error: object) -> None:
         self._pool.close(timeout=2)
 
-    def scopes(self, key: str) -> tuple[str, ...] | None:
+    def look_up(self, key: str) -> StoredKey | None:
         try:
             with self._pool.connection() as connection:
-                found = look_up(connection, key)
+                return look_up(connection, key)
         except (psycopg.Error, PoolTimeout) as e:
             raise UserError("API keys can't be looked up: Postgres doesn't answer, or nothing is applied yet.") from e
-        return None if found is None else found.scopes
+
+    def record(self, event: AuditEvent) -> None:
+        try:
+            with self._pool.connection() as connection:
+                append(connection, event)
+        except (psycopg.Error, PoolTimeout) as e:
+            raise UserError("Nothing is changed without the audit log, and Postgres doesn't answer.") from e
 
 
-def guarded(app: Starlette, settings: Settings, keys: Keys) -> Guard:
+def guarded(app: Starlette, settings: Settings, access: Access) -> Guard:
     pages = load_access(settings.access_file).api.dagster
     return Guard(
         app,
         own_url=settings.dagster_url,
         anonymous=settings.api_anonymous == "loopback",
-        look_up=keys.scopes,
+        look_up=access.look_up,
+        record=access.record,
         reading=pages.see,
         changing=pages.change,
     )
@@ -105,14 +114,14 @@ def main(
     settings = Settings.for_role("api")
     configure_logs(settings)
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    with DagsterInstance.get() as instance, Keys(settings) as keys:
+    with DagsterInstance.get() as instance, Access(settings) as access:
         instance.optimize_for_webserver(_STATEMENT_MILLISECONDS, _RECYCLE_SECONDS, _CONNECTIONS)
         target = WorkspaceFileTarget(paths=[str(workspace)])
         with Workspace(instance, workspace_load_target=target, version=__version__) as context:
             app = create_web_app(context, live_data_poll_rate=_POLL_MILLISECONDS)
             # proxy_headers: no header says where a request comes from; the guard goes by the connection
             uvicorn.run(
-                guarded(app, settings, keys),
+                guarded(app, settings, access),
                 host=host,
                 port=port,
                 log_config=None,

@@ -101,13 +101,15 @@ class Database:
         with self.snapshot() as connection:
             connection.rollback()
             connection.read_only = False
+            # an audited change follows the entry that another has just committed
+            connection.isolation_level = IsolationLevel.READ_COMMITTED
             try:
                 with connection.transaction():
                     yield connection
             finally:
                 if not connection.closed:
                     connection.rollback()
-                    connection.read_only = True
+                    _configure(connection)
 
     def _reachable(self) -> bool:
         """Does any connection live? If not, waiting was not for want of a free one."""

@@ -7,12 +7,13 @@ import typer
 
 from streamgauge.access.api import known_scopes
 from streamgauge.access.load import load_access
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import Json, console, print_json, table
 from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import StoredKey
+from streamgauge.state.api_keys import StoredKey, key_event
 from streamgauge.stores.postgres import connect_or_explain
 from streamgauge.text import moment
 
@@ -44,6 +45,7 @@ def create(
     scopes = keys.checked_scopes(wanted, known)
     with connect_or_explain(settings, application=_APPLICATION) as connection:
         key, stored = keys.create(connection, name, scopes, None if days is None else timedelta(days=days))
+        append(connection, key_event("api-key.create", stored, person()))
     if as_json:
         print_json({"key": key, **_plain(stored)})
         return
@@ -72,6 +74,9 @@ def revoke(key_id: Annotated[str, typer.Argument(help="As `list` shows it.")]) -
     """End a key's validity; the API forgets it within 10 seconds."""
     with connect_or_explain(Settings.for_role("admin"), application=_APPLICATION) as connection:
         done = keys.revoke(connection, key_id)
+        for key in keys.listed(connection):
+            if done and key.id == key_id:
+                append(connection, key_event("api-key.revoke", key, person()))
     if not done:
         raise UserError(f"there is no valid key {key_id!r}", "`streamgauge api-keys list` shows them")
 

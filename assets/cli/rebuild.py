@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.dagster.hours import HourRange, hour_key, parse_hour, parse_hours
 from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect_or_explain
 from streamgauge.text import number
 
 if TYPE_CHECKING:
@@ -38,6 +41,9 @@ def rebuild(
         if not as_json and len(hours.hours) > 1:
             out.print(f"{hour_key(hour.hour)} rebuilt", style="dim")
 
+    subject = f"{stream} {hour_key(hours.first)} to {hour_key(hours.last)}"
+    with connect_or_explain(settings, application="streamgauge rebuild") as connection:
+        append(connection, AuditEvent("hours.rebuild", subject, person()))
     rebuild_hours(settings, contract, hours, note)
     if as_json:
         print_json([{**asdict(r), "hour": r.hour.isoformat()} for r in done])

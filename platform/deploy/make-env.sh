@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Prints the passwords and the key that compose.yaml needs, new ones each time: platform/deploy/make-env.sh > platform/deploy/.env
+# Prints the passwords and the keys that compose.yaml needs, new ones each time: platform/deploy/make-env.sh > platform/deploy/.env
 set -euo pipefail
 umask 077
 secret() { od -An -N24 -tx1 /dev/urandom | tr -d ' \n'; }
@@ -8,3 +8,4 @@ for name in KAFKA_{ADMIN,PRODUCER,WORKER,BATCH,API,READER} REDIS_{ADMIN,WORKER,B
   printf '%s_PASSWORD=%s\n' "$name" "$(secret)"
 done
 printf 'PSEUDONYM_KEY=%s\n' "$(secret)"
+printf 'AUDIT_KEY=%s\n' "$(secret)"

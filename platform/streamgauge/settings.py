@@ -138,6 +138,8 @@ class Settings(LogSettings):
     lake_url: str | None = None
     pseudonym_key: SecretStr | None = None
     """Any long random text, from which each stream's key follows by which its personal values become pseudonyms."""
+    audit_key: SecretStr | None = None
+    """Any long random text, from which the key follows that signs checkpoints of the audit log."""
     dagster_url: str | None = None
     """Where people find Dagster's pages, for links."""
     dagster_key: SecretStr | None = None

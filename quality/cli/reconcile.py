@@ -14,6 +14,8 @@ from quality.reconciliation.accept import accept
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
@@ -93,8 +95,20 @@ def accept_hour(
         raise UserError("the reason is empty", "say in a sentence why the difference may stand")
     settings = Settings.for_role("batch")
     contract, at = find_contract(load_contracts(settings.contracts_dir), stream), parse_hour(hour)
-    with connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection:
-        final = accept(connection, contract, at, by or getuser(), reason.strip())
+    by = by or getuser()
+    with (
+        connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection,
+        connection.transaction(),
+    ):
+        final = accept(connection, contract, at, by, reason.strip())
+        event = AuditEvent(
+            "hour.accept",
+            f"{stream} {hour_key(at)}",
+            person(),
+            reason=reason.strip(),
+            after={"accepted_by": by, "final": final},
+        )
+        append(connection, event)
     status = "final and checked" if final else "provisional until what it waits for has come"
     console().print(f"Accepted: the hour {hour_key(at)} of {stream} is {status}.")
 

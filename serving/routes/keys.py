@@ -6,13 +6,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from serving.depends import ServicesDep, problems
+from serving.depends import CallerDep, ServicesDep, problems
 from serving.formats import json_bytes, momentary_answer
 from serving.problems import INVALID, NOT_FOUND, Problem
 from serving.schemas import ApiKey, ApiKeys, NewApiKey
+from streamgauge.audit.log import append
 from streamgauge.errors import UserError
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import StoredKey
+from streamgauge.state.api_keys import StoredKey, key_event
+from streamgauge.web.origin import address
 
 router = APIRouter(prefix="/v1/api-keys", tags=["administration"])
 
@@ -43,7 +45,7 @@ def listed(request: Request, services: ServicesDep) -> Response:
     responses={201: {"model": NewApiKey}, **problems()},
     response_class=Response,
 )
-def created(services: ServicesDep, wanted: KeyWanted) -> Response:
+def created(request: Request, services: ServicesDep, caller: CallerDep, wanted: KeyWanted) -> Response:
     try:
         scopes = keys.checked_scopes(wanted.scopes, services.scopes())
     except UserError as e:
@@ -51,6 +53,7 @@ def created(services: ServicesDep, wanted: KeyWanted) -> Response:
     lifetime = None if wanted.days is None else timedelta(days=wanted.days)
     with services.database.change() as connection:
         key, stored = keys.create(connection, wanted.name, scopes, lifetime)
+        append(connection, key_event("api-key.create", stored, caller.name, address(request)))
     body = json_bytes({"key": key, **_shown(stored)})
     return Response(body, 201, {"Cache-Control": "no-store"}, "application/json")
 
@@ -59,11 +62,13 @@ def created(services: ServicesDep, wanted: KeyWanted) -> Response:
     "/{key_id}", summary="Revoke a key", responses={200: {"model": ApiKey}, **problems(404)}, response_class=Response
 )
 def revoked(
-    request: Request, services: ServicesDep, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
+    request: Request, services: ServicesDep, caller: CallerDep, key_id: Annotated[str, Path(pattern="^[0-9a-f]{12}$")]
 ) -> Response:
     with services.database.change() as connection:
         done = keys.revoke(connection, key_id)
         found = [k for k in keys.listed(connection) if k.id == key_id]
+        if done:
+            append(connection, key_event("api-key.revoke", found[0], caller.name, address(request)))
     if not done:
         raise Problem(NOT_FOUND, f"There is no valid key {key_id}.", "GET /v1/api-keys lists them.")
     return momentary_answer(request, _shown(found[0]))

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from serving.depends import CallerDep, ServicesDep, StreamDep, problems
 from serving.formats import MEDIA_TYPES, Format, Rows, etag, format_of, not_modified, rows_answer
+from serving.personal import reader_of
 from serving.rollups.asked import (
     MAX_ROWS,
     Asked,
@@ -106,7 +107,8 @@ def rollups(
             return unchanged
         answer = read(connection, asked, at, layers)
     if caller.sees_personal:
-        answer = replace(answer, rows=services.personal.in_rows(contract, answer.rows, groups))
+        rows = services.personal.in_rows(contract, answer.rows, groups, reader_of(request, caller))
+        answer = replace(answer, rows=rows)
     return _answer(request, form, answer, tag, _next(request, asked, answer), services.watch.ends(contract))
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from serving.depends import CallerDep, ServicesDep, StreamDep, problems
 from serving.formats import json_answer
 from serving.numbers import shown_top
+from serving.personal import reader_of
 from serving.problems import INVALID, NOT_FOUND, TOO_LONG, Problem
 from serving.rollups.asked import parse_time
 from serving.routes.rollups import From, To
@@ -58,7 +59,7 @@ def top(
         found = _range(services, contract, [t for t in contract.rollup.top if t.name in wanted], start, end)
     values = None
     if caller.sees_personal and any(map(contract.is_personal, wanted.values())):
-        values = services.personal.of(contract, (i.key for a in found for i in a.items))
+        values = services.personal.of(contract, (i.key for a in found for i in a.items), reader_of(request, caller))
     shown = [shown_top(contract, a, limit, values) for a in found]
     body: dict[str, Any] = {"stream": contract.stream, "as_of": datetime.now(UTC), "tops": shown}
     return json_answer(request, body)

@@ -174,7 +174,7 @@ def in_postgres(connection: "psycopg.Connection[Any]", database: Database, *, ow
             if isinstance(relation, View):
                 statements = {"select": statements["select"], "drop": f"DROP VIEW {name} CASCADE"}
             if isinstance(relation, Function):
-                statements = {"execute": f"SELECT {name}('nothing', 'at', now())", "drop": f"DROP FUNCTION {name}"}
+                statements = {"execute": f"SELECT {name}({_arguments(relation)})", "drop": f"DROP FUNCTION {name}"}
             if owner:
                 statements.pop("drop")
             found |= {(relation.name, o): _executes(connection, s) for o, s in statements.items()}
@@ -194,6 +194,13 @@ _OF_THE_DATABASE = {
     "run programs": "COPY (SELECT 1) TO PROGRAM 'true'",
     "read passwords": "SELECT rolpassword FROM pg_authid",
 }
+
+
+_VALUES = {"text": "'nothing'", "timestamp with time zone": "now()", "jsonb": """'{"action": "a", "subject": "s"}'"""}
+
+
+def _arguments(function: Function) -> str:
+    return ", ".join(_VALUES[argument.strip().partition(" ")[2]] for argument in function.arguments.split(","))
 
 
 def _a_column(database: Database, relation: str) -> str:

@@ -17,6 +17,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as connect_websocket
 
 from streamgauge.apply.execute import apply
+from streamgauge.audit.log import latest
 from streamgauge.dagster.client import Dagster
 from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, Settings
@@ -90,6 +91,13 @@ def _sensor(url: str, **headers: str) -> tuple[str, str]:
     return found["id"], found["sensorState"]["status"]
 
 
+def _recorded() -> tuple[str, str, str]:
+    """What the audit log says of the latest change."""
+    with connect(Settings.for_role("batch")) as connection:
+        (entry,) = latest(connection, 1, action="dagster.change", subject=None, since=None)
+    return entry.fields["subject"], entry.fields["actor"], entry.fields["address"]
+
+
 def _bearer(*scopes: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {_key(*scopes)}"}
 
@@ -159,9 +167,11 @@ def test_its_own_page_stops_it(url: str) -> None:
     try:
         assert _ask(url, _STOP % sensor, **own)["stopSensor"]["__typename"] == "StopSensorMutationResult"
         assert _sensor(url)[1] == "STOPPED"
+        assert _recorded() == ("stopSensor", "anonymous", "127.0.0.1")
     finally:
         _ask(url, _START)
     assert _sensor(url)[1] == "RUNNING"
+    assert _recorded() == ("startSensor", "anonymous", "127.0.0.1"), "what only asks is not recorded"
 
 
 def test_runless_events_are_not_reported_by_a_form(url: str) -> None:
@@ -278,6 +288,7 @@ def test_a_key_changes_only_what_its_scopes_say(url: str, guarded_url: str) -> N
     try:
         assert _ask(guarded_url, _STOP % sensor, **changing)["stopSensor"]["__typename"] == "StopSensorMutationResult"
         assert _sensor(url)[1] == "STOPPED"
+        assert _recorded() == ("stopSensor", changing["Authorization"].split("_")[1], "127.0.0.1")
     finally:
         _ask(url, _START)
 

@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from confluent_kafka import KafkaException
@@ -30,8 +31,9 @@ _EVENTS = 500
 
 
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Generator[SecuredServers]:
-    with secured_servers(tmp_path_factory.mktemp("secured")) as started:
+def servers() -> Generator[SecuredServers]:
+    # not pytest's own folder, which each session that begins closes to the user whom the servers run as
+    with TemporaryDirectory(prefix="streamgauge-secured-") as folder, secured_servers(Path(folder)) as started:
         make_roles(started)
         yield started
 

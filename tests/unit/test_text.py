@@ -15,7 +15,6 @@ from tests.examples import examples
 _JS = CHECKOUT / "serving" / "page" / "static" / "js" / "numbers.js"
 _SCRIPT = f"""
 import {{ duration, number, percent }} from "{_JS.as_uri()}";
-from tests.examples import examples
 const given = JSON.parse(process.argv[1]);
 console.log(JSON.stringify([given.numbers.map(number), given.shares.map(percent), given.seconds.map(duration)]));
 """

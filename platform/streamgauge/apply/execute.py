@@ -29,6 +29,7 @@ from streamgauge.access.kafka import Acl
 from streamgauge.access.load import load_access
 from streamgauge.access.postgres import PUBLIC
 from streamgauge.apply.actual import TIMEOUT, read_actual
+from streamgauge.apply.audit import audit_events
 from streamgauge.apply.changes import (
     AddColumn,
     AllowKafka,
@@ -57,6 +58,7 @@ from streamgauge.apply.changes import (
 from streamgauge.apply.desired import Desired, desired
 from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.apply.redis_rights import set_rights
+from streamgauge.audit.log import append, person
 from streamgauge.contract.fingerprint import AS_JSON, fingerprint
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Incompatible, Registry, registry
@@ -90,6 +92,8 @@ def apply(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
             _kafka(session.admin, change)
         for change in plan.redis:
             set_rights(session.redis, change.user)
+        for event in audit_events(plan, person()):
+            append(session.connection, event)
         return plan
 
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
@@ -57,6 +59,9 @@ def accept(
         raise UserError("the reason is empty", "say in a sentence why nothing needs to succeed in its place")
     with connect_or_explain(Settings.for_role("batch"), application="streamgauge alerts") as connection:
         accepted = alerts.accept(connection, name, stream, asset, by or getuser(), reason.strip())
+        for a in accepted:
+            about = {"alert": a.name, "asset": a.asset, "accepted_by": by or getuser()}
+            append(connection, AuditEvent("alert.accept", a.cause, person(), reason=reason.strip(), after=about))
     for a in accepted:
         console().print(f"Accepted: {a.summary}. The alert ends when the sensor looks next.", markup=False)
 
@@ -72,7 +77,7 @@ def undelivered(as_json: Json = False) -> None:
         console().print("Every message was taken.")
     else:
         shown = table(
-            built="left", target="left", message="left", alert="left", attempts=RIGHT, next="left", error="left"
+            created="left", target="left", message="left", alert="left", attempts=RIGHT, next="left", error="left"
         )
         for u in found:
             message = f"{u.status} {u.severity}"

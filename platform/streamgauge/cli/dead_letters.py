@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
@@ -70,6 +72,8 @@ def show(
     with connect_or_explain(settings, application="streamgauge dead-letters") as connection:
         letter = dead_letters.find(connection, at)
         record = dead_letters.payload(connection, at) if payload else None
+        if payload:
+            append(connection, AuditEvent("dead-letter.read", str(at), person()))
     out = console()
     out.print(f"{at} of {letter.stream}, ingested {moment(letter.ingest_time)}")
     out.print(f"reason {letter.reason}: {letter.detail or 'no detail'}", markup=False)
@@ -106,6 +110,8 @@ def requeue(
             dead_letters.check_reason(connection, reason)
         for at in selection.positions:
             dead_letters.find(connection, at)
+        wanted = {"positions": selection.positions, "stream": stream, "reason": reason, "again": again}
+        append(connection, AuditEvent("dead-letters.requeue", stream or "chosen", person(), after=wanted))
         count = dead_letters.requeue(connection, sender, selection, again)
     console().print(f"{plural(count, 'dead letter')} requeued." if count else "Nothing to requeue; see --again.")
 

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import console
 from streamgauge.contract.load import load_contracts
 from streamgauge.rollup.reference import find_reference, load_reference
@@ -29,4 +31,6 @@ def load(
     spec = find_reference(load_contracts(settings.contracts_dir), name)
     with connect_or_explain(settings, application="streamgauge reference") as connection:
         done = load_reference(connection, spec, file)
+        about = {"rows": done.rows, "inserted": done.inserted, "changed": done.changed}
+        append(connection, AuditEvent("reference.load", spec.table, person(), after=about))
     console().print(f"{spec.table}: {done.inserted} new, {done.changed} changed, of {done.rows} rows.")

@@ -11,6 +11,8 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from streamgauge.audit.entry import AuditEvent
+from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
@@ -52,6 +54,7 @@ def top(
         if not personal:
             return found
         with connect() as connection:
+            append(connection, AuditEvent("personal.read", stream, person(), after={"window": window}))
             return with_values(
                 found, contracts, lambda c, keys: read_values(connection, c.stream, pseudonyms_of(settings, c), keys)
             )

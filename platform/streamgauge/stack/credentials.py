@@ -27,6 +27,9 @@ MONITOR_ROLE = "monitor"
 PSEUDONYM_KEY = "pseudonyms.key"
 """The name of the key by which personal values become pseudonyms, among the passwords."""
 
+AUDIT_KEY = "audit.key"
+"""The name of the key that signs checkpoints of the audit log, among the passwords."""
+
 DATABASE = "streamgauge"
 
 
@@ -66,6 +69,8 @@ class Credentials:
             values |= {f"{part}_url": self.monitoring_url(part, role) for part in ("prometheus", "alertmanager")}
         if role in ("worker", "batch", "api"):
             values["pseudonym_key"] = self.passwords[PSEUDONYM_KEY]
+        if role == "batch":
+            values["audit_key"] = self.passwords[AUDIT_KEY]
         if role == "api":
             values["api_anonymous"] = "loopback"
         if role == "producer":
@@ -98,7 +103,7 @@ def _complete(layout: Layout) -> Credentials:
     store = layout.credentials / "passwords.json"
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
     access = load_access(access_file())
-    names = [*(f"{server}.{user}" for server, user in all_logins(access)), PSEUDONYM_KEY]
+    names = [*(f"{server}.{user}" for server, user in all_logins(access)), PSEUDONYM_KEY, AUDIT_KEY]
     passwords = {name: known.get(name) or secrets.token_hex(24) for name in names}
     if passwords != known:
         write_private(store, json.dumps(passwords, indent=1) + "\n")

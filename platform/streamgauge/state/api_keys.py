@@ -10,7 +10,9 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
+from streamgauge.audit.entry import AuditEvent
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
 
@@ -73,6 +75,13 @@ def look_up(connection: Connection, key: str) -> StoredKey | None:
     if row is None or not hmac.compare_digest(bytes(row[0]), _hash(parts[2])):
         return None
     return _stored(row[1:])
+
+
+def key_event(
+    action: Literal["api-key.create", "api-key.revoke"], key: StoredKey, actor: str, address: str | None = None
+) -> AuditEvent:
+    about = {"name": key.name, "scopes": key.scopes, "expires_at": key.expires_at}
+    return AuditEvent(action, key.id, actor, address, after=about)
 
 
 def checked_scopes(scopes: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:

@@ -32,6 +32,7 @@ RelationGroup: TypeAlias = Literal[
     "api-keys",
     "pseudonyms",
     "upkeep",
+    "audit",
 ]
 """What platform/access.yaml gives rights to: relations of which nobody needs one without the others."""
 
