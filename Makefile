@@ -4,7 +4,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 # Tests start hundreds of processes: none of them should compile the code anew.
 unexport PYTHONDONTWRITEBYTECODE
-.PHONY: install demo test check sanitize bench down reset lock
+.PHONY: install demo test simulate check sanitize bench down reset lock
 
 install:
 	@platform/stack/install.sh
@@ -20,6 +20,11 @@ ifdef ARGS
 else
 	@tests/run.sh
 endif
+
+# SEEDS=10000 runs so many seeds, SEED=7 one of them, BUGS=1 looks for the planted bugs.
+SEEDS ?= 1000
+simulate: install
+	@POLARS_MAX_THREADS=1 $(BIN)/python -m tests.simulator $(if $(BUGS),--bugs,$(if $(SEED),--seed $(SEED),--seeds $(SEEDS)))
 
 check: install
 	@$(BIN)/ruff check

@@ -27,12 +27,13 @@ from streamgauge.rollup import sketches
 from streamgauge.rollup.plan import MINUTE_MS
 from streamgauge.settings import Settings
 from streamgauge.stores.kafka import DEAD_LETTER_MAX_BYTES, UNREACHED_SECONDS, producer_config
-from streamgauge.stores.postgres import Connection, connect
+from streamgauge.stores.postgres import Connection
 from streamgauge.stores.redis import redis_client, replace_unless_newer
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.tracing import fail, span
+from streaming.worker.connection import connect_publisher
 from streaming.worker.outbox import Outbox
 from streaming.worker.recent import Recent, Snapshot
 from streaming.worker.topics import NotAcknowledged, Topics
@@ -94,7 +95,7 @@ class Publisher:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                with connect(self._settings, autocommit=True, application="streamgauge-publisher") as connection:
+                with connect_publisher(self._settings) as connection:
                     self._publish_while_leading(connection)
             except psycopg.Error as e:
                 self._note("Postgres", e)

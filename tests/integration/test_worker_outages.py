@@ -1,6 +1,7 @@
 """What a worker does while something else is away, slow or told to stop."""
 
 import json
+import signal
 import threading
 import time
 from itertools import count
@@ -187,3 +188,25 @@ def test_a_worker_frozen_while_it_copies_lets_its_partitions_go(running: Running
             copy.write("x")
     assert "it is cut off" in running.workers.log()
     assert_as_expected(contract, expected_of(contract))
+
+
+def test_a_publisher_that_stands_still_is_succeeded(running: Running) -> None:
+    """Its connections stay open, so only their silence can end its lock."""
+    running.apply()
+    contract = running.contract
+    running.send(events(contract, 100))
+    frozen = running.workers.start()
+    wait_until_read(contract)
+
+    def all_published() -> bool:
+        return all(p == n for p, n in rows_of("stream_offsets", "published_offset, next_offset", contract))
+
+    wait_for(all_published, "the first worker publishes")
+    frozen.send_signal(signal.SIGSTOP)
+    try:
+        running.send(events(contract, 100, start=1_000))
+        running.workers.start()
+        assert wait_until_read(contract).counted == 200
+        wait_for(all_published, "the second worker publishes")
+    finally:
+        frozen.send_signal(signal.SIGCONT)

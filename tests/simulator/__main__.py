@@ -1,0 +1,146 @@
+"""Runs seeds, replays one, or looks for the planted bugs: see docs/simulator.md."""
+
+import argparse
+import logging
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pprint import pformat
+
+from streamgauge.settings import CHECKOUT
+from tests.simulator.bugs import BUGS, Bug
+from tests.simulator.code import Change
+from tests.simulator.scenario import Scenario, draw
+from tests.simulator.scheduler import scheduler
+from tests.simulator.shrink import shrink
+from tests.simulator.simulation import Simulation
+
+_PROCESSES = 2
+_CHUNK = 50
+_MOST_SEEDS_A_BUG = 3_000
+_PAGE = CHECKOUT / "docs" / "simulator.md"
+_BEGIN, _END = "<!-- the table of `make simulate BUGS=1` -->", "<!-- its end -->"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make simulate", description=__doc__)
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--seeds", type=int, help="run so many seeds")
+    chosen.add_argument("--seed", type=int, help="run one, and make it smaller where it fails")
+    chosen.add_argument("--bugs", action="store_true", help="which seed finds which planted bug")
+    parser.add_argument("--first", type=int, default=0, help="the first of the seeds")
+    given = parser.parse_args()
+    if given.seed is not None:
+        return _replay(given.seed)
+    if given.bugs:
+        return _find_bugs()
+    return _run_seeds(range(given.first, given.first + given.seeds))
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+# --- many seeds
+
+
+def failures(seeds: Iterable[int], changes: Sequence[Change] = ()) -> list[tuple[int, str]]:
+    """The seeds that fail, and how."""
+    logging.disable(logging.CRITICAL)
+    found = ((seed, Simulation(draw(seed), changes).run().failure) for seed in seeds)
+    return [(seed, failure) for seed, failure in found if failure is not None]
+
+
+def _run_seeds(seeds: range) -> int:
+    since = time.monotonic()
+    chunks = [seeds[i : i + _CHUNK] for i in range(0, len(seeds), _CHUNK)]
+    failed: list[int] = []
+    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
+        for done in as_completed([pool.submit(failures, chunk) for chunk in chunks]):
+            for seed, failure in done.result():
+                failed.append(seed)
+                _print(f"SEED={seed}: {failure}")
+    _print(f"{len(seeds)} seeds in {time.monotonic() - since:.0f} s, {len(failed)} failed")
+    return int(bool(failed))
+
+
+# --- one seed
+
+
+class _Clock(logging.Filter):
+    """Lines say the simulation's time."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        running = scheduler()
+        record.simulated = f"{running.now:8.3f} {running.current.process.name if running.current else ''}"
+        return True
+
+
+def _replay(seed: int) -> int:
+    scenario = draw(seed)
+    failure = _show(scenario)
+    if failure is None:
+        return 0
+    logging.disable(logging.CRITICAL)
+    smaller = shrink(scenario, lambda s: Simulation(s).run().failure)
+    logging.disable(logging.NOTSET)
+    _print("\nThe same with less:")
+    _show(smaller)
+    return 1
+
+
+def _show(scenario: Scenario) -> str | None:
+    _print(pformat(scenario, width=160))
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(simulated)s %(levelname)s %(message)s"))
+    handler.addFilter(_Clock())
+    logger = logging.getLogger("streaming.worker")
+    logger.setLevel(logging.DEBUG)
+    logger.handlers = [handler]
+    outcome = Simulation(scenario).run()
+    _print(f"{outcome.turns} turns, {outcome.seconds:.1f} s, trace {outcome.trace}")
+    _print(f"SEED={scenario.seed}: {outcome.failure or 'all is well'}")
+    return outcome.failure
+
+
+# --- planted bugs
+
+
+def find(bug: Bug) -> tuple[int, str] | None:
+    """The first seed that fails with it, and how."""
+    for first in range(_MOST_SEEDS_A_BUG):
+        found = failures([first], bug.changes)
+        if found:
+            return found[0]
+    return None
+
+
+def _find_bugs() -> int:
+    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
+        futures: list[tuple[Bug, Future[tuple[int, str] | None]]] = [(bug, pool.submit(find, bug)) for bug in BUGS]
+        rows = ["| planted bug | in | found by seed | which says |", "| --- | --- | --- | --- |"]
+        missed = 0
+        for bug, future in futures:
+            found = future.result()
+            missed += found is None
+            seed, says = ("none", "") if found is None else (str(found[0]), _short(found[1]))
+            file = bug.changes[0].file.rpartition("/")[2]
+            rows.append(f"| {bug.name} | `{file}` | {seed} | {says} |")
+            _print(rows[-1])
+    page = _PAGE.read_text()
+    before, _, rest = page.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    _PAGE.write_text("\n".join((before + _BEGIN, "", *rows, "", _END + after)))
+    _print(f"{len(BUGS)} planted bugs, {missed} not found")
+    return int(bool(missed))
+
+
+def _short(failure: str) -> str:
+    return failure if len(failure) <= 80 else failure[:77] + "…"
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,130 @@
+"""What happens in a run, drawn from its seed: what is sent, and what goes wrong."""
+
+from dataclasses import dataclass
+from random import Random
+
+from tests.simulator.faults import MISHAPS, STEPS, AtStep, AtTime, Event, Fault
+from tests.simulator.postgres import POISON
+from tests.simulator.stream import BROKEN, IDLE_S, TOLERANCE_S, Content, Reading
+from tests.simulator.substitutes import WALL
+
+METRICS = ("cpu", "disk")
+UNITS = ("s", "By", "1")
+
+
+@dataclass(frozen=True)
+class Sending:
+    """At so many seconds a record is appended; None is an offset without one, such as a transaction's marker."""
+
+    at: float
+    partition: int
+    key: bytes | None
+    content: Content | None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`letters` is the contract's limit on dead letters, `most` how many records may come at once."""
+
+    seed: int
+    partitions: int
+    processes: int
+    letters: int
+    most: int
+    sendings: tuple[Sending, ...]
+    faults: tuple[Fault, ...]
+
+    @property
+    def ends(self) -> float:
+        """When everything has been sent and nothing goes wrong any more."""
+        seconds = [s.at for s in self.sendings] + [f.at + min(f.seconds, _LONGEST) for f in self.faults]
+        return max(seconds, default=0.0) + 1.0
+
+
+_DURATION = 14.0
+_LONGEST, FOR_EVER = 30.0, 1_000.0
+"""What lasts longer lasts until the run's end, and others must come to terms with it."""
+_RARE = 0.04
+
+
+def draw(seed: int) -> Scenario:
+    random = Random(seed)
+    partitions, processes = random.choice((1, 2, 3)), random.choice((1, 1, 2, 2, 3))
+    most = random.choice((3, 8, 20, 60))
+    drawn = [_fault(random, processes, partitions) for _ in range(random.choice((0, 1, 1, 2, 3, 5)))]
+    faults = sorted((fault for together in drawn for fault in together), key=lambda f: f.at)
+    skips = [(f.at, f.seconds) for f in faults if _is(f, "skip")]
+    # with a broker's clock that is behind, all that comes is from the future
+    letters = random.choice((1, 2, 1_000, 1_000)) if not any(_is(f, "broker clock") for f in faults) else 1_000
+    ids = [f"id{i}" for i in range(random.choice((4, 12, 40)))]
+    bursts = sorted(random.uniform(0.0, _DURATION) for _ in range(random.randint(1, 5)))
+    poisoned = random.random() < _RARE
+    sendings: list[Sending] = []
+    known: list[Reading] = []
+    for burst in bursts:
+        partition = random.randrange(partitions)
+        for _ in range(random.choice((1, 3, 8, 15))):
+            at = burst + random.uniform(0.0, 0.5)
+            if random.random() < 0.5:
+                partition = random.randrange(partitions)
+            now_ms = int((WALL + at + sum(s for when, s in skips if when <= at)) * 1000)
+            content = _content(random, ids, known, now_ms, poisoned)
+            key = content.id.encode() if isinstance(content, Reading) else None
+            sendings.append(Sending(at, partition, key, content))
+    sendings.sort(key=lambda s: s.at)
+    return Scenario(seed, partitions, processes, letters, most, tuple(sendings), tuple(faults))
+
+
+def _is(fault: Fault, event: Event) -> bool:
+    return isinstance(fault, AtTime) and fault.event == event
+
+
+def _content(random: Random, ids: list[str], known: list[Reading], now_ms: int, poisoned: bool) -> Content | None:
+    chance = random.random()
+    if chance < 0.05:
+        return None
+    if chance < 0.11:
+        return random.choice(BROKEN)
+    if chance < 0.20 and known:
+        return random.choice(known)
+    behind = random.choice((0, 0, 0, 1, 5, 30, 59, 61, 100, 400, -100, -TOLERANCE_S - 50))
+    metric = POISON if poisoned and random.random() < 0.1 else random.choice(METRICS)
+    made = Reading(
+        random.choice(ids), now_ms - behind * 1000, metric, random.randrange(-8, 9) / 4, random.choice(UNITS)
+    )
+    known.append(made)
+    return made
+
+
+_SECONDS: dict[Event, tuple[float, ...]] = {
+    "crash": (0.2, 3.0, 15.0),
+    "freeze": (1.0, 6.0, 12.0, 20.0, FOR_EVER),
+    "stop": (0.2, 3.0, 12.0),
+    "clock": (-3600.0, -20.0, 5.0, 3600.0),
+    "broker clock": (-3600.0, -30.0, 30.0, 3600.0),
+    "skip": (20.0, 61.0, 130.0, 400.0),
+    "postgres away": (0.5, 4.0),
+    "kafka away": (0.5, 4.0, 12.0),
+    "registry away": (2.0, 8.0),
+    "redis away": (1.0, 8.0),
+    "redis flushed": (0.0,),
+    "retention": (0.0,),
+    "recreated": (0.0, 2.0),
+    "stalled": (0.0,),
+}
+_WEIGHTS = {"crash": 4, "freeze": 4, "stop": 3, "skip": 5, "recreated": 2, "retention": 3, "stalled": 1}
+
+
+def _fault(random: Random, processes: int, partitions: int) -> list[Fault]:
+    at = random.uniform(0.0, _DURATION)
+    if random.random() < 0.5:
+        mishap = random.choice(MISHAPS)
+        seconds = random.choice((0.5, 6.0, 14.0) if mishap != "freeze" else (6.0, 14.0, FOR_EVER))
+        return [AtStep(at, random.randrange(processes), random.choice(STEPS), mishap, seconds)]
+    events = list(_SECONDS)
+    event = random.choices(events, [_WEIGHTS.get(e, 1) for e in events])[0]
+    which = random.randrange(max(processes, partitions))
+    found: list[Fault] = [AtTime(at, event, which, random.choice(_SECONDS[event]), random.random())]
+    if event == "skip" and random.random() < 0.5:
+        found.append(AtTime(at + IDLE_S + 1, "crash", random.randrange(processes), 0.2))
+    return found
