@@ -96,6 +96,12 @@ def asset_span(
         log.info("%s: %s made in %.1f s", asset, partition, time.monotonic() - since)
 
 
+def link_to(making: Span, runs: Iterable[str]) -> None:
+    """Those whose results it turned out to have read."""
+    for run_id in filter(_is_run, runs):
+        making.add_link(_context(run_id))
+
+
 def _is_run(run_id: str) -> bool:
     """What stands in Postgres may also have been made by no run."""
     try:

@@ -1,6 +1,6 @@
 """The assets of facts, duplicates and quarantine: one step makes all three, and the dimensions' new members."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,15 +18,16 @@ from assets.locks import PartitionLock, partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
 from assets.resources import BatchResource
 from assets.specs import asset_spec, contract_columns, frame_columns, hourly_freshness
-from assets.tracing import asset_span
+from assets.tracing import asset_span, link_to
 from lineage.metadata import column_lineage
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
-from streamgauge.dagster.hours import hour_key
+from streamgauge.dagster.hours import hour_key, hour_of
 from streamgauge.dagster.names import PARTITION_ROW_COUNT, ROW_COUNT
 from streamgauge.settings import batch_start, lake_root
 from streamgauge.stores.fact_tables import DATE_KEY, HOUR_KEY, duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import LakeTable
+from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry.catalog import attributes as a
 
 _DESCRIBED = {
@@ -53,6 +54,7 @@ def make_facts(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
         with asset_span(context, contract, asset_keys.facts(contract)) as making:
             built = build(batch, contract, hours_of(context), context.run.run_id)
             making.set_attribute(a.ROWS.name, sum(b.facts for b in built.hours))
+            link_to(making, built.lake_runs)
         for name, rows in built.dimensions.items():
             key = dg.AssetKey(asset_keys.dimension(name))
             context.log_event(dg.AssetMaterialization(key, metadata={ROW_COUNT: rows}))
@@ -121,6 +123,8 @@ class FactsBuilt:
 
     hours: Sequence[Built]
     dimensions: Mapping[str, int]
+    lake_runs: Sequence[str]
+    """Those that took the records into the lake."""
 
 
 def build(batch: BatchResource, contract: Contract, hours: Sequence[datetime], run_id: str) -> FactsBuilt:
@@ -140,7 +144,16 @@ def build(batch: BatchResource, contract: Contract, hours: Sequence[datetime], r
         builder = FactsBuilder(batch.settings.lake, contract, history, batch_start(), locked, lock.check)
         built = list(builder.build(hours))
         event_hours.note_built(connection, contract, marks, built, run_id)
-    return FactsBuilt(built, {name: dimension_rows(batch.settings.lake, name) for name in sorted(written)})
+        lake_runs = _lake_runs(connection, contract, builder.ingest_hours)
+    return FactsBuilt(built, {n: dimension_rows(batch.settings.lake, n) for n in sorted(written)}, lake_runs)
+
+
+def _lake_runs(connection: Connection, contract: Contract, hours: Iterable[str]) -> list[str]:
+    rows = connection.execute(
+        "SELECT DISTINCT run_id FROM lake_hours WHERE stream = %s AND hour = ANY(%s)",
+        (contract.stream, list(map(hour_of, hours))),
+    )
+    return [run_id for (run_id,) in rows]
 
 
 def _columns(contract: Contract, schema: Mapping[str, pl.DataType]) -> list[dg.TableColumn]:

@@ -5,7 +5,7 @@ writes again: the same rows, in the place of the same hours.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -41,13 +41,17 @@ class FactsBuilder:
     locked: Locked
     check: Callable[[], None] = lambda: None
     """Raises if another may be writing these hours: asked just before they are replaced."""
+    ingest_hours: set[str] = field(default_factory=set[str])
+    """Those of the lake that the hours came from: known once the first hour is built."""
 
     def build(self, hours: Sequence[datetime]) -> Iterator[Built]:
         """An hour is yielded once its rows can be read."""
         rows = LakeRows(self.root, self.contract)
         rules = Rules(self.contract, self.start)
         dimensions = Dimensions(self.root, self.contract, self.history, self.start, self.locked)
-        for group in rows.groups(hours):
+        groups = rows.groups(hours)
+        self.ingest_hours.update(rows.read)
+        for group in groups:
             yield from self._group(group, rows, rules, dimensions)
 
     def _group(self, hours: list[datetime], rows: LakeRows, rules: Rules, dimensions: Dimensions) -> Iterator[Built]:

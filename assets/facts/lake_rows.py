@@ -8,7 +8,7 @@ import polars as pl
 
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key
-from streamgauge.stores.lake import EVENT_HOUR, LakeTable, lake_table
+from streamgauge.stores.lake import EVENT_HOUR, INGEST_HOUR, LakeTable, lake_table
 
 GROUP_ROWS = 1_000_000
 """Records taken at once; an hour with more is taken whole."""
@@ -19,6 +19,8 @@ class LakeRows:
         self._contract = contract
         self._table: LakeTable = lake_table(root, contract)
         self._ingest_hours = sorted(self._table.stored())
+        self.read: set[str] = set()
+        """The hours of ingest time that hold records of the hours of `groups`."""
 
     def of(self, first: datetime, last: datetime) -> pl.LazyFrame:
         """Of the hours from `first` to `last`, both included."""
@@ -30,8 +32,9 @@ class LakeRows:
 
     def groups(self, hours: Sequence[datetime]) -> Iterator[list[datetime]]:
         first, last = min(hours), max(hours)
-        counted: Any = self.of(first, last).group_by(EVENT_HOUR).len().collect(engine="streaming")
-        return grouped(hours, dict(counted.rows()))
+        by_both: Any = self.of(first, last).group_by(EVENT_HOUR, INGEST_HOUR).len().collect(engine="streaming")
+        self.read.update(by_both.filter(pl.col(EVENT_HOUR).is_in(list(hours)))[INGEST_HOUR])
+        return grouped(hours, dict(by_both.group_by(EVENT_HOUR).agg(pl.col("len").sum()).rows()))
 
 
 def grouped(hours: Sequence[datetime], counts: Mapping[datetime, int]) -> Iterator[list[datetime]]:

@@ -138,7 +138,11 @@ def check_runs(spans: Sequence[Span], log: str, contract: Contract) -> None:
     lake = next(s for s in of_stream if "/".join(asset_keys.lake(contract)) in s.name)
     assert re.fullmatch(r"\d+:\d+-\d+( \d+:\d+-\d+)*", str(attributes(lake)["streamgauge.offsets"]))
     built = {s.trace_id for s in of_stream if "/".join(asset_keys.facts(contract)) in s.name}
-    links = {link.trace_id for s in of_stream for link in s.links}
+    lake_runs = {s.trace_id for s in of_stream if "/".join(asset_keys.lake(contract)) in s.name}
+    facts = [s for s in of_stream if "/".join(asset_keys.facts(contract)) in s.name]
+    sources = {link.trace_id for s in facts for link in s.links}
+    assert sources and sources <= lake_runs, "facts lead to the runs that took their records"
+    links = {link.trace_id for s in of_stream if s not in facts for link in s.links}
     assert links and links <= built, "rollups made by another run lead to the one that built the facts"
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     result = [

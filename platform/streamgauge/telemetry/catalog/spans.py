@@ -68,8 +68,8 @@ RUN = Span(
 ASSET = Span(
     "materialize {asset}",
     "internal",
-    "The making of an asset's partitions: of the lake with the offsets it read, of rollups and reconciliation linked "
-    "to the runs that built the facts.",
+    "The making of an asset's partitions: of the lake with the offsets it read, of facts linked to the runs that took "
+    "their records into the lake, of rollups and reconciliation linked to the runs that built the facts.",
     Emitter.DAGSTER,
     (a.RUN_ID, a.ASSET, a.ASSET_PARTITION, a.ROWS, a.OFFSETS),
 )
