@@ -1,5 +1,6 @@
 """Uvicorn, as the API needs it."""
 
+import asyncio
 import logging
 import socket
 import struct
@@ -22,7 +23,40 @@ _GRACE_SECONDS = 10
 _NARROW_BYTES = 8 * 1024
 
 
+HEAD_SECONDS = 10.0
+"""For a request's head to be whole, from the connection or the answer before it on. Without it, connections that send
+half a request or nothing would stay for ever, until there are no file handles left."""
+
+
 class Protocol(HttpToolsProtocol):
+    _head: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        self._await_head()
+
+    def data_received(self, data: bytes) -> None:
+        # uvicorn's own timeout between two requests ends with the first byte
+        if self._head is None and (cast(Any, self.cycle) is None or self.cycle.response_complete):
+            self._await_head()
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        self._end_waiting()
+        super().on_headers_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end_waiting()
+        super().connection_lost(exc)
+
+    def _await_head(self) -> None:
+        self._head = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _end_waiting(self) -> None:
+        if self._head is not None:
+            self._head.cancel()
+            self._head = None
+
     def on_message_begin(self) -> None:
         super().on_message_begin()
         scope = cast(dict[str, Any], self.scope)
