@@ -7,9 +7,9 @@ import polars as pl
 from fastapi import Request
 
 from serving.access import Caller
+from serving.audit import record
 from serving.database import Database
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append
 from streamgauge.contract.model import Contract
 from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
@@ -37,7 +37,7 @@ class PersonalValues:
     def of(self, contract: Contract, pseudonyms: Iterable[str], reader: Reader) -> dict[str, str]:
         """By pseudonym, of those whose value is known. The audit log has the reader first."""
         with self._database.change() as connection:
-            append(connection, AuditEvent("personal.read", contract.stream, reader.name, reader.address))
+            record(connection, AuditEvent("personal.read", contract.stream, reader.name, reader.address))
             return read_values(connection, contract.stream, pseudonyms_of(self._settings, contract), pseudonyms)
 
     def in_rows(

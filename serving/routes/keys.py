@@ -6,11 +6,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.audit import record
 from serving.depends import CallerDep, ServicesDep, problems
 from serving.formats import json_bytes, momentary_answer
 from serving.problems import INVALID, NOT_FOUND, Problem
 from serving.schemas import ApiKey, ApiKeys, NewApiKey
-from streamgauge.audit.log import append
 from streamgauge.errors import UserError
 from streamgauge.state import api_keys as keys
 from streamgauge.state.api_keys import StoredKey, key_event
@@ -53,7 +53,7 @@ def created(request: Request, services: ServicesDep, caller: CallerDep, wanted: 
     lifetime = None if wanted.days is None else timedelta(days=wanted.days)
     with services.database.change() as connection:
         key, stored = keys.create(connection, wanted.name, scopes, lifetime)
-        append(connection, key_event("api-key.create", stored, caller.name, address(request)))
+        record(connection, key_event("api-key.create", stored, caller.name, address(request)))
     body = json_bytes({"key": key, **_shown(stored)})
     return Response(body, 201, {"Cache-Control": "no-store"}, "application/json")
 
@@ -68,7 +68,7 @@ def revoked(
         done = keys.revoke(connection, key_id)
         found = [k for k in keys.listed(connection) if k.id == key_id]
         if done:
-            append(connection, key_event("api-key.revoke", found[0], caller.name, address(request)))
+            record(connection, key_event("api-key.revoke", found[0], caller.name, address(request)))
     if not done:
         raise Problem(NOT_FOUND, f"There is no valid key {key_id}.", "GET /v1/api-keys lists them.")
     return momentary_answer(request, _shown(found[0]))

@@ -222,3 +222,21 @@ def test_an_export_is_verified_without_a_server(
     result = run("verify", str(folder), "--key", key)
     assert result.exit_code == 1
     assert "entry 2 is not what was recorded" in " ".join(result.stdout.split())
+
+
+def test_without_a_log_nothing_is_done(stream: OwnStream, log: Connection) -> None:
+    """As after an update, before `apply`."""
+    key = json.loads(run("create", "me", "--scope", "admin", "--json", of=keys_cli.app).stdout)
+    log.execute("drop function audit_append(jsonb)")
+    before = log.execute("select count(*) from api_keys").fetchone()
+    try:
+        result = run("create", "other", "--scope", "admin", of=keys_cli.app)
+        assert isinstance(result.exception, UserError) and "streamgauge apply" in result.exception.hint
+        with in_process(stream.folder) as client:
+            wanted = {"name": "new", "scopes": ["operations"]}
+            answer = client.post("/v1/api-keys", json=wanted, headers={"Authorization": f"Bearer {key['key']}"})
+        assert (answer.status_code, answer.json()["type"]) == (503, "/v1/problems/server-away")
+        assert "no audit log" in answer.json()["detail"]
+    finally:
+        apply(stream.settings(), (stream.contract,))
+    assert log.execute("select count(*) from api_keys").fetchone() == before
