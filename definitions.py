@@ -15,6 +15,7 @@ from assets.resources import BatchResource
 from lineage.sensor import make_openlineage_sensor
 from sensors import audit, contract_changes, late_data, observer
 from sensors.alerting import sensor as alerts
+from sensors.anomalies import sensor as anomalies
 from streamgauge.contract.in_use import ContractsInUse
 from streamgauge.settings import LogSettings, contracts_dir
 from streamgauge.state.starts import where_data_begins
@@ -47,5 +48,6 @@ def defs() -> dg.Definitions:
         *(with_links(part.definitions(contracts)) for part in whole),
         late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
         observer.definitions(contracts, connect),
+        anomalies.definitions(contracts, connect),
         dg.Definitions(sensors=[make_openlineage_sensor(contracts), automation_sensor()]),
     )

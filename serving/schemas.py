@@ -205,6 +205,48 @@ class Tops(_Shape):
     tops: list[TopShape]
 
 
+class AnomalyShape(_Shape):
+    """`observed`, `expected`, `low` and `high` are means of the `minutes` up to and including `minute`, its worst."""
+
+    id: str
+    figure: str = Field(description="Such as count, or a measure's mean.")
+    dimensions: dict[str, str] = Field(description="Empty for the whole stream.")
+    kind: Literal["peak", "gap"]
+    direction: Literal["up", "down"]
+    began: datetime = Field(description="The first minute beyond its band.")
+    ended: datetime | None = Field(description="Null while it goes on.")
+    shifted: bool = Field(description="What it did then was taken for its new level.")
+    minute: datetime
+    minutes: int
+    observed: float
+    expected: float
+    low: float
+    high: float
+    score: float = Field(description="How many times as far out as the band's edge; at least 1.")
+    state: Literal["open", "ended", "acknowledged", "expected"]
+    verdict_at: datetime | None
+    verdict_by: str | None = Field(description="Who acknowledged it, or said that it is normal.")
+    verdict_because: str | None
+
+
+class BandShape(_Shape):
+    minute: datetime
+    expected: float
+    low: float
+    high: float
+
+
+class Anomalies(_Shape):
+    stream: str
+    from_: datetime = Field(alias="from")
+    to: datetime
+    looked: bool = Field(description="Whether the contract has this stream looked at.")
+    until: datetime | None = Field(description="Minutes before it were judged.")
+    left_out: int = Field(description="Series that are not looked at, because there are too many.")
+    anomalies: list[AnomalyShape]
+    band: list[BandShape] = Field(description="What was expected of the stream's count, by minute, where it is known.")
+
+
 class RecordVerdict(_Shape):
     index: int = Field(description="The event's place in the request, from 0.")
     verdict: Literal["accepted", "refused"]

@@ -141,7 +141,19 @@ CONTRACTS = Condition(
         ),
     ),
 )
-CONDITIONS = (FRESHNESS, PROMETHEUS, RUNS, CHECKS, UNEXPLAINED, ARRIVALS, CONTRACTS)
+ANOMALIES = Condition(
+    "anomalies",
+    (
+        AlertKind(
+            "StreamgaugeAnomaly",
+            "warning",
+            "a series is where chance would not have it",
+            "each is over, or `anomalies ack` or `expect`",
+            "anomaly",
+        ),
+    ),
+)
+CONDITIONS = (FRESHNESS, PROMETHEUS, RUNS, CHECKS, UNEXPLAINED, ARRIVALS, CONTRACTS, ANOMALIES)
 
 EVALUATION = AlertKind(
     NOT_EVALUATED,

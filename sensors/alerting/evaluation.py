@@ -13,6 +13,7 @@ from redis import Redis
 
 from sensors import arrivals, freshness, run_failures
 from sensors.alerting import conditions
+from sensors.alerting.anomalies import anomalies_under_way
 from sensors.alerting.conditions import Condition
 from sensors.alerting.contract_files import faulty_contracts
 from sensors.alerting.incidents import Acceptance, Alert, Incident
@@ -132,6 +133,7 @@ def evaluate(
         conditions.ARRIVALS,
         lambda: arrivals.alerts(contracts, arrivals.read_arrived(sources.connection, contracts, now), now),
     )
+    odd = failures.attempt(conditions.ANOMALIES, lambda: anomalies_under_way(sources.connection, contracts, now))
     faulty = failures.attempt(conditions.CONTRACTS, lambda: faulty_contracts(sources.contracts_dir, now))
     reported = {i.alert.cause for i in before.incidents}
     # A failed run or check of an asset that waits for something upstream follows from that.
@@ -140,6 +142,7 @@ def evaluate(
     standing += [stale_alert(s, now) for s in fresh.stale]
     standing += arrived or []
     standing += faulty or []
+    standing += odd or []
     standing += failures.alerts(now)
     standing = [replace(a, runbook=f"{runbooks}/{a.runbook}.md") for a in standing]
     causes = {a.cause for a in standing}

@@ -72,6 +72,7 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
             "self": path,
             "rollups": f"{path}/rollups",
             "top": f"{path}/top",
+            "anomalies": f"{path}/anomalies",
             "live": f"{path}/live",
             "provenance": f"{path}/provenance",
         },

@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.anomaly.calendar import DAY_SLOTS, WEEK_SLOTS, day_slots, week_slot
@@ -16,6 +16,7 @@ from streamgauge.anomaly.state import RING, State, empty
 from streamgauge.anomaly.stored import SLOTS, dump_recent, dump_slot, learned, load
 from streamgauge.anomaly.tuning import SCALES, Direction, Tuning
 from streamgauge.types import Float64s
+from tests.examples import examples
 from tests.seasonal import FIRST
 
 MINUTES = st.integers(0, 60_000_000)
@@ -81,7 +82,7 @@ def test_a_value_at_the_bound_has_the_deviation_of_the_bound(expected: float, mi
     assert noise.deviation(bound, *arrays)[0] == pytest.approx(deviation, abs=1e-6)
 
 
-@settings(max_examples=20, deadline=None)
+@examples(200)
 @given(st.integers(1, 119), st.booleans(), st.integers(0, 99))
 def test_stored_and_read_at_any_minute_it_says_the_same(cut: int, counts: bool, seed: int) -> None:
     detector = Detector(Tuning(), counts=counts)
@@ -101,7 +102,7 @@ def test_stored_and_read_at_any_minute_it_says_the_same(cut: int, counts: bool, 
         assert np.array_equal(a, b, equal_nan=True), name
 
 
-@settings(max_examples=20, deadline=None)
+@examples(200)
 @given(st.permutations(range(4)), st.integers(0, 99))
 def test_each_series_is_judged_by_itself(order: list[int], seed: int) -> None:
     rows = quiet(40, 4, 30.0, seed)
@@ -115,7 +116,7 @@ def test_each_series_is_judged_by_itself(order: list[int], seed: int) -> None:
     assert {f.series for f in found(straight)} == {2}
 
 
-@settings(max_examples=40, deadline=None)
+@examples(400)
 @given(st.sampled_from([0.0, 0.3, 2.5, 6.0]), st.integers(0, 999))
 def test_what_is_found_lies_outside_its_band(factor: float, seed: int) -> None:
     rows = np.floor(quiet(12, 1, 80.0, seed) * factor)
@@ -199,6 +200,22 @@ def test_the_state_does_not_grow() -> None:
 def test_few_values_say_less_than_usual() -> None:
     """A mean of a hundredth of the values strays more, and is no anomaly."""
     detector, full, few = Detector(Tuning(), counts=False), warm(counts=False), warm(counts=False)
-    odd = np.array([200.0])
-    assert detector.judge(full, NOW, odd, np.ones(1)).side[0] == 1
-    assert detector.judge(few, NOW, odd, np.full(1, 0.1)).side[0] == 0
+    odd, usual = np.array([200.0]), np.full(1, 1000.0)
+    for s in (full, few):
+        s.usual[:] = usual
+    assert detector.judge(full, NOW, odd, usual).side[0] == 1
+    assert detector.judge(few, NOW, odd, usual / 100).side[0] == 0
+
+
+def test_what_a_person_expects_is_no_anomaly_a_week_later() -> None:
+    rows = quiet(20)
+    rows[5:10] *= 3
+    detector = Detector(Tuning(), counts=True)
+    for expected in (False, True):
+        s = warm()
+        first = found(watch(detector, s, rows))[0]
+        if expected:
+            detector.expect(s, 0, range(first.began, NOW + 20), first.observed / first.expected - 1)
+        watch(detector, s, quiet(7 * 1440 - 20), NOW + 20)
+        again = found(watch(detector, s, rows, NOW + 7 * 1440))
+        assert bool(again) is not expected

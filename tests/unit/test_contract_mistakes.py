@@ -50,6 +50,10 @@ def derived_field(expression: str, used: str = "") -> tuple[str, str]:
     return old, new.replace(f"{used}:\n", f"{used}:\n        - {{ name: made, source: made }}\n", 1) if used else new
 
 
+def anomalies_block(value: str) -> str:
+    return f"  - property: anomalies\n    value: {{ {value} }}\n{ROLLUP}"
+
+
 def named(name: str) -> tuple[str, str]:
     return DIMENSION, DIMENSION.replace("name: event_type", f"name: {name}", 1)
 
@@ -123,6 +127,10 @@ EDITS = {
     "no number": (FRESHNESS, FRESHNESS.replace("60", ".nan"), "must be more than 0"),
     "endless": (FRESHNESS, FRESHNESS.replace("60", ".inf"), "must be more than 0"),
     "unit": (FRESHNESS, FRESHNESS.replace("unit: s", "unit: min"), '"min" must be one of s, m, h, d'),
+    "sensitivity": (ROLLUP, anomalies_block("sensitivity: extreme"), "customProperties.anomalies.sensitivity: "),
+    "direction": (ROLLUP, anomalies_block("direction: sideways"), "customProperties.anomalies.direction: "),
+    "off as text": (ROLLUP, anomalies_block('off: "yes"'), "customProperties.anomalies.off: "),
+    "key of anomalies": (ROLLUP, anomalies_block("sensitvity: low"), "customProperties.anomalies.sensitvity: "),
     "classification": ("classification: personal", "classification: secret", '"secret" is not known; known are public'),
     "personal measure": (
         "classification: internal\n        description: Facts about the action",

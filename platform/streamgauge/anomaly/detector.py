@@ -18,6 +18,8 @@ _FEWEST = 30
 """Values that it must have had by then."""
 _LEAST_MEMORY = 240.0
 """In minutes, of the spread: the first minutes of something wrong must not become the measure for the next."""
+_TAKEN_AS = 3.0
+"""Deviations, as which a person's word makes an anomaly count: below every limit."""
 _STILL = 0.25
 """Of what several minutes are off together, the last must be so much, or it is over."""
 _FORGOTTEN_DAILY = 2 ** (-1 / 14)
@@ -32,6 +34,7 @@ class Judgement:
     were judged together.
     """
 
+    judged: Bools
     side: Int64s
     score: Float64s
     scale: Int64s
@@ -68,9 +71,9 @@ class Detector:
     def minute_of(self, step: int) -> int:
         return step * self._step
 
-    def judge(self, s: State, minute: int, observed: Float64s, weight: Float64s | None = None) -> Judgement:
-        """`observed` of each series, NaN where there is nothing; `weight` is below 1 where one is made of fewer values
-        than usual. Minutes must come one after another.
+    def judge(self, s: State, minute: int, observed: Float64s, number: Float64s | None = None) -> Judgement:
+        """`observed` of each series, NaN where there is nothing, each the mean of a `number` of values. Minutes must
+        come one after another.
         """
         now = self.step_of(minute)
         here = now % RING
@@ -84,7 +87,7 @@ class Detector:
         turn(self._season, s, at, Place.of(minute - self._step))
         base, uncertain = self._season.base(s, at)
         expected, more = self._season.at_level(s, base)
-        known = there.astype(np.float64) if weight is None else np.where(there, weight, 0.0)
+        known = there.astype(np.float64) if number is None else self._weight(s, there, number)
         s.observed[here], s.expected[here], s.base[here] = np.where(there, observed, 0.0), expected, base
         s.weight[here], s.uncertainty[here] = known, uncertain + more
         raw, noise, doubt, off = self._deviations(s, here)
@@ -131,7 +134,26 @@ class Detector:
         """Takes the present level for normal, and what was seen of it."""
         self._season.settle(s, which)
         s.taken = np.where(which & (s.weight > 0), s.observed, s.taken)
-        s.missing = np.where(which, 0.0, s.missing)
+        s.missing, s.pace = np.where(which, 0.0, s.missing), np.where(which, 0.0, s.pace)
+
+    def expect(self, s: State, series: int, minutes: range, strayed: float) -> None:
+        """A person says that it is normal for the series to have `strayed` as far in those minutes: as a part of what
+        was expected for counts, in its own unit for values. Then so it is in these hours of the week.
+        """
+        for hour in {Place.of(minute).hour for minute in minutes}:
+            spread = max(float(s.week_spread[hour, series]), abs(strayed) / _TAKEN_AS)
+            s.week_spread[hour, series] = spread
+            if Place.of(minutes[-1]).hour == hour:
+                s.hour_doubt[series] += spread**2
+        if s.began[series] >= 0:
+            self.settle(s, np.arange(s.size) == series)
+
+    def _weight(self, s: State, there: Bools, number: Float64s) -> Float64s:
+        """Less than 1 where there are fewer values than usual: their mean strays more."""
+        usual = np.maximum(s.usual, 1.0)
+        weight = np.where(there, np.sqrt(np.minimum(1.0, number / usual)), 0.0)
+        s.usual += np.where(there, (number - s.usual) / np.minimum(s.seen + 1, _DAY), 0.0)
+        return weight
 
     def _learn(self, s: State, minute: int, now: int) -> None:
         """Of the minute that is RING minutes old, unless something was wrong then or since: so an anomaly does not
@@ -180,7 +202,7 @@ class Detector:
             gap = judged & (missed >= 1) & t.down
             side = np.where(gap, -1, side)
             worst = np.where(gap, np.maximum(worst, missed), worst)
-        return Judgement(side, worst, scale, gap, limit)
+        return Judgement(judged, side, worst, scale, gap, limit)
 
     def _missed(self, s: State, here: int, judged: Bools) -> Float64s:
         """How many events should have come since the last one, if they came one by one: at the level of that time, as a

@@ -30,6 +30,7 @@ class Found:
     """
 
     series: int
+    began: int
     minute: int
     minutes: int
     kind: Kind
@@ -46,6 +47,7 @@ class Ended:
     """From `minute` on the series is as expected, or `shifted`: what it does now is taken for normal."""
 
     series: int
+    began: int
     minute: int
     shifted: bool
 
@@ -79,7 +81,8 @@ def _end(
     detector: Detector, s: State, which: Bools, verdict: Judgement, steps: Int64s, shifted: bool
 ) -> Iterator[Ended]:
     for series in np.flatnonzero(which):
-        yield Ended(int(series), detector.minute_of(int(steps[series])), shifted)
+        began = detector.minute_of(int(s.began[series]))
+        yield Ended(int(series), began, detector.minute_of(int(steps[series])), shifted)
     brief = which & (s.last - s.began < _BRIEF)
     if brief.any():
         # a series that is accused of a moment again and again is one whose moments say little
@@ -97,17 +100,28 @@ def _found(detector: Detector, s: State, minute: int, verdict: Judgement, which:
         of_scale = which[~gaps & (verdict.scale[which] == scale)]
         band = detector.band(s, minute, int(scale), verdict.limit, of_scale)
         minutes = np.full(len(of_scale), SCALES[scale], np.int64)
-        yield from _rows(minute, verdict, of_scale, band, minutes, "peak")
+        yield from _rows(detector, s, minute, verdict, of_scale, band, minutes, "peak")
     silent = which[gaps]
     if silent.size:
         minutes = s.silence[silent].astype(np.int64)
-        yield from _rows(minute, verdict, silent, detector.gap_band(s, verdict.limit, silent), minutes, "gap")
+        band = detector.gap_band(s, verdict.limit, silent)
+        yield from _rows(detector, s, minute, verdict, silent, band, minutes, "gap")
 
 
-def _rows(minute: int, verdict: Judgement, which: Int64s, band: Band, minutes: Int64s, kind: Kind) -> Iterator[Found]:
+def _rows(
+    detector: Detector,
+    s: State,
+    minute: int,
+    verdict: Judgement,
+    which: Int64s,
+    band: Band,
+    minutes: Int64s,
+    kind: Kind,
+) -> Iterator[Found]:
     for i, series in enumerate(which):
         yield Found(
             series=int(series),
+            began=detector.minute_of(int(s.began[series])),
             minute=minute,
             minutes=int(minutes[i]),
             kind=kind,

@@ -43,6 +43,8 @@ class State:
     """The first minute that was seen; -1 before it."""
     seen: Float64s
     """How many observations there were."""
+    usual: Float64s
+    """Of how many values an observation is usually made."""
     judged: Float64s
     """How many of them were looked at for peaks."""
     observed: Float64s
@@ -124,6 +126,7 @@ def empty(series: int) -> State:
         total=zeros(),
         born=np.full(series, -1),
         seen=zeros(),
+        usual=zeros(),
         judged=zeros(),
         observed=zeros(ring),
         expected=zeros(ring),

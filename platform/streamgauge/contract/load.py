@@ -23,6 +23,7 @@ from streamgauge.contract.measures import condition
 from streamgauge.contract.model import (
     FIELD_TYPES,
     TIME_FORMATS,
+    AnomaliesSpec,
     ChecksSpec,
     Contract,
     Count,
@@ -50,7 +51,7 @@ from streamgauge.expression.values import NAMES
 
 T = TypeVar("T")
 
-_BLOCKS = ("source", "topic", "time", "deadLetters", "reference", "derived", "rollup", "star", "checks")
+_BLOCKS = ("source", "topic", "time", "deadLetters", "reference", "derived", "rollup", "star", "checks", "anomalies")
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PERIODS = (
     "freshness",
@@ -170,6 +171,7 @@ class _Loader:
         time = self._block("time", TimeSpec)
         dead_letters = self._block("deadLetters", DeadLetterSpec)
         checks = self._block("checks", ChecksSpec) if "checks" in self._blocks else ChecksSpec()
+        anomalies = self._block("anomalies", AnomaliesSpec) if "anomalies" in self._blocks else AnomaliesSpec()
         together = self._together(schema.quality or [])
         periods = self._periods()
         if len(keys) != 1 or not keys[0] or not times:
@@ -193,6 +195,7 @@ class _Loader:
             rollup=rollup,
             star=star,
             checks=checks or ChecksSpec(),
+            anomalies=anomalies or AnomaliesSpec(),
             reference=reference,
             retention_ms=periods["retention"],
             freshness_ms=periods["freshness"],

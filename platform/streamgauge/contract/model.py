@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict
 
+from streamgauge.anomaly.tuning import Direction, Sensitivity
 from streamgauge.contract.measures import Block, Count, Measure, Named, Ratio, Source, StoredColumn, stored_columns
 from streamgauge.errors import UserError
 
@@ -177,6 +178,14 @@ class ChecksSpec(Block):
     books: CheckSpec = CheckSpec()
 
 
+class AnomaliesSpec(Block):
+    """How the stream's series are looked at: `sensitivity` is a rate of false alarms (streamgauge.anomaly.tuning)."""
+
+    sensitivity: Sensitivity = "normal"
+    direction: Direction = "both"
+    off: Annotated[bool, Strict()] = False
+
+
 CALENDAR = ("date", "hour")
 """The dimensions that every star has."""
 
@@ -268,6 +277,7 @@ class Contract:
     star: tuple[Source, ...]
     """The dimensions of the facts, beside date and hour; streams that name the same one share it."""
     checks: ChecksSpec
+    anomalies: AnomaliesSpec
     reference: ReferenceSpec | None
     retention_ms: int
     freshness_ms: int

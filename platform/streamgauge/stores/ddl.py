@@ -28,6 +28,8 @@ RelationGroup: TypeAlias = Literal[
     "final-hours",
     "checks",
     "alerts",
+    "anomalies",
+    "anomaly-models",
     "heartbeats",
     "api-keys",
     "pseudonyms",

@@ -5,12 +5,24 @@ from collections.abc import Iterable
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.stores.ddl import Database, Table
-from streamgauge.stores.tables import access, alerts, audit, batch, quality, reconciliation, speed, upkeep, windows
+from streamgauge.stores.tables import (
+    access,
+    alerts,
+    anomalies,
+    audit,
+    batch,
+    quality,
+    reconciliation,
+    speed,
+    upkeep,
+    windows,
+)
 
 
 def database(contracts: Iterable[Contract]) -> Database:
     tables: list[Table] = [*speed.STATE_TABLES, *batch.STATE_TABLES]
-    tables += [*reconciliation.TABLES, *quality.TABLES, *alerts.TABLES, *access.TABLES, *audit.TABLES]
+    tables += [*reconciliation.TABLES, *quality.TABLES, *alerts.TABLES, *anomalies.TABLES]
+    tables += [*access.TABLES, *audit.TABLES]
     views = [speed.ACCOUNTING, speed.DEAD_LETTER_LIST, reconciliation.FINAL_HOURS]
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
