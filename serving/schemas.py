@@ -465,13 +465,20 @@ class Throughput(_Shape):
     events_per_second: float | None
 
 
+class BurntHour(_Shape):
+    hour: datetime
+    bad: float = Field(description="How many missed the promise in it; of correctness, seconds.")
+    share: float = Field(description="Of all that missed it in the window.")
+
+
 class ErrorBudget(_Shape):
-    name: str | None
+    name: str
     stream: str | None
     objective: float | None
     window: str
     remaining: float | None
     burn_rate: float | None
+    burnt: list[BurntHour] = Field(description="The hours that used most of it, the worst first.")
 
 
 class Operations(_Shape):

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import psycopg
@@ -24,8 +23,10 @@ from streamgauge.errors import UserError
 from streamgauge.records.registry import RegistryError, registry
 from streamgauge.settings import Settings
 from streamgauge.state.accounts import log_positions
+from streamgauge.state.budgets import Budgets
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.progress import read_progress
+from streamgauge.stores.prometheus import Prometheus
 from streamgauge.telemetry.threads import supervised
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,9 @@ class Watch:
         self._kafka = admin_client(settings)
         # No connection is kept: a server may close it in the moment in which it is used again, and would look down.
         self._http = httpx.Client(timeout=_PROBE_SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
+        url = settings.prometheus_url
+        self.budgets = Budgets(Prometheus(url, self._http)) if url else None
+        """What is left of the promises' error budgets; None where there is no Prometheus."""
         self._schemas = registry(settings, attempts=1, timeout=_PROBE_SECONDS)
         self._parts: dict[str, PartState] = {}
         self._failures: Counter[str] = Counter()
@@ -236,14 +240,3 @@ class Watch:
             return False, str(e) or type(e).__name__
         # without the URL, which may hold a login
         return answer.is_success, "answers" if answer.is_success else f"HTTP {answer.status_code}"
-
-    def query_prometheus(self, expression: str) -> list[tuple[dict[str, str], float]] | None:
-        """Instant query; None where Prometheus is not known or doesn't answer."""
-        if not self._settings.prometheus_url:
-            return None
-        try:
-            url = f"{self._settings.prometheus_url.rstrip('/')}/api/v1/query"
-            answer: Any = self._http.get(url, params={"query": expression}).raise_for_status().json()
-            return [(r["metric"], float(r["value"][1])) for r in answer["data"]["result"]]
-        except (httpx.HTTPError, ValueError, KeyError):
-            return None

@@ -17,11 +17,6 @@ from streamgauge.state.firing import FiringAlert, Incidents, read_firing, read_i
 from streamgauge.stores.progress import Progress, read_progress
 
 router = APIRouter(tags=["operations"])
-_OBJECTIVE, _REMAINING, _BURN = (
-    "streamgauge:slo_objective:ratio",
-    "streamgauge:slo_error_budget_remaining:ratio30d",
-    "streamgauge:slo_burn_rate:ratio1h",
-)
 
 
 @router.get("/v1/health/live", summary="The process answers", responses={200: {"model": Alive}})
@@ -136,30 +131,11 @@ def _lag_of(stream: str, progress: Progress, end: int | None) -> dict[str, Any]:
 
 
 def _budgets(services: Services, notes: list[str]) -> list[dict[str, Any]] | None:
-    remaining = services.watch.query_prometheus(_REMAINING)
-    objectives = services.watch.query_prometheus(_OBJECTIVE)
-    burns = services.watch.query_prometheus(_BURN)
-    if remaining is None or objectives is None or burns is None:
+    found = services.watch.budgets and services.watch.budgets.read(datetime.now(UTC))
+    if found is None:
         notes.append("Prometheus doesn't answer: error budgets are not known.")
         return None
-    objective = {labels.get("slo"): value for labels, value in objectives}
-    burn = {(labels.get("slo"), labels.get("stream")): value for labels, value in burns}
-    return [
-        {
-            "name": labels.get("slo"),
-            "stream": labels.get("stream"),
-            "objective": objective.get(labels.get("slo")),
-            "window": "30d",
-            "remaining": _number(value),
-            "burn_rate": _number(burn.get((labels.get("slo"), labels.get("stream")))),
-        }
-        for labels, value in remaining
-    ]
-
-
-def _number(value: float | None) -> float | None:
-    """JSON has no NaN."""
-    return None if value is None or value != value else value
+    return [b.as_json() for b in found]
 
 
 def _incidents(services: Services) -> Incidents | None:

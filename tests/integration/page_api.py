@@ -260,8 +260,24 @@ class Answers:
             ],
             "throughput": [{"stream": "user_events", "events_per_second": 19_874.3}],
             "error_budgets": [
-                {"name": "freshness", "objective": 0.99, "window": "30d", "remaining": 0.83, "burn_rate": 0.4},
-                {"name": "no_loss", "objective": 0.9999, "window": "30d", "remaining": 0.1, "burn_rate": 3},
+                {
+                    "name": "freshness",
+                    "stream": "user_events",
+                    "objective": 0.99,
+                    "window": "30d",
+                    "remaining": 0.83,
+                    "burn_rate": 0.4,
+                    "burnt": [{"hour": text(self.now), "bad": 120, "share": 0.62}],
+                },
+                {
+                    "name": "api-latency",
+                    "stream": None,
+                    "objective": 0.95,
+                    "window": "30d",
+                    "remaining": 0.1,
+                    "burn_rate": 3,
+                    "burnt": [],
+                },
             ],
             "problems": ["Redis does not answer: top-N lists come from Postgres."],
         }

@@ -109,7 +109,9 @@ export class OperationsView {
       meter.style.setProperty("--part", String(Math.min(1, Math.max(0, b.remaining ?? 0))));
       const window = b.window.replace(/d$/, " days");
       const objective = b.objective == null ? "" : `Objective ${percent(b.objective)} over ${window}`;
-      setText(note, `${objective}${b.burn_rate == null ? "" : `, burning ${number(b.burn_rate)} times as fast as allowed`}`);
+      const worst = b.burnt[0];
+      const most = worst ? `; ${percent(worst.share)} of what is used went in the hour from ${times.moment(worst.hour, preferences.zone)}` : "";
+      setText(note, `${objective}${b.burn_rate == null ? "" : `, burning ${number(b.burn_rate)} times as fast as allowed`}${most}`);
     });
   }
 }
