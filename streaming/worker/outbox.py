@@ -43,3 +43,12 @@ class Outbox:
                 where topic = %s and partition = %s and published_offset = %s""",
                 [(o, self._contract.topic, p, before[p]) for p, o in sorted(offsets.items())],
             )
+
+    def publish_again(self, connection: Connection, before: dict[int, int]) -> None:
+        """The counts topic may have older counts of what was committed since these offsets."""
+        with connection.transaction(), connection.cursor() as cursor:
+            cursor.executemany(
+                """update stream_offsets set published_offset = least(published_offset, %s)
+                where topic = %s and partition = %s""",
+                [(o, self._contract.topic, p) for p, o in sorted(before.items())],
+            )

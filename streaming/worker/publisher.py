@@ -77,6 +77,8 @@ class Publisher:
         self._topics = self._new_topics()
         self._failing: dict[str, float] = {}
         self._published: dict[str, float] = {}
+        self._unmarked: dict[int, int] | None = None
+        """How far the counts topic was, by partition, before counts were sent that are not marked as published."""
 
     def _new_topics(self) -> Topics:
         # a dead letter is longer than its record by the headers that say where it came from
@@ -96,10 +98,20 @@ class Publisher:
         while not self._stop.is_set():
             try:
                 with connect_publisher(self._settings) as connection:
+                    self._give_back(connection)
                     self._publish_while_leading(connection)
             except psycopg.Error as e:
                 self._note("Postgres", e)
                 self._stop.wait(1.0)
+
+    def _give_back(self, connection: Connection) -> None:
+        """Counts that were sent in an earlier session and not marked may have come after those of a successor, which
+        are newer: whoever leads publishes them again. What the old producer still holds is not sent any more.
+        """
+        if self._unmarked is not None:
+            self._topics = self._new_topics()
+            self._outbox.publish_again(connection, self._unmarked)
+            self._unmarked = None
 
     def _publish_while_leading(self, connection: Connection) -> None:
         recent, last = Recent(self._contract), 0.0
@@ -195,8 +207,10 @@ class Publisher:
         self._replace(keys=[key], args=[answer["version"], json.dumps(answer), _TTL_SECONDS])
 
     def _counts(self, connection: Connection, snapshot: Snapshot, changed: list[tuple[Any, ...]]) -> None:
+        self._unmarked = snapshot.published
         self._topics.send_counts(changed)
         self._outbox.mark_published(connection, snapshot.published, snapshot.offsets)
+        self._unmarked = None
 
     def _dead_letters(self, connection: Connection) -> None:
         while letters := self._outbox.unforwarded(connection, _LETTERS):

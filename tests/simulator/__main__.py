@@ -4,22 +4,20 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pprint import pformat
 
 from streamgauge.settings import CHECKOUT
 from tests.simulator.bugs import BUGS, Bug
-from tests.simulator.code import Change
 from tests.simulator.scenario import Scenario, draw
 from tests.simulator.scheduler import scheduler
+from tests.simulator.search import failures, find
 from tests.simulator.shrink import shrink
 from tests.simulator.simulation import Simulation
 
 _PROCESSES = 2
 _CHUNK = 50
-_MOST_SEEDS_A_BUG = 3_000
 _PAGE = CHECKOUT / "docs" / "simulator.md"
 _BEGIN, _END = "<!-- the table of `make simulate BUGS=1` -->", "<!-- its end -->"
 
@@ -45,13 +43,6 @@ def _print(text: str) -> None:
 
 
 # --- many seeds
-
-
-def failures(seeds: Iterable[int], changes: Sequence[Change] = ()) -> list[tuple[int, str]]:
-    """The seeds that fail, and how."""
-    logging.disable(logging.CRITICAL)
-    found = ((seed, Simulation(draw(seed), changes).run().failure) for seed in seeds)
-    return [(seed, failure) for seed, failure in found if failure is not None]
 
 
 def _run_seeds(seeds: range) -> int:
@@ -107,15 +98,6 @@ def _show(scenario: Scenario) -> str | None:
 
 
 # --- planted bugs
-
-
-def find(bug: Bug) -> tuple[int, str] | None:
-    """The first seed that fails with it, and how."""
-    for first in range(_MOST_SEEDS_A_BUG):
-        found = failures([first], bug.changes)
-        if found:
-            return found[0]
-    return None
 
 
 def _find_bugs() -> int:

@@ -9,6 +9,7 @@ _TOPICS = "platform/streamgauge/state/topics.py"
 _SEND_LETTERS = "            self._topics.send_dead_letters(letters)\n"
 _MARK_LETTERS = "            self._outbox.mark_forwarded(connection, [(r.partition, r.offset) for r, _ in letters])\n"
 _SEND_COUNTS = "        self._topics.send_counts(changed)\n"
+_SENT_AGAIN = "            self._outbox.publish_again(connection, self._unmarked)\n"
 _MARK_COUNTS = "        self._outbox.mark_published(connection, snapshot.published, snapshot.offsets)\n"
 
 
@@ -259,6 +260,7 @@ BUGS = (
         f"{_SEND_COUNTS}{_MARK_COUNTS}",
         f"{_MARK_COUNTS}{_SEND_COUNTS}",
     ),
+    _bug("a publisher that wakes up leaves its old counts where they are", "publisher.py", _SENT_AGAIN, ""),
     _bug(
         "what was not acknowledged counts as sent",
         "topics.py",

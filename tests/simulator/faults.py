@@ -76,8 +76,8 @@ class Steps:
     def arm(self, process: str, fault: AtStep) -> None:
         self._armed[process, fault.step].append(fault)
 
-    def take(self, step: Step) -> AtStep | None:
-        """The step takes its time. What it gives is for the server to do: lost, unanswered or late."""
+    def take(self, step: Step, seconds: float = 0.004) -> AtStep | None:
+        """It takes some of these seconds. What it gives is for the server to do: lost, unanswered or late."""
         scheduler = self._scheduler
         process = scheduler.alive().process
         armed = self._armed.get((process.name, step))
@@ -85,7 +85,8 @@ class Steps:
         if armed and not self.healed and armed[0].at <= scheduler.now:
             fault = armed.pop(0)
             self._befall(process, fault)
-        scheduler.sleep(scheduler.random.random() * 0.004)
+        if seconds:
+            scheduler.sleep(scheduler.random.random() * seconds)
         return fault if fault is not None and fault.mishap in ("lost", "unanswered", "late") else None
 
     def _befall(self, process: Process, fault: AtStep) -> None:

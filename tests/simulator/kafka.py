@@ -333,7 +333,7 @@ class Fetcher:
 
     def fetch(self, most: int, seconds: float) -> tuple[Fetched, list[FetchEvent]]:
         cluster = self._cluster
-        fault = cluster.steps.take("fetch")
+        fault = cluster.steps.take("fetch", 0.0)
         chance = cluster.scheduler.random
         cluster.scheduler.sleep(seconds * (chance.random() if any(self._ahead.values()) else 1.0))
         events: list[FetchEvent] = []

@@ -1,9 +1,10 @@
 """What happens in a run, drawn from its seed: what is sent, and what goes wrong."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulator.faults import MISHAPS, STEPS, AtStep, AtTime, Event, Fault
+from tests.simulator.faults import MISHAPS, STEPS, AtStep, AtTime, Event, Fault, Step
 from tests.simulator.postgres import POISON
 from tests.simulator.stream import BROKEN, IDLE_S, TOLERANCE_S, Content, Reading
 from tests.simulator.substitutes import WALL
@@ -42,7 +43,7 @@ class Scenario:
 
 
 _DURATION = 14.0
-_LONGEST, FOR_EVER = 30.0, 1_000.0
+_LONGEST, FOR_EVER = 60.0, 1_000.0
 """What lasts longer lasts until the run's end, and others must come to terms with it."""
 _RARE = 0.04
 
@@ -51,20 +52,20 @@ def draw(seed: int) -> Scenario:
     random = Random(seed)
     partitions, processes = random.choice((1, 2, 3)), random.choice((1, 1, 2, 2, 3))
     most = random.choice((3, 8, 20, 60))
-    drawn = [_fault(random, processes, partitions) for _ in range(random.choice((0, 1, 1, 2, 3, 5)))]
+    bursts = sorted(random.uniform(0.0, _DURATION) for _ in range(random.randint(1, 5)))
+    drawn = [_fault(random, bursts, processes, partitions) for _ in range(random.choice((0, 1, 2, 3, 5)))]
     faults = sorted((fault for together in drawn for fault in together), key=lambda f: f.at)
     skips = [(f.at, f.seconds) for f in faults if _is(f, "skip")]
     # with a broker's clock that is behind, all that comes is from the future
     letters = random.choice((1, 2, 1_000, 1_000)) if not any(_is(f, "broker clock") for f in faults) else 1_000
     ids = [f"id{i}" for i in range(random.choice((4, 12, 40)))]
-    bursts = sorted(random.uniform(0.0, _DURATION) for _ in range(random.randint(1, 5)))
     poisoned = random.random() < _RARE
     sendings: list[Sending] = []
     known: list[Reading] = []
     for burst in bursts:
         partition = random.randrange(partitions)
         for _ in range(random.choice((1, 3, 8, 15))):
-            at = burst + random.uniform(0.0, 0.5)
+            at = burst + random.uniform(0.0, 0.3)
             if random.random() < 0.5:
                 partition = random.randrange(partitions)
             now_ms = int((WALL + at + sum(s for when, s in skips if when <= at)) * 1000)
@@ -98,7 +99,7 @@ def _content(random: Random, ids: list[str], known: list[Reading], now_ms: int, 
 
 _SECONDS: dict[Event, tuple[float, ...]] = {
     "crash": (0.2, 3.0, 15.0),
-    "freeze": (1.0, 6.0, 12.0, 20.0, FOR_EVER),
+    "freeze": (1.0, 6.0, 12.0, 20.0, 45.0, FOR_EVER),
     "stop": (0.2, 3.0, 12.0),
     "clock": (-3600.0, -20.0, 5.0, 3600.0),
     "broker clock": (-3600.0, -30.0, 30.0, 3600.0),
@@ -112,17 +113,32 @@ _SECONDS: dict[Event, tuple[float, ...]] = {
     "recreated": (0.0, 2.0),
     "stalled": (0.0,),
 }
-_WEIGHTS = {"crash": 4, "freeze": 4, "stop": 3, "skip": 5, "recreated": 2, "retention": 3, "stalled": 1}
+_STEP_WEIGHTS: dict[Step, int] = {"commit": 6, "statement": 5, "copy": 2, "committed": 2, "flush": 3}
+_EVENT_WEIGHTS: dict[Event, int] = {
+    "crash": 4,
+    "freeze": 4,
+    "stop": 3,
+    "skip": 5,
+    "recreated": 2,
+    "retention": 3,
+    "stalled": 1,
+}
 
 
-def _fault(random: Random, processes: int, partitions: int) -> list[Fault]:
-    at = random.uniform(0.0, _DURATION)
+def _fault(random: Random, bursts: Sequence[float], processes: int, partitions: int) -> list[Fault]:
+    # most often where there is something to be done
+    at = (
+        max(0.0, random.choice(bursts) + random.uniform(-0.3, 0.7))
+        if random.random() < 0.7
+        else random.uniform(0.0, _DURATION)
+    )
     if random.random() < 0.5:
         mishap = random.choice(MISHAPS)
-        seconds = random.choice((0.5, 6.0, 14.0) if mishap != "freeze" else (6.0, 14.0, FOR_EVER))
-        return [AtStep(at, random.randrange(processes), random.choice(STEPS), mishap, seconds)]
+        seconds = random.choice((0.5, 6.0, 14.0) if mishap != "freeze" else (6.0, 14.0, 45.0, FOR_EVER))
+        step = random.choices(STEPS, [_STEP_WEIGHTS.get(step, 1) for step in STEPS])[0]
+        return [AtStep(at, random.randrange(processes), step, mishap, seconds)]
     events = list(_SECONDS)
-    event = random.choices(events, [_WEIGHTS.get(e, 1) for e in events])[0]
+    event = random.choices(events, [_EVENT_WEIGHTS.get(e, 1) for e in events])[0]
     which = random.randrange(max(processes, partitions))
     found: list[Fault] = [AtTime(at, event, which, random.choice(_SECONDS[event]), random.random())]
     if event == "skip" and random.random() < 0.5:

@@ -494,14 +494,14 @@ def _in(node: Node) -> Value:
     if query is None:
         raise Unknown(node.sql("postgres"))
     members = _query(query)
-    cached: dict[int, set[Any]] = {}
+    name = f"{PARAMETERS}{query.sql('postgres')}"
 
     def value(environment: dict[str, Row]) -> bool:
-        known = id(environment[PARAMETERS])
-        if known not in cached:
-            cached.clear()
-            cached[known] = {row[0] for row in members(_session(environment), environment[PARAMETERS]).rows}
-        return left(environment) in cached[known]
+        # asked once in each run of a statement, whose parameters these are
+        given = environment[PARAMETERS]
+        if name not in given:
+            given[name] = {row[0] for row in members(_session(environment), given).rows}
+        return left(environment) in given[name]
 
     return value
 

@@ -11,7 +11,7 @@ from streamgauge.records.avro import avro_schema, counts_schema, frame, parse, w
 from streamgauge.settings import CHECKOUT
 
 SCHEMA_ID, COUNTS_ID, NO_ID = 7, 8, 99
-LATENESS_S, TOLERANCE_S, HORIZON_S, IDLE_S = 60, 300, 240, 6
+LATENESS_S, TOLERANCE_S, HORIZON_S, IDLE_S = 60, 300, 240, 8
 LETTERS_SECONDS = 100_000
 """Longer than any run: the limit on dead letters is one on each session."""
 

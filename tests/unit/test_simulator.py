@@ -1,13 +1,16 @@
 """The simulator finds what is wrong, says it again, and makes it smaller. `make simulate` runs many seeds."""
 
 import ast
+import re
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
 
 from streamgauge.settings import CHECKOUT
 from tests.simulator.bugs import BUGS, Bug
-from tests.simulator.faults import AtStep
+from tests.simulator.faults import AtStep, Step
 from tests.simulator.scenario import FOR_EVER, Scenario, Sending, draw
 from tests.simulator.shrink import kind, shrink
 from tests.simulator.simulation import Simulation
@@ -15,13 +18,13 @@ from tests.simulator.stream import Reading
 from tests.simulator.substitutes import WALL
 
 BUG = {bug.name: bug for bug in BUGS}
-ONE_READING = Scenario(
+READINGS = Scenario(
     seed=1,
     partitions=1,
-    processes=1,
+    processes=2,
     letters=1_000,
     most=8,
-    sendings=(Sending(5.0, 0, b"id", Reading("id", int(WALL * 1000), "cpu", 1.0, "s")),),
+    sendings=tuple(Sending(at, 0, b"id", Reading(f"id{at}", int(WALL * 1000), "cpu", 1.0, "s")) for at in (5.0, 20.0)),
     faults=(),
 )
 
@@ -57,7 +60,23 @@ def test_a_planted_bug_is_found_and_its_scenario_made_smaller(name: str) -> None
 
 
 @pytest.mark.parametrize("step", ["commit", "flush"])
-def test_a_publisher_that_stands_still_for_ever_is_succeeded(step: str) -> None:
+def test_a_publisher_that_stands_still_for_ever_is_succeeded(step: Step) -> None:
     for at in (4.0, 5.1, 5.2, 5.3, 7.0):
-        frozen = AtStep(at, 0, "commit" if step == "commit" else "flush", "freeze", FOR_EVER)
-        assert Simulation(replace(ONE_READING, faults=(frozen,))).run().failure is None
+        frozen = AtStep(at, 0, step, "freeze", FOR_EVER)
+        assert Simulation(replace(READINGS, processes=1, faults=(frozen,))).run().failure is None
+
+
+def test_a_publisher_that_wakes_up_leaves_no_old_counts() -> None:
+    bug = BUG["a publisher that wakes up leaves its old counts where they are"]
+    left = ""
+    for process in (0, 1):
+        scenario = replace(READINGS, faults=(AtStep(4.0, process, "flush", "freeze", 45.0),))
+        assert Simulation(scenario).run().failure is None
+        left += Simulation(scenario, bug.changes).run().failure or ""
+    assert "the counts topic says" in left
+
+
+def test_many_seeds_are_run_by_two_processes() -> None:
+    command = [sys.executable, "-m", "tests.simulator", "--seeds", "4"]
+    ran = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"4 seeds in \d+ s, 0 failed\n", ran.stdout)
