@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 
 _APPLICATION = "streamgauge audit"
+_LONGEST = 80
+"""Characters of what an entry is about, in the table."""
 
 
 @app.command("list")
@@ -125,4 +127,5 @@ def _about(fields: dict[str, Any]) -> str:
         return plural(len(cast(list[Any], after)), "change")
     if fields["action"] == "contract.apply":
         return "changed" if "before" in fields else "new"
-    return ", ".join(f"{k} {v}" for k, v in after.items() if v is not None)
+    text = ", ".join(f"{k} {v}" for k, v in after.items() if v is not None)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… (--json has all)"
