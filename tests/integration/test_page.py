@@ -263,7 +263,7 @@ def test_operations(browser: Browser, api: str, answers: Answers) -> None:
         expect(page.locator("#throughput")).to_contain_text("19,874")
         expect(page.locator("#budgets li").first).to_contain_text("Freshness, user events83.0 % left")
         expect(page.locator("#budgets li").first).to_contain_text("62.0 % of what is used went in the hour from")
-        expect(page.locator("#budgets li").last).to_contain_text("Api latency10.0 % left")
+        expect(page.locator("#budgets li").last).to_contain_text("API latency10.0 % left")
         expect(page.locator("#alerts li")).to_contain_text("Too old.")
         expect(page.locator("#alerts a")).to_have_count(0)
         expect(page.locator("#alerts-note")).to_have_text("Alertmanager did not answer.")

@@ -119,5 +119,5 @@ export class OperationsView {
 /** @param {string} name */
 function capitalWords(name) {
   const text = words(name).replaceAll("-", " ");
-  return text.charAt(0).toUpperCase() + text.slice(1);
+  return (text.charAt(0).toUpperCase() + text.slice(1)).replace(/^Api /, "API ");
 }
