@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from getpass import getuser
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +14,7 @@ from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append, person
+from streamgauge.audit.log import append, person, user_name
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
@@ -95,7 +94,7 @@ def accept_hour(
         raise UserError("the reason is empty", "say in a sentence why the difference may stand")
     settings = Settings.for_role("batch")
     contract, at = find_contract(load_contracts(settings.contracts_dir), stream), parse_hour(hour)
-    by = by or getuser()
+    by = by or user_name()
     with (
         connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection,
         connection.transaction(),

@@ -16,6 +16,7 @@ from streamgauge.audit.chain import verify
 from streamgauge.audit.checkpoint import public_key, public_text, sign
 from streamgauge.audit.entry import ACTIONS, GENESIS, AuditEntry, digest_of
 from streamgauge.audit.export import CHECKPOINTS, ENTRIES, read_export, write_export
+from streamgauge.audit.log import person
 from streamgauge.audit.ocsf import as_ocsf
 from streamgauge.dagster.mutations import change_of
 from streamgauge.errors import UserError
@@ -166,6 +167,13 @@ def test_an_export_is_read_again_and_each_change_of_a_file_is_found(tmp_path: Pa
     assert faults()
     with pytest.raises(UserError, match="no export"):
         read_export(tmp_path)
+
+
+def test_a_person_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987654)
+    assert person().startswith("uid-987654@")
 
 
 def test_an_entry_is_an_ocsf_event() -> None:

@@ -1,5 +1,6 @@
 """The audit log in Postgres."""
 
+import os
 import socket
 from collections.abc import Iterator
 from datetime import datetime
@@ -28,9 +29,17 @@ def append(connection: Connection, event: AuditEvent) -> int:
     return int(row[0])
 
 
+def user_name() -> str:
+    """Of who runs this command. In a container its user may have none."""
+    try:
+        return getuser()
+    except (KeyError, OSError):
+        return f"uid-{os.getuid()}"
+
+
 def person() -> str:
-    """Who runs this command."""
-    return f"{getuser()}@{socket.gethostname()}"
+    """Who runs this command, and where."""
+    return f"{user_name()}@{socket.gethostname()}"
 
 
 def entries(connection: Connection, after: int = 0) -> Iterator[AuditEntry]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from getpass import getuser
 from typing import Annotated
 
 import psycopg
@@ -12,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append, person
+from streamgauge.audit.log import append, person, user_name
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
@@ -58,9 +57,9 @@ def accept(
     if not reason.strip():
         raise UserError("the reason is empty", "say in a sentence why nothing needs to succeed in its place")
     with connect_or_explain(Settings.for_role("batch"), application="streamgauge alerts") as connection:
-        accepted = alerts.accept(connection, name, stream, asset, by or getuser(), reason.strip())
+        accepted = alerts.accept(connection, name, stream, asset, by or user_name(), reason.strip())
         for a in accepted:
-            about = {"alert": a.name, "asset": a.asset, "accepted_by": by or getuser()}
+            about = {"alert": a.name, "asset": a.asset, "accepted_by": by or user_name()}
             append(connection, AuditEvent("alert.accept", a.cause, person(), reason=reason.strip(), after=about))
     for a in accepted:
         console().print(f"Accepted: {a.summary}. The alert ends when the sensor looks next.", markup=False)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from getpass import getuser
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append, person
+from streamgauge.audit.log import append, person, user_name
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
@@ -71,7 +70,7 @@ def _judge(ids: Sequence[str], verdict: Verdict, by: str | None, reason: str) ->
     if not reason.strip():
         raise UserError("the reason is empty", "say in a sentence why")
     with connect_or_explain(Settings.for_role("batch"), application="streamgauge anomalies") as connection:
-        found = anomalies.judge(connection, ids, verdict, by or getuser(), reason.strip())
+        found = anomalies.judge(connection, ids, verdict, by or user_name(), reason.strip())
         for a in found:
             about = {"stream": a.stream, "figure": a.figure, "began": a.began, "verdict": verdict, "by": a.verdict_by}
             append(connection, AuditEvent("anomaly.verdict", a.id, person(), reason=reason.strip(), after=about))
