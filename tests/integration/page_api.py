@@ -30,6 +30,8 @@ def text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+ODD = 10
+"""Minutes back is the one that is not as expected."""
 FIGURES = ("sum", "mean", "max", "p50", "p95", "p99")
 """Of the measure, as the API names them: `commits_sum` and so on."""
 
@@ -53,6 +55,8 @@ class Answers:
     key: str | None = None
     connections: list[str | None] = field(default_factory=list[str | None])
     """The Last-Event-ID of each."""
+    unusual: bool = True
+    """Something is not as expected."""
     shift: int = 0
     """Added to the first key of each top, so that the order changes."""
 
@@ -239,6 +243,48 @@ class Answers:
             "url": "http://127.0.0.1:1/runs/r",
         }
 
+    def anomalies(self, name: str) -> Json:
+        """The tenth minute back is beyond the band of the stream's count, and so is a member's."""
+        start = self.now.replace(second=0, microsecond=0)
+        counts = {back: self.minute(back)["count"] for back in range(60)}
+        count: Json = {
+            "id": "a1b2c3d4e5f6",
+            "figure": "count",
+            "dimensions": {},
+            "kind": "peak",
+            "direction": "down",
+            "began": text(start - ODD * _MINUTE),
+            "ended": text(start - (ODD - 1) * _MINUTE),
+            "shifted": False,
+            "minute": text(start - ODD * _MINUTE),
+            "minutes": 1,
+            "observed": counts[ODD],
+            "expected": counts[ODD] * 2.0,
+            "low": counts[ODD] * 1.8,
+            "high": counts[ODD] * 2.2,
+            "score": 1.9,
+            "state": "ended",
+            "verdict_at": None,
+            "verdict_by": None,
+            "verdict_because": None,
+        }
+        member = {"id": "f6e5d4c3b2a1", "dimensions": {"event_type": _MARKUP}, "ended": None, "state": "open"}
+        band = {back: (2 if back == ODD else 1) * counts[back] for back in range(60)}
+        return {
+            "stream": name,
+            "from": text(start - 60 * _MINUTE),
+            "to": text(start),
+            "looked": True,
+            "until": text(start - 2 * _MINUTE),
+            "left_out": 0,
+            "anomalies": [count, {**count, **member}] if self.unusual else [],
+            "band": [
+                {"minute": text(start - back * _MINUTE), "expected": n, "low": 0.9 * n, "high": 1.1 * n}
+                for back, n in reversed(band.items())
+                if back > 2
+            ],
+        }
+
     def operations(self) -> Json:
         names = ("postgres", "kafka", "redis", "registry", "worker", "prometheus", "alertmanager", "dagster")
         return {
@@ -318,6 +364,10 @@ def make_app(answers: Answers) -> FastAPI:
             if group_by:
                 row[group_by] = "PushEvent" if row["count"] % 2 else "ForkEvent"
         return {"stream": name, "rows": rows, "next": None}
+
+    @app.get("/v1/streams/{name}/anomalies")
+    def anomalies(name: str) -> Json:
+        return answers.anomalies(name)
 
     @app.get("/v1/streams/{name}/top")
     def top(name: str) -> Json:

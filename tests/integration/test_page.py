@@ -8,10 +8,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from quality.report.model import Hour
 from quality.report.page import render
-from serving.schemas import Stream
+from serving.schemas import Anomalies, Stream
 from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
-from tests.integration.page_api import Answers, serve
+from tests.integration.page_api import ODD, Answers, serve
 from tests.integration.workers import wait_for
 from tests.unit.test_report import DAY, sample_report
 
@@ -55,6 +55,7 @@ def status(page: Page) -> str | None:
 
 def test_the_answers_here_have_the_shape_of_the_apis(answers: Answers) -> None:
     Stream.model_validate(answers.stream("user_events"))
+    Anomalies.model_validate(answers.anomalies("user_events"))
 
 
 def test_the_answer_comes_first_then_the_numbers(shown: Page, answers: Answers) -> None:
@@ -81,6 +82,58 @@ def test_the_table_behind_the_chart_says_what_the_chart_shows(shown: Page, answe
     numbers = rows.locator("td.numeric").all_text_contents()
     assert numbers == [f"{answers.minute(back)['count']:,}" for back in range(len(numbers))]
     assert len(numbers) >= 55
+
+
+def test_the_band_is_behind_the_bars_and_what_lies_beyond_is_marked_and_listed(shown: Page, answers: Answers) -> None:
+    expect(shown.locator("#legend-band")).to_be_visible()
+    expect(shown.locator("#legend-anomaly")).to_be_visible()
+    chart = shown.locator("#chart")
+    chart.focus()
+    shown.keyboard.press("End")
+    for _ in range(ODD):
+        shown.keyboard.press("ArrowLeft")
+    odd = answers.minute(ODD)["count"]
+    text = chart.get_attribute("aria-valuetext") or ""
+    expected = f"{odd * 2:,} ({round(odd * 1.8):,} to {round(odd * 2.2):,})"
+    assert text.endswith(f": {odd:,} events, provisional, expected {expected}, not as expected")
+    shown.keyboard.press("ArrowLeft")
+    assert not (chart.get_attribute("aria-valuetext") or "").endswith("not as expected")
+    marked = _pixels(shown, "--bad")
+    assert marked > 20
+    assert _pixels(shown, "--rule") > 2000
+    rows = shown.locator("#anomalies tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.first).to_contain_text("Count, all events")
+    expect(rows.nth(1)).to_contain_text(MARKUP)
+    expect(rows.nth(1)).to_contain_text("Goes on")
+    shown.get_by_label("Measure").select_option("late")
+    expect(shown.locator("#legend-band")).to_be_hidden()
+    expect(shown.locator("#legend-anomaly")).to_be_hidden()
+
+
+def _pixels(shown: Page, colour: str) -> int:
+    """How many of the chart's are of this colour."""
+    return shown.evaluate(
+        """(name) => {
+        const canvas = document.querySelector("#chart canvas");
+        const probe = document.createElement("canvas").getContext("2d");
+        probe.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+        probe.fillRect(0, 0, 1, 1);
+        const [r, g, b] = probe.getImageData(0, 0, 1, 1).data;
+        const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+        let found = 0;
+        for (let i = 0; i < data.length; i += 4) if (data[i] === r && data[i + 1] === g && data[i + 2] === b) found++;
+        return found;
+        }""",
+        colour,
+    )
+
+
+def test_where_all_is_as_expected_it_says_so(browser: Browser, answers: Answers) -> None:
+    answers.unusual = False
+    with serve(answers) as server, opened(browser, address(server.port)) as page:
+        expect(page.locator("#anomalies-none")).to_have_text("Every series is as expected.")
+        expect(page.locator("#legend-anomaly")).to_be_hidden()
 
 
 def test_a_bucket_tells_where_it_comes_from_by_mouse_and_by_keyboard(shown: Page) -> None:

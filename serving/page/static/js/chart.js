@@ -7,6 +7,7 @@ import { el, setAttribute } from "./dom.js";
 import { number, short } from "./numbers.js";
 import { preferences } from "./preferences.js";
 import { SURE, columns } from "./series.js";
+import { Unusual, bandText } from "./unusual.js";
 import * as times from "./times.js";
 
 /** @typedef {ReturnType<import("./series.js").Buckets["upto"]>} Slots */
@@ -23,6 +24,7 @@ export class Chart {
   /** @type {Slots} */
   #slots = [];
   #measure = { name: "count", label: "events" };
+  #unusual = new Unusual();
   /** @type {number | null} the chosen bucket's start, while it is the reader who chose it */
   #chosen = null;
   /** @type {Map<string, CanvasPattern | string>} */
@@ -52,10 +54,11 @@ export class Chart {
     this.#plot?.destroy();
   }
 
-  /** @param {Slots} slots @param {{ name: string, label: string }} measure */
-  show(slots, measure) {
+  /** @param {Slots} slots @param {{ name: string, label: string }} measure @param {Unusual} unusual */
+  show(slots, measure, unusual) {
     this.#slots = slots;
     this.#measure = measure;
+    this.#unusual = unusual;
     const data = columns(slots, measure.name);
     if (this.#plot) this.#plot.setData(/** @type {any} */ (data));
     else if (slots.length) this.#plot = new uPlot(this.#options(), /** @type {any} */ (data), this.place);
@@ -138,7 +141,7 @@ export class Chart {
       },
       scales: {
         x: { time: true, range: () => [this.#slots[0]?.start ?? 0, this.#slots.at(-1)?.end ?? 1] },
-        y: { range: (_plot, _low, high) => [0, high > 0 ? high * 1.12 : 1] },
+        y: { range: (_plot, _low, high) => [0, this.#top(high) * 1.12 || 1] },
       },
       axes: [
         { ...axis, grid: { show: false }, size: 30, space: 64, values: (_plot, splits) => splits.map((s) => this.#tick(s)) },
@@ -158,7 +161,8 @@ export class Chart {
       hooks: {
         ready: [(plot) => plot.over.addEventListener("click", (event) => this.#click(plot, event))],
         setCursor: [(plot) => this.#look(plot)],
-        draw: [(plot) => this.#outline(plot)],
+        drawAxes: [(plot) => this.#band(plot)],
+        draw: [(plot) => this.#mark(plot), (plot) => this.#outline(plot)],
       },
     };
   }
@@ -230,8 +234,71 @@ export class Chart {
   /** @param {Slots[number]} slot */
   text(slot) {
     const when = times.span(slot.start * 1000, slot.end * 1000, preferences.zone);
-    if (!slot.bucket) return `${when}: no events`;
-    return `${when}: ${number(slot.bucket.row[this.#measure.name])} ${this.#measure.label}, ${SURE[slot.bucket.sure].label.toLowerCase()}`;
+    const band = this.#bandOf(slot);
+    const beside = `${band ? `, expected ${bandText(band)}` : ""}${this.#isMarked(slot) ? ", not as expected" : ""}`;
+    if (!slot.bucket) return `${when}: no events${beside}`;
+    return `${when}: ${number(slot.bucket.row[this.#measure.name])} ${this.#measure.label}, ${SURE[slot.bucket.sure].label.toLowerCase()}${beside}`;
+  }
+
+  /** @param {Slots[number]} slot */
+  #bandOf(slot) {
+    return this.#measure.name === "count" && slot.end - slot.start === 60 ? this.#unusual.band(slot.start) : null;
+  }
+
+  /** @param {Slots[number]} slot */
+  #isMarked(slot) {
+    return this.#unusual.marks(this.#measure.name, slot.start, slot.end);
+  }
+
+  /** The band is to be seen whole. @param {number} high */
+  #top(high) {
+    return Math.max(high || 0, ...this.#slots.map((s) => this.#bandOf(s)?.high ?? 0));
+  }
+
+  /** What is expected, behind the bars. @param {uPlot} plot */
+  #band(plot) {
+    const { ctx, bbox } = plot;
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(bbox.left, bbox.top, bbox.width, bbox.height);
+    ctx.clip();
+    ctx.fillStyle = this.#colour("--rule");
+    ctx.strokeStyle = this.#colour("--edge");
+    ctx.lineWidth = devicePixelRatio;
+    for (const slot of this.#slots) {
+      const band = this.#bandOf(slot);
+      if (!band) continue;
+      const left = plot.valToPos(slot.start, "x", true);
+      const right = plot.valToPos(slot.end, "x", true);
+      const top = plot.valToPos(band.high, "y", true);
+      const bottom = plot.valToPos(band.low, "y", true);
+      ctx.fillRect(left, top, right - left, bottom - top);
+      ctx.beginPath();
+      for (const edge of [top, bottom]) {
+        ctx.moveTo(left, edge);
+        ctx.lineTo(right, edge);
+      }
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  /** A triangle above what is not as expected: a shape, not a colour alone. @param {uPlot} plot */
+  #mark(plot) {
+    const { ctx, bbox } = plot;
+    const side = 5 * devicePixelRatio;
+    ctx.save();
+    ctx.fillStyle = this.#colour("--bad");
+    for (const slot of this.#slots) {
+      if (!this.#isMarked(slot)) continue;
+      const middle = plot.valToPos((slot.start + slot.end) / 2, "x", true);
+      ctx.beginPath();
+      ctx.moveTo(middle - side, bbox.top);
+      ctx.lineTo(middle + side, bbox.top);
+      ctx.lineTo(middle, bbox.top + 1.6 * side);
+      ctx.fill();
+    }
+    ctx.restore();
   }
 
   /** @param {uPlot} plot */

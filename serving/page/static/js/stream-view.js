@@ -13,6 +13,7 @@ import { showRanking } from "./ranking.js";
 import { keyed, makeTable } from "./rows.js";
 import { Buckets, SURE } from "./series.js";
 import * as times from "./times.js";
+import { Unusual, bandText, rounded, seriesOf, stateOf } from "./unusual.js";
 import * as verdict from "./verdict.js";
 
 /** Ranges of the chart, and the windows they are drawn in. */
@@ -78,6 +79,7 @@ export class StreamView {
   #tops = {};
   #minutes = new Buckets(60, 3600);
   #buckets = this.#minutes;
+  #unusual = new Unusual();
   /** @type {WeakMap<Buckets, number>} when each was answered */
   #chartAsked = new WeakMap();
   #asked = new AbortController();
@@ -89,6 +91,7 @@ export class StreamView {
   #table;
   #checks;
   #quality;
+  #anomalies;
 
   /** @param {Stream} stream as /v1/streams has it @param {HTMLElement} root @param {() => void} unauthorized */
   constructor(stream, root, unauthorized) {
@@ -120,6 +123,14 @@ export class StreamView {
       { name: "When" },
     ]);
     byId("quality").replaceChildren(this.#quality.whole);
+    this.#anomalies = makeTable("Series that were not as expected, newest first", [
+      { name: "Since" },
+      { name: "Series" },
+      { name: "State" },
+      { name: "Observed", kind: "numeric" },
+      { name: "Expected", kind: "numeric" },
+    ]);
+    byId("anomalies").replaceChildren(this.#anomalies.whole);
     this.#choices();
     this.#live = this.#connect();
     this.#timers = [setInterval(() => this.#tick(), 1000), setInterval(() => this.#refresh(), REFRESH_MS)];
@@ -230,7 +241,7 @@ export class StreamView {
 
   #draw() {
     const slots = this.#slots(this.#buckets);
-    this.#chart.show(slots, this.#measure);
+    this.#chart.show(slots, this.#measure, this.#unusual);
     const { name } = this.#spec;
     setText(byId("chart-title"), `${this.#measure.text} by ${name}`);
     setAttribute(byId("chart"), "aria-label", `${this.#measure.text} by ${name}`);
@@ -239,6 +250,8 @@ export class StreamView {
     const silent = ended !== null && until !== null && Date.parse(until) / 1000 > ended + 2 * 60;
     setText(byId("chart-silence"), silent ? `No events since ${times.moment((ended + 60) * 1000, preferences.zone)}.` : "");
     const used = new Set(slots.map((s) => s.bucket?.sure));
+    byId("legend-band").hidden = this.#measure.name !== "count" || !slots.some((s) => this.#unusual.band(s.start));
+    byId("legend-anomaly").hidden = !slots.some((s) => this.#unusual.marks(this.#measure.name, s.start, s.end));
     for (const sure of Object.keys(SURE)) byId(`legend-${sure}`).hidden = !used.has(/** @type {any} */ (sure));
     if (byId("chart-details", HTMLDetailsElement).open) this.#tabulate(slots);
   }
@@ -343,7 +356,7 @@ export class StreamView {
     if (document.hidden) return;
     this.#asked.abort();
     this.#asked = new AbortController();
-    const asks = [this.#askStream(), this.#askChart(), this.#askDimension(), this.#askChecks(), this.#askQuality()];
+    const asks = [this.#askStream(), this.#askChart(), this.#askAnomalies(), this.#askDimension(), this.#askChecks(), this.#askQuality()];
     void Promise.allSettled(asks).then((done) => {
       const failed = done.find((d) => d.status === "rejected" && d.reason instanceof ApiError);
       setText(byId("refresh-problem"), failed?.status === "rejected" ? `${failed.reason.message} ${failed.reason.hint}` : "");
@@ -369,6 +382,30 @@ export class StreamView {
     if (buckets !== this.#buckets) return;
     this.#chartAsked.set(buckets, Date.now());
     buckets.put(found.rows, true);
+    this.#draw();
+  }
+
+  /** What is not as expected in the chart's range. */
+  async #askAnomalies() {
+    const name = this.stream.stream;
+    const end = this.#slots(this.#minutes).at(-1)?.end ?? Date.now() / 1000;
+    const start = end - this.#spec.range;
+    const found = await get(`/v1/streams/${name}/anomalies?${query({ from: iso(start), to: iso(end) })}`, this.#asked.signal);
+    this.#unusual = new Unusual(found);
+    const shown = this.#unusual.since(start);
+    byId("anomalies-none").hidden = shown.length > 0;
+    setText(byId("anomalies-none"), this.#unusual.nothing);
+    byId("anomalies").hidden = shown.length === 0;
+    this.#anomalies.fill(shown, (a) => a.id, (a) => {
+      const state = stateOf(a);
+      return [
+        times.moment(a.began, preferences.zone),
+        seriesOf(a),
+        el("span", { class: "level", "data-level": state.level }, state.text),
+        rounded(a.observed),
+        bandText(a),
+      ];
+    });
     this.#draw();
   }
 
