@@ -31,7 +31,7 @@ from streamgauge.settings import ACCESS_FILE, CHECKOUT, CONTRACTS
 from streamgauge.stack import monitoring
 from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.layout import Layout, stack_file
-from streamgauge.telemetry import metrics
+from streamgauge.telemetry import metrics, openslo
 from streamgauge.telemetry.catalog import page as names_page
 from streamgauge.telemetry.catalog.metrics import LIBRARIES, METRICS
 from streamgauge.telemetry.catalog.model import SEMANTIC_CONVENTIONS
@@ -124,6 +124,15 @@ def test_names_of_the_conventions_are_theirs() -> None:
 
 def test_the_page_of_names_is_current() -> None:
     assert (CHECKOUT / "docs" / "telemetry.md").read_text() == names_page.page(), "run the command in its head"
+
+
+def test_the_promises_as_openslo_are_current() -> None:
+    assert openslo.FILE.read_text() == openslo.text(), "run the command in its head"
+    slos = {d["metadata"]["name"]: d["spec"] for d in openslo.documents() if d["kind"] == "SLO"}
+    page = (CHECKOUT / "docs" / "observability.md").read_text()
+    promised = re.findall(r"^\| ([a-z-]+) \| .*?([\d.]+) % of", page, re.M)
+    targets = {name: f"{100 * spec['objectives'][0]['target']:g}" for name, spec in slos.items()}
+    assert targets == dict(promised)
 
 
 def test_rules_and_dashboards_use_metrics_that_exist(exported: str) -> None:
