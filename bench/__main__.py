@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from bench import anomalies, batch, formats, ingest, lake, latency, others, place, serving, tracing, worker
+from bench import anomalies, batch, formats, ingest, lake, latency, nab, others, place, serving, tracing, worker
 from bench.figures import run as figures_of
 from bench.report import Machine, Measured, Row, as_json, machine, rows, show
 from streamgauge.cli.output import Json, console, print_json
@@ -45,6 +45,9 @@ def bench(
     traced: Annotated[int, typer.Option(help="Times the worker runs with and without traces; 0 leaves it out.")] = 3,
     decoded: Annotated[int, typer.Option(help="Events as Avro and as JSON; 0 leaves them out.")] = 200_000,
     judged: Annotated[bool, typer.Option("--anomalies/--no-anomalies", help="The search for anomalies.")] = True,
+    labelled: Annotated[
+        Path | None, typer.Option("--nab", help="A folder laid out as NAB's repository; else it is left out.")
+    ] = None,
     as_json_: Json = False,
 ) -> None:
     """Measure the worker beside what else could read the same topic, the API beside the database, and the batch
@@ -69,6 +72,8 @@ def bench(
         compared += part(what, lambda _: formats.rows(formats.measure(decoded)))
     if judged:
         compared += part("anomalies", lambda _: anomalies.rows(anomalies.measure()))
+    if labelled is not None:
+        compared += part("the Numenta Anomaly Benchmark", lambda _: nab.rows(labelled))
     if facts:
         what = f"facts and rollups of {facts:,} events, beside DuckDB"
         compared += part(what, lambda folder: batch.rows(batch.measure(folder, facts)))

@@ -141,12 +141,23 @@ def test_an_anomaly_begins_once_and_ends_when_the_series_is_back() -> None:
     assert all(f.minute < end.minute for f in found(changes))
 
 
-def test_what_goes_on_is_the_new_level() -> None:
-    changes = watch(Detector(Tuning(), counts=True), warm(), np.floor(quiet(200) * 1.7))
+@pytest.mark.parametrize("counts", [True, False])
+def test_what_goes_on_is_the_new_level(counts: bool) -> None:
+    changes = watch(Detector(Tuning(), counts=counts), warm(counts=counts), np.floor(quiet(200) * 2.0))
     (end,) = (c for c in changes if isinstance(c, Ended))
     assert end.shifted
     assert NOW + SHIFT_AFTER <= end.minute <= NOW + SHIFT_AFTER + RING
     assert changes[-1] == end
+
+
+def test_a_series_that_is_nearly_always_nothing_is_not_accused_for_ever() -> None:
+    """Of a series with a value now and then, hardly any of the last day's is news."""
+    rng = np.random.default_rng(3)
+    rows = np.where(rng.random((6 * 1440, 1)) < 0.02, rng.uniform(500, 1500, (6 * 1440, 1)), 0.0)
+    changes = found(watch(Detector(Tuning(), counts=False), empty(1), rows, FIRST))
+    begun = [f for f in changes if f.minute == f.began]
+    assert all(f.score < 1e4 for f in begun)
+    assert len([f for f in begun if f.minute >= FIRST + 5 * 1440]) <= 5
 
 
 def test_a_rare_event_that_stops_coming_is_a_gap() -> None:

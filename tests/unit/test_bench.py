@@ -3,10 +3,11 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from bench import anomalies, formats
+from bench import anomalies, formats, nab
 from bench.__main__ import part
 from bench.figures import Run, Sample, delays, memory, run
 from bench.ingest import Ingested
@@ -20,6 +21,7 @@ from bench.serving import rows as serving_rows
 from bench.tracing import Traced
 from bench.tracing import rows as tracing_rows
 from streamgauge.errors import UserError
+from streamgauge.types import Float64s
 from streaming.load.fill import repeat_some
 
 MIB = 1 << 20
@@ -139,3 +141,50 @@ def test_both_formats_are_read_whole() -> None:
 def test_the_slower_kind_of_series_decides() -> None:
     verdicts = [anomalies.rows(anomalies.Speed(*speed))[0].verdict for speed in ((1e6, 2e5), (1e6, 1e5), (1e5, 1e6))]
     assert verdicts == ["met", "short", "short"]
+
+
+def series(values: int = 1000, windows: tuple[tuple[int, int], ...] = ((300, 399),)) -> nab.Labelled:
+    return nab.Labelled("a/b.csv", np.arange(values) * 5, np.zeros(values), windows)
+
+
+@pytest.mark.parametrize("profile", nab.PROFILES, ids=lambda p: p.name)
+def test_nabs_score_is_100_for_all_at_once_and_0_for_nothing(profile: nab.Profile) -> None:
+    assert nab.normalised(nab.score(series(), [300], profile), 1, profile) == pytest.approx(100)
+    assert nab.normalised(nab.score(series(), [], profile), 1, profile) == 0
+    late = nab.normalised(nab.score(series(), [390], profile), 1, profile)
+    assert nab.normalised(nab.score(series(), [350], profile), 1, profile) > late > 0
+
+
+def test_nabs_score_of_a_detection_outside_falls_with_its_distance() -> None:
+    standard, low_fp = nab.PROFILES[:2]
+    costs = [-nab.score(series(windows=((300, 399),)), [300, i], standard) + 1 for i in (405, 450, 900)]
+    assert 0 < costs[0] < costs[1] < costs[2] == pytest.approx(0.11)
+    assert nab.score(series(), [200, 300], low_fp) == pytest.approx(1 - 0.22)
+    assert nab.score(series(), [10, 300], standard) == pytest.approx(1), "a detector may learn before it is scored"
+
+
+def test_nabs_threshold_that_was_chosen_on_others_is_no_better(tmp_path: Path) -> None:
+    corpus = [series(), series(windows=((700, 750),))]
+
+    def detector(s: nab.Labelled) -> Float64s:
+        scores = np.zeros(len(s.values))
+        scores[[s.windows[0][0], 500]] = (1.0, 2.0) if s.windows[0][0] == 300 else (4.0, 3.0)
+        return scores
+
+    found = nab.measure(corpus, detector)
+    for on_all, on_others in zip(found.chosen_on_all, found.chosen_on_others, strict=True):
+        assert on_others <= on_all
+    with pytest.raises(UserError, match="not laid out"):
+        nab.read(tmp_path)
+
+
+def test_nabs_files_are_read_with_their_windows(tmp_path: Path) -> None:
+    (tmp_path / "data" / "real").mkdir(parents=True)
+    (tmp_path / "labels").mkdir()
+    lines = [f"2014-04-01 00:{m:02}:00,{m}" for m in range(0, 60, 5)]
+    (tmp_path / "data" / "real" / "x.csv").write_text("timestamp,value\n" + "\n".join(lines) + "\n")
+    windows = '{"real/x.csv": [["2014-04-01 00:10:00.000000", "2014-04-01 00:20:00.000000"]]}'
+    (tmp_path / "labels" / "combined_windows.json").write_text(windows)
+    (found,) = nab.read(tmp_path)
+    assert (found.windows, found.values.tolist()[:3]) == (((2, 4),), [0, 5, 10])
+    assert nab.ours(found).shape == nab.plain(found).shape == (12,)

@@ -20,6 +20,8 @@ _LEAST_MEMORY = 240.0
 """In minutes, of the spread: the first minutes of something wrong must not become the measure for the next."""
 _TAKEN_AS = 3.0
 """Deviations, as which a person's word makes an anomaly count: below every limit."""
+_MOST_SCORE = 1000.0
+"""Of a series that never moved, anything would be as far out as one likes."""
 _STILL = 0.25
 """Of what several minutes are off together, the last must be so much, or it is over."""
 _FORGOTTEN_DAILY = 2 ** (-1 / 14)
@@ -114,7 +116,7 @@ class Detector:
         some = s.kept(which)
         observed, expected, minutes = _together(some, rows)
         wide = np.sqrt(
-            np.maximum(some.variance[[0, scale]].max(axis=0), self._noise.least(expected / np.maximum(minutes, 1)))
+            np.maximum(some.variance[[0, scale]].max(axis=0), self._least(some, expected, minutes))
             + self._noise.doubt(expected, minutes, some.uncertainty[here])
         )
         known = np.maximum(some.weight[rows].sum(axis=0), 1e-9)
@@ -170,12 +172,15 @@ class Detector:
         for k, scale in enumerate(SCALES):
             observed, expected, minutes = _together(s, (here - np.arange(scale)) % RING)
             # several minutes together are no surer than one, whatever little was seen of them says
-            least = np.maximum(s.variance[0], self._noise.least(expected / np.maximum(minutes, 1)))
+            least = np.maximum(s.variance[0], self._least(s, expected, minutes))
             noise[k] = np.maximum(s.variance[k], least)
             doubt[k] = self._noise.doubt(expected, minutes, s.uncertainty[here])
             raw[k] = self._noise.deviation(observed, expected, minutes)
             off[k] = (observed - expected) / np.maximum(minutes, 1)
         return raw, noise, doubt, off
+
+    def _least(self, s: State, expected: Float64s, minutes: Float64s) -> Float64s | float:
+        return self._noise.least(expected / np.maximum(minutes, 1), s.total / np.maximum(s.seen, 1))
 
     def _take(self, s: State, here: int, observed: Float64s, z: Float64s, warm: Bools) -> None:
         """What will be learned: what strays far counts as CLIP deviations, once it can be said what is far."""
@@ -193,6 +198,7 @@ class Detector:
         lasting = np.greater(off[0], _STILL * off) == above
         wanted = np.where(above, t.up, t.down)
         score = np.where(judged & lasting & wanted, np.abs(z) / np.where(above, limit[:, 1], limit[:, 0]), 0.0)
+        score = np.minimum(score, _MOST_SCORE)
         scale = score.argmax(axis=0)
         worst = np.take_along_axis(score, scale[None], axis=0)[0]
         side = np.where(worst >= 1, np.where(np.take_along_axis(above, scale[None], axis=0)[0], 1, -1), 0)

@@ -22,8 +22,8 @@ class Noise(Protocol):
         """The variance that the deviation has because what is expected is uncertain, as a season says it."""
         ...
 
-    def least(self, expected: Float64s) -> Float64s | float:
-        """The least variance of the noise that is believed."""
+    def least(self, expected: Float64s, mean: Float64s) -> Float64s | float:
+        """The least variance of the noise that is believed, of a minute in a series of that mean."""
         ...
 
     def bound(self, expected: Float64s, minutes: Float64s, deviation: Float64s) -> Float64s:
@@ -46,7 +46,7 @@ class CountNoise:
     def doubt(self, expected: Float64s, minutes: Float64s, uncertainty: Float64s) -> Float64s:
         return expected * uncertainty
 
-    def least(self, expected: Float64s) -> Float64s | float:
+    def least(self, expected: Float64s, mean: Float64s) -> Float64s | float:
         return 1.0
 
     def bound(self, expected: Float64s, minutes: Float64s, deviation: Float64s) -> Float64s:
@@ -64,7 +64,7 @@ class ValueNoise:
     """Normal, with a variance that only the series itself tells."""
 
     _LEAST = 0.005
-    """Of what is expected: a series that never moved may move by as little."""
+    """Of what is expected or usual: a series that never moved may move by as little."""
 
     def deviation(self, observed: Float64s, expected: Float64s, minutes: Float64s) -> Float64s:
         return (observed - expected) / np.sqrt(np.maximum(minutes, 1.0))
@@ -72,8 +72,8 @@ class ValueNoise:
     def doubt(self, expected: Float64s, minutes: Float64s, uncertainty: Float64s) -> Float64s:
         return minutes * uncertainty
 
-    def least(self, expected: Float64s) -> Float64s | float:
-        return (self._LEAST * expected) ** 2 / 4 + 1e-18
+    def least(self, expected: Float64s, mean: Float64s) -> Float64s | float:
+        return (self._LEAST * np.maximum(np.abs(expected), np.abs(mean))) ** 2 + 1e-18
 
     def bound(self, expected: Float64s, minutes: Float64s, deviation: Float64s) -> Float64s:
         return expected + deviation * np.sqrt(np.maximum(minutes, 1.0))

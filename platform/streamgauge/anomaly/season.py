@@ -24,6 +24,8 @@ _DAY_PRIOR = 0.5
 _WEEK_PRIOR = 2.0
 """In minutes, as which all days count in each hour of the week; of counts at least as _FEW events."""
 _FEW = 3.0
+_SETTLED = 30.0
+"""Minutes, as which a new level counts from the beginning: what is half believed would be an anomaly again at once."""
 _LEAST_VARIATION = 0.05
 _NEVER_THE_SAME = 0.1
 """Of what days may differ by, what remains when they were seen: no day is quite like the one a week ago."""
@@ -131,9 +133,11 @@ class Counts:
         s.seen += which
 
     def settle(self, s: State, which: Bools) -> None:
-        events, base = s.observed.sum(axis=0), s.base.sum(axis=0)
-        s.level_sum = np.where(which, events, s.level_sum)
-        s.level_weight = np.where(which, base, s.level_weight)
+        base = np.maximum(s.base.sum(axis=0), 1e-9)
+        weight = base * (_SETTLED / len(s.base))
+        known = s.observed.sum(axis=0) / base * (weight + self._LEVEL_PRIOR)
+        s.level_sum = np.where(which, np.maximum(known - self._LEVEL_PRIOR, 0.0), s.level_sum)
+        s.level_weight = np.where(which, weight, s.level_weight)
         s.expected = np.where(which, self.at_level(s, s.base)[0], s.expected)
 
     def survey(self, s: State) -> None:
@@ -183,9 +187,9 @@ class Values:
 
     def settle(self, s: State, which: Bools) -> None:
         there = s.weight > 0
-        off = np.where(there, s.observed - s.base, 0.0).sum(axis=0)
-        s.level_sum = np.where(which, off, s.level_sum)
-        s.level_weight = np.where(which, there.sum(axis=0), s.level_weight)
+        off = np.where(there, s.observed - s.base, 0.0).sum(axis=0) / np.maximum(there.sum(axis=0), 1)
+        s.level_sum = np.where(which, off * (_SETTLED + self._LEVEL_PRIOR), s.level_sum)
+        s.level_weight = np.where(which, _SETTLED, s.level_weight)
         s.expected = np.where(which, self.at_level(s, s.base)[0], s.expected)
 
     def survey(self, s: State) -> None:
