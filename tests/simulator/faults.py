@@ -31,10 +31,9 @@ after the client has given it up; `slow` takes its time.
 MISHAPS: tuple[Mishap, ...] = Mishap.__args__
 
 Event: TypeAlias = Literal[
-    "crash", "freeze", "stop", "start", "clock", "broker clock", "skip", "postgres away", "kafka away", "registry away",
+    "crash", "freeze", "stop", "clock", "broker clock", "skip", "postgres away", "kafka away", "registry away",
     "redis away", "redis flushed", "retention", "recreated", "stalled"
 ]  # fmt: skip
-EVENTS: tuple[Event, ...] = Event.__args__
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ from tests.simulator.code import Change
 from tests.simulator.scenario import draw
 from tests.simulator.simulation import Simulation
 
-_MOST_SEEDS_A_BUG = 3_000
-
 
 def failures(seeds: Iterable[int], changes: Sequence[Change] = ()) -> list[tuple[int, str]]:
     """The seeds that fail, and how."""
@@ -18,10 +16,10 @@ def failures(seeds: Iterable[int], changes: Sequence[Change] = ()) -> list[tuple
     return [(seed, failure) for seed, failure in found if failure is not None]
 
 
-def find(bug: Bug) -> tuple[int, str] | None:
-    """The first seed that fails with it, and how."""
-    for first in range(_MOST_SEEDS_A_BUG):
-        found = failures([first], bug.changes)
+def find(bug: Bug, seeds: Iterable[int]) -> tuple[int, str] | None:
+    """The first of the seeds that fails with it, and how."""
+    for seed in seeds:
+        found = failures([seed], bug.changes)
         if found:
             return found[0]
     return None
