@@ -230,7 +230,7 @@ def listed(own: OwnStream, *arguments: str, code: int) -> list[dict[str, Any]]:
 
 def under_way(own: OwnStream) -> Sequence[Any]:
     with connect(Settings.for_role("batch"), autocommit=True) as connection:
-        return anomalies_under_way(connection, [own.contract], datetime.now(UTC))
+        return anomalies_under_way(connection, [own.contract], END)
 
 
 def test_it_is_told_once_a_stream_until_a_person_has_seen_it(own: OwnStream) -> None:
@@ -240,6 +240,9 @@ def test_it_is_told_once_a_stream_until_a_person_has_seen_it(own: OwnStream) -> 
     open_ = listed(own, code=1)
     assert {a["state"] for a in open_} == {"open"}
     assert len(open_) == 2
+    with connect(Settings.for_role("batch"), autocommit=True) as connection:
+        later = anomalies_under_way(connection, [own.contract], END + timedelta(hours=2))
+    assert not later, "what is found while old minutes are learned is no news"
     (alert,) = under_way(own)
     assert (alert.stream, alert.owner, alert.severity) == (contract.stream, contract.owner, "warning")
     assert "2 series are not as expected" in alert.summary
@@ -249,6 +252,7 @@ def test_it_is_told_once_a_stream_until_a_person_has_seen_it(own: OwnStream) -> 
     run("ack", open_[1]["id"], "--reason", "the same", "--by", "jo", folder=own.folder)
     assert not under_way(own)
     assert not listed(own, code=0)
+    assert len(listed(own, "--all", "--days", "0.01", code=0)) == 2, "the two that go on"
     (seen, _) = (a for a in listed(own, "--all", code=0) if a["ended"] is None)
     assert (seen["state"], seen["verdict_by"]) == ("acknowledged", "jo")
     missing = CliRunner().invoke(app, ["ack", "nothing", "--reason", "x"])

@@ -42,7 +42,7 @@ def list_(
         if not anomalies.is_set_up(connection):
             raise UserError("nothing looks for anomalies yet", "run streamgauge apply")
         since = datetime.now(UTC) - timedelta(days=days)
-        found = anomalies.read_anomalies(connection, streams, None if all_ else since, None, limit)
+        found = anomalies.read_anomalies(connection, streams, since, None, limit)
     shown = found if all_ else [a for a in found if a.state == "open"]
     if as_json:
         print_json([a.as_json() for a in shown])
