@@ -6,6 +6,10 @@ from tests.simulator.code import Change
 
 _WORKER = "streaming/worker/"
 _TOPICS = "platform/streamgauge/state/topics.py"
+_SEND_LETTERS = "            self._topics.send_dead_letters(letters)\n"
+_MARK_LETTERS = "            self._outbox.mark_forwarded(connection, [(r.partition, r.offset) for r, _ in letters])\n"
+_SEND_COUNTS = "        self._topics.send_counts(changed)\n"
+_MARK_COUNTS = "        self._outbox.mark_published(connection, snapshot.published, snapshot.offsets)\n"
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,26 @@ BUGS = (
         "a new owner goes on with a paused partition", "takeover.py", "paused=claim.paused is not None", "paused=False"
     ),
     _bug(
+        "a new owner reads from where the log no longer is",
+        "takeover.py",
+        "max(claim.progress.read_from, claim.first_position + low)",
+        "claim.progress.read_from",
+    ),
+    _bug("a gap is no loss", "claims.py", "lost = lost + %s where", "lost = lost + 0 * %s where"),
+    _bug("a gap is not noticed", "claims.py", "if next_offset < low:", "if next_offset < 0:"),
+    _bug(
         "the latest minute is forgotten",
         "claims.py",
         "coalesce(latest_ms, watermark_ms)",
         "watermark_ms",
     ),
     # a topic that is created again
+    _bug(
+        "the topic's id is asked only at the beginning",
+        "session.py",
+        'self._lifetime.retry(KafkaException, "Kafka", verify, UNREACHED_SECONDS)',
+        "del verify",
+    ),
     _bug("a new topic's positions begin at 0", _TOPICS, "first = max(known_end, row[0] if", "first = 0 * (row[0] if"),
     # verdicts
     _bug(
@@ -186,6 +204,18 @@ BUGS = (
         "rows = dict[int, str]()",
     ),
     # publishing
+    _bug(
+        "dead letters are marked before they are sent",
+        "publisher.py",
+        f"{_SEND_LETTERS}{_MARK_LETTERS}",
+        f"{_MARK_LETTERS}{_SEND_LETTERS}",
+    ),
+    _bug(
+        "counts are marked before they are sent",
+        "publisher.py",
+        f"{_SEND_COUNTS}{_MARK_COUNTS}",
+        f"{_MARK_COUNTS}{_SEND_COUNTS}",
+    ),
     _bug(
         "a Redis that was emptied stays so",
         "publisher.py",
