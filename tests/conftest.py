@@ -33,7 +33,7 @@ LONGEST = (
     "test_reconciliation.py",
     "test_real_data.py",
     "test_pipeline.py",
-    "test_observability.py",
+    "test_rules.py",
 )
 """The files that take longest are begun first: one begun last would run alone at the end."""
 

@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 ALL = "ALL_EXAMPLES"
@@ -14,6 +15,10 @@ _DEFAULT = 100
 def examples(full: int) -> settings:
     """A decorator for a property test that draws `full` examples in CI."""
     return settings(max_examples=full if os.environ.get(ALL) else max(_FEWEST, full // 10))
+
+
+in_ci = pytest.mark.skipif(not os.environ.get(ALL), reason=f"takes long, and runs where {ALL} is set")
+"""For a test, or a case of one, that others like it stand for."""
 
 
 def use_defaults() -> None:

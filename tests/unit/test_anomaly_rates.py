@@ -9,6 +9,7 @@ from streamgauge.anomaly.detector import Detector
 from streamgauge.anomaly.episodes import Found, follow
 from streamgauge.anomaly.state import empty
 from streamgauge.anomaly.tuning import Tuning
+from tests.examples import in_ci
 from tests.seasonal import DROP_MINUTES, Noise, Series
 
 
@@ -23,17 +24,19 @@ def begun(series: Series, tuning: Tuning | None = None) -> Iterator[Found]:
                     yield change
 
 
-@pytest.mark.parametrize("mean", [0.3, 60.0, 2000.0])
+@pytest.mark.parametrize("mean", [pytest.param(0.3, marks=in_ci), 60.0, pytest.param(2000.0, marks=in_ci)])
 def test_quiet_counts_raise_at_most_one_false_alarm_in_a_thousand_series_and_days(mean: float) -> None:
     series = Series(number=200, days=11, seed=3, mean=mean)
     assert len(list(begun(series))) <= 0.001 * series.number * series.days
 
 
+@in_ci
 def test_quiet_values_raise_at_most_one_false_alarm_in_a_thousand_series_and_days() -> None:
     series = Series(number=200, days=11, seed=3, mean=50, noise="normal")
     assert len(list(begun(series))) <= 0.001 * series.number * series.days
 
 
+@in_ci
 def test_noise_with_heavy_tails_is_learned() -> None:
     """Student's t with four degrees of freedom: a limit for normal noise would be passed thousands of times."""
     series = Series(number=60, days=12, seed=4, mean=50, noise="student", weekend=1.0)
@@ -41,13 +44,21 @@ def test_noise_with_heavy_tails_is_learned() -> None:
     assert len(last) <= 0.1 * series.number * 2
 
 
+@in_ci
 def test_the_sensitivity_is_the_rate_of_false_alarms() -> None:
     """Ten times as many are allowed, and there are some: the limit is no farther out than it must be."""
     series = Series(number=200, days=14, seed=6, mean=60)
     assert 1 <= len(list(begun(series, Tuning("high")))) <= 10 / 1000 * series.number * series.days
 
 
-@pytest.mark.parametrize(("mean", "noise"), [(150.0, "poisson"), (1000.0, "poisson"), (100.0, "normal")])
+@pytest.mark.parametrize(
+    ("mean", "noise"),
+    [
+        (150.0, "poisson"),
+        pytest.param(1000.0, "poisson", marks=in_ci),
+        pytest.param(100.0, "normal", marks=in_ci),
+    ],
+)
 def test_drops_of_thirty_percent_for_ten_minutes_are_found(mean: float, noise: Noise) -> None:
     """Of the series whose noise allows it: 80 events a minute at that hour, or values that stray by less than 8 %."""
     series = Series(number=300, days=10, seed=5, mean=mean, noise=noise, spread=0.05, drops=True)
