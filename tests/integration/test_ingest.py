@@ -165,7 +165,7 @@ def test_each_event_has_its_verdict(own: Running, api: Served) -> None:
         ("refused", None),
     ]
     document = api.client.get("/v1/openapi.json").json()
-    schema = {"$ref": "#/components/schemas/Taken", "components": document["components"]}
+    schema = {"$ref": "#/components/schemas/Accepted", "components": document["components"]}
     validator: Any = Draft202012Validator(schema)
     validator.validate(body)
     answer = api.client.post(path_of(own), json=[event("x", user_id="")], headers=write)
