@@ -250,9 +250,10 @@ export class Chart {
     return this.#unusual.marks(this.#measure.name, slot.start, slot.end);
   }
 
-  /** The band is to be seen whole. @param {number} high */
+  /** The band is to be seen, but of few events chance would have many: it shall not make the bars small. @param {number} high */
   #top(high) {
-    return Math.max(high || 0, ...this.#slots.map((s) => this.#bandOf(s)?.high ?? 0));
+    const band = Math.max(0, ...this.#slots.map((s) => this.#bandOf(s)?.high ?? 0));
+    return high ? Math.max(high, Math.min(band, 2 * high)) : band;
   }
 
   /** What is expected, behind the bars. @param {uPlot} plot */
