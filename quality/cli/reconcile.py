@@ -14,7 +14,8 @@ from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append, person, user_name
+from streamgauge.audit.log import append, person
+from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract
@@ -90,22 +91,20 @@ def accept_hour(
     by: Annotated[str | None, typer.Option(help="Who accepts it; by default the login.")] = None,
 ) -> None:
     """Accept what an hour's latest comparison could not explain: the alert ends, and its numbers count as checked."""
-    if not reason.strip():
-        raise UserError("the reason is empty", "say in a sentence why the difference may stand")
+    decided = decision(by, reason, "say in a sentence why the difference may stand")
     settings = Settings.for_role("batch")
     contract, at = find_contract(load_contracts(settings.contracts_dir), stream), parse_hour(hour)
-    by = by or user_name()
     with (
         connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection,
         connection.transaction(),
     ):
-        final = accept(connection, contract, at, by, reason.strip())
+        final = accept(connection, contract, at, decided.by, decided.reason)
         event = AuditEvent(
             "hour.accept",
             f"{stream} {hour_key(at)}",
             person(),
-            reason=reason.strip(),
-            after={"accepted_by": by, "final": final},
+            reason=decided.reason,
+            after={"accepted_by": decided.by, "final": final},
         )
         append(connection, event)
     status = "final and checked" if final else "provisional until what it waits for has come"

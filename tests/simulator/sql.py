@@ -334,26 +334,23 @@ _BINARY: dict[type[Any], Callable[[Value, Value], Value]] = {
 }
 
 
-def _and(left: Value, right: Value) -> Value:
-    def value(environment: dict[str, Row]) -> bool | None:
-        a = left(environment)
-        if a is False:
-            return False
-        b = right(environment)
-        return False if b is False else (None if a is None or b is None else True)
+def _connective(decisive: bool) -> Callable[[Value, Value], Value]:
+    """AND where false decides, OR where true does; null where neither decides and one side is null."""
 
-    return value
+    def combined(left: Value, right: Value) -> Value:
+        def value(environment: dict[str, Row]) -> bool | None:
+            a = left(environment)
+            if a is decisive:
+                return decisive
+            b = right(environment)
+            return decisive if b is decisive else (None if a is None or b is None else not decisive)
+
+        return value
+
+    return combined
 
 
-def _or(left: Value, right: Value) -> Value:
-    def value(environment: dict[str, Row]) -> bool | None:
-        a = left(environment)
-        if a is True:
-            return True
-        b = right(environment)
-        return True if b is True else (None if a is None or b is None else False)
-
-    return value
+_and, _or = _connective(decisive=False), _connective(decisive=True)
 
 
 def _value(node: Node) -> Value:

@@ -11,9 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append, person, user_name
+from streamgauge.audit.log import append, person
+from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state import alerts
 from streamgauge.state.alerts import Alert
@@ -54,13 +54,12 @@ def accept(
     by: Annotated[str | None, typer.Option(help="Who accepts it; by default the login.")] = None,
 ) -> None:
     """Accept a failed run or check that nothing will make good: its alert ends, and the history says who and why."""
-    if not reason.strip():
-        raise UserError("the reason is empty", "say in a sentence why nothing needs to succeed in its place")
+    decided = decision(by, reason, "say in a sentence why nothing needs to succeed in its place")
     with connect_or_explain(Settings.for_role("batch"), application="streamgauge alerts") as connection:
-        accepted = alerts.accept(connection, name, stream, asset, by or user_name(), reason.strip())
+        accepted = alerts.accept(connection, name, stream, asset, decided.by, decided.reason)
         for a in accepted:
-            about = {"alert": a.name, "asset": a.asset, "accepted_by": by or user_name()}
-            append(connection, AuditEvent("alert.accept", a.cause, person(), reason=reason.strip(), after=about))
+            about = {"alert": a.name, "asset": a.asset, "accepted_by": decided.by}
+            append(connection, AuditEvent("alert.accept", a.cause, person(), reason=decided.reason, after=about))
     for a in accepted:
         console().print(f"Accepted: {a.summary}. The alert ends when the sensor looks next.", markup=False)
 

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from streamgauge.audit.entry import AuditEvent
-from streamgauge.audit.log import append, person, user_name
+from streamgauge.audit.log import append, person
+from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.errors import UserError
@@ -67,13 +68,12 @@ def expect(ids: Ids, reason: Reason, by: By = None) -> None:
 
 
 def _judge(ids: Sequence[str], verdict: Verdict, by: str | None, reason: str) -> list[Anomaly]:
-    if not reason.strip():
-        raise UserError("the reason is empty", "say in a sentence why")
+    decided = decision(by, reason, "say in a sentence why")
     with connect_or_explain(Settings.for_role("batch"), application="streamgauge anomalies") as connection:
-        found = anomalies.judge(connection, ids, verdict, by or user_name(), reason.strip())
+        found = anomalies.judge(connection, ids, verdict, decided.by, decided.reason)
         for a in found:
             about = {"stream": a.stream, "figure": a.figure, "began": a.began, "verdict": verdict, "by": a.verdict_by}
-            append(connection, AuditEvent("anomaly.verdict", a.id, person(), reason=reason.strip(), after=about))
+            append(connection, AuditEvent("anomaly.verdict", a.id, person(), reason=decided.reason, after=about))
     return found
 
 
