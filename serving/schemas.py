@@ -67,6 +67,7 @@ class MeasureShape(_Shape):
     name: str
     quantiles: bool
     figures: list[str] = Field(description="What `measures` may name of it when rollups are asked for.")
+    sums: list[str] = Field(description="Those figures that are sums: windows and groups of them may be added up.")
 
 
 class Targets(_Shape):
@@ -112,6 +113,8 @@ class Stream(_Shape):
     pauses: list[str]
     links: dict[str, str]
     assets: list[AssetLink]
+    newest_minute: datetime | None = Field(description="The newest minute of event time that has events.")
+    recent_events: int = Field(description="Events of the last ten minutes of event time.")
     fields: list[FieldShape] = Field(default=[], description="Of one stream only.")
 
 
@@ -173,6 +176,12 @@ class Rollups(_Shape):
     source: Source
     next: str | None
     rows: list[Row]
+
+
+class RollupsSql(_Shape):
+    stream: str
+    sql: str = Field(description="One statement, for the login `reader`.")
+    left_out: list[str] = Field(description="Measures that need sketches, which SQL can't merge.")
 
 
 class Item(_Shape):

@@ -16,9 +16,10 @@ from redis.exceptions import RedisError
 from serving.context import current
 from serving.database import Database
 from serving.flight import SingleFlight
-from serving.rollups.plan import layers_of
+from serving.rollups.plan import Layer, layers_of
 from serving.stream_state import StreamState, read_state
 from streamgauge.contract.model import Contract, Top
+from streamgauge.dagster.hours import hour_start
 from streamgauge.rollup.finality import FINAL, MIXED, PROVISIONAL, Finality
 from streamgauge.rollup.tops import TopAnswer, from_postgres, from_redis
 from streamgauge.rollup.windows import merge_tops
@@ -119,12 +120,13 @@ def of_range(
 ) -> list[TopAnswer]:
     """Of any range of minutes, over both layers."""
     standing = layers.standing(start, end)
+    size = "1h" if hour_start(start) == start and hour_start(end) == end else "1m"
     status = {0.0: PROVISIONAL, 1.0: FINAL}.get(standing.final_share, MIXED)
     answers: list[TopAnswer] = []
     for top in tops:
         dumped: list[bytes] = []
         for layer in layers_of(contract, start, end, layers.final, hourly=False):
-            dumped += _sketches(connection, contract, top.name, replace(layer, table=_table(contract, layer.final)))
+            dumped += _sketches(connection, top.name, replace(layer, table=_table(contract, layer.final)), size)
         merged = merge_tops(dumped, MAX_ITEMS)
         answers.append(
             TopAnswer(
@@ -148,14 +150,16 @@ def _table(contract: Contract, final: bool) -> str:
     return f"{contract.stream}_{TOPS}" if final else contract.top_table
 
 
-def _sketches(connection: Connection, contract: Contract, top: str, layer: Any) -> list[bytes]:
+def _sketches(connection: Connection, top: str, layer: Layer, size: str) -> list[bytes]:
+    """`size`: how long the batch layer's rows are; the worker's are of minutes."""
     time = sql.Identifier(layer.time)
     query = sql.SQL("SELECT sketch FROM {} WHERE top = %s AND {time} >= %s AND {time} < %s").format(
         sql.Identifier(layer.table), time=time
     )
     values: list[Any] = [top, layer.start, layer.end]
     if layer.final:
-        query += sql.SQL(" AND size = '1m'")
+        query += sql.SQL(" AND size = %s")
+        values.append(size)
     if layer.hours:
         own = "" if layer.final else "NOT "
         query += sql.SQL(f" AND {own}") + sql.SQL("time_bucket('1 hour', {}) = ANY(%s)").format(time)

@@ -14,14 +14,24 @@ from serving.problems import INVALID, TOO_LONG, Problem
 from serving.rollups.measures import cheap, measures_of, merged_by_sql, sketches_of
 from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR
 from streamgauge.rollup import windows as rollups
 from streamgauge.rollup.measure_kinds import Figure
 from streamgauge.rollup.windows import MINUTE, Window
 
-WINDOWS = {**rollups.WINDOWS, "1d": timedelta(days=1)}
+WINDOWS = {
+    **rollups.WINDOWS,
+    "15m": timedelta(minutes=15),
+    "3h": timedelta(hours=3),
+    "1d": timedelta(days=1),
+}
+RANGE = "range"
+"""The window that is the whole range."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SHOWN = 60
 """How many windows, where no time is given."""
+LONGEST_RANGE = timedelta(days=400)
+"""Of a window that is the whole range: each of its hours is looked at."""
 MAX_WINDOWS = 20_000
 MAX_STARTS = 60
 """Of how many windows a moment may be part: each is one more copy of it to be summed."""
@@ -49,15 +59,25 @@ class Asked:
     """The window start and group of the last row of the page before."""
 
     @property
+    def origin(self) -> datetime:
+        """Windows start at multiples of their hop since then."""
+        return self.start if self.window_name == RANGE else EPOCH
+
+    @property
     def first(self) -> datetime:
         """The first start of a window."""
-        return aligned(self.start, self.window.hop)
+        return aligned(self.start, self.window.hop, self.origin)
 
     @property
     def stop(self) -> datetime:
         """Where the last window's reach ends."""
-        last = aligned(self.end, self.window.hop) - self.window.hop
+        last = aligned(self.end, self.window.hop, self.origin) - self.window.hop
         return max(self.first, last + self.window.size)
+
+    @property
+    def hourly(self) -> bool:
+        """Windows are made of whole hours."""
+        return self.window.hop % HOUR == timedelta(0) == (self.origin - EPOCH) % HOUR
 
     @property
     def stored(self) -> tuple[StoredColumn, ...]:
@@ -122,6 +142,21 @@ def window_of(size: str, hop: str | None) -> Window:
             "Use a longer hop.",
         )
     return window
+
+
+def whole_range(start: datetime | None, end: datetime | None, hop: str | None) -> Window:
+    """The range as one window, of minutes, which are the shortest rows."""
+    if hop is not None:
+        raise _invalid("hop", "One window of the whole range can't hop.", "Leave `hop` out.")
+    if start is None or end is None:
+        missing = "from" if start is None else "to"
+        raise _invalid(missing, f"The range has no `{missing}`.", "Give both `from` and `to`.")
+    for name, time in (("from", start), ("to", end)):
+        if time.second or time.microsecond:
+            raise _invalid(name, f"{time.isoformat()} is within a minute.", "Give whole minutes.")
+    if end - start > LONGEST_RANGE:
+        raise Problem(TOO_LONG, f"The range is longer than {LONGEST_RANGE.days} days.", parameter="from")
+    return Window(end - start, end - start)
 
 
 def check_range(window: Window, start: datetime, end: datetime) -> None:
@@ -204,9 +239,9 @@ def wanted_measures(contract: Contract, asked: Sequence[str] | None) -> tuple[Fi
     return tuple(known[name] for name in wanted)
 
 
-def aligned(time: datetime, step: timedelta) -> datetime:
-    """The first multiple of `step` since 1970 that is not before `time`."""
-    return EPOCH + -((EPOCH - time) // step) * step
+def aligned(time: datetime, step: timedelta, origin: datetime = EPOCH) -> datetime:
+    """The first multiple of `step` since `origin` that is not before `time`."""
+    return origin + -((origin - time) // step) * step
 
 
 def default_range(window: Window, newest: datetime) -> tuple[datetime, datetime]:

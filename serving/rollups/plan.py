@@ -17,7 +17,6 @@ from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.rollup.windows import MINUTE
-from streamgauge.stores.ddl import EPOCH
 from streamgauge.stores.tables.batch import ROLLUPS
 
 PIECE, WINDOW = Identifier("__piece"), Identifier("window_start")
@@ -137,7 +136,7 @@ def _bucket(asked: Asked, layer: Layer) -> Composable:
     """Rows as long as the hop are pieces already, and Postgres plans better with a column than with a function."""
     if layer.step == asked.window.hop:
         return Identifier(layer.time)
-    return SQL("date_bin({}, {}, {})").format(Literal(asked.window.hop), Identifier(layer.time), SQL(EPOCH))
+    return SQL("date_bin({}, {}, {})").format(Literal(asked.window.hop), Identifier(layer.time), Literal(asked.origin))
 
 
 def where_of(asked: Asked, layer: Layer) -> sql.Composed:

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cached_property
 from operator import itemgetter
 from typing import Any
@@ -15,7 +15,6 @@ from serving.rollups.asked import MAX_ROWS, Asked
 from serving.rollups.merged import Merged
 from serving.rollups.plan import layers_of, rollups_query
 from serving.stream_state import StreamState
-from streamgauge.dagster.hours import HOUR
 from streamgauge.rollup.finality import Finality, WindowStatus
 from streamgauge.rollup.windows import WINDOW
 from streamgauge.stores.postgres import Connection
@@ -52,8 +51,7 @@ def read(connection: Connection, asked: Asked, state: StreamState, layers: Final
     start = asked.first
     if asked.after is not None and asked.fill == "none":
         start = asked.after[0]
-    hourly = asked.window.hop % HOUR == timedelta(0)
-    tables = layers_of(asked.contract, start, asked.stop, layers.final, hourly)
+    tables = layers_of(asked.contract, start, asked.stop, layers.final, asked.hourly)
     found: list[tuple[Any, ...]] = []
     if tables:
         found = connection.cursor(binary=True).execute(rollups_query(asked, tables)).fetchall()
@@ -62,7 +60,7 @@ def read(connection: Connection, asked: Asked, state: StreamState, layers: Final
     if more and asked.limit is None:
         raise Problem(TOO_MANY, f"The answer has more than {MAX_ROWS} rows.", parameter="limit")
     del found[limit:]
-    rows = _Rows(connection, asked, state, layers, hourly)
+    rows = _Rows(connection, asked, state, layers)
     shown = rows.of(found)
     keys = 1 + len(asked.group_by)
     return Answer(
@@ -79,14 +77,11 @@ def read(connection: Connection, asked: Asked, state: StreamState, layers: Final
 class _Rows:
     """From what SQL gives to what a reader gets: by columns, for a day of minutes has tens of thousands of rows."""
 
-    def __init__(
-        self, connection: Connection, asked: Asked, state: StreamState, layers: Finality, hourly: bool
-    ) -> None:
+    def __init__(self, connection: Connection, asked: Asked, state: StreamState, layers: Finality) -> None:
         self._connection = connection
         self._asked = asked
         self._complete_until = state.complete_until
         self._layers = layers
-        self._hourly = hourly
         self.errors: dict[str, dict[str, Any]] = {}
 
     def of(self, found: Sequence[tuple[Any, ...]]) -> pl.DataFrame:
@@ -130,7 +125,7 @@ class _Rows:
         asked, tables = self._asked, []
         if found:
             asked = replace(asked, start=found[0][0], end=found[-1][0] + asked.window.hop)
-            tables = layers_of(asked.contract, asked.first, asked.stop, self._layers.final, self._hourly)
+            tables = layers_of(asked.contract, asked.first, asked.stop, self._layers.final, self._asked.hourly)
         merged = Merged(self._connection, asked, tables)
         keys = 1 + len(asked.group_by)
         values = [merged.values(row[0], row[1:keys]) for row in found]

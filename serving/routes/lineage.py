@@ -146,7 +146,7 @@ def provenance(
         layers = read_finality(connection, contract, begin, end, at.watermark)
         answer = read(connection, asked, at, layers)
         row = answer.rows.row(0, named=True)
-        tables = layers_of(contract, begin, end, layers.final, hourly=length.hop % HOUR == HOUR * 0)
+        tables = layers_of(contract, begin, end, layers.final, asked.hourly)
         sources = [_source(connection, asked, layer) for layer in tables]
         details = hour_details(connection, contract.stream, hours)
         lake = _lake(connection, contract.stream, hours if arrived is None else arrived)

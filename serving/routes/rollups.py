@@ -1,16 +1,19 @@
 """Rollups of any window, over both layers."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
 from serving.depends import CallerDep, ServicesDep, StreamDep, problems
-from serving.formats import MEDIA_TYPES, Format, Rows, etag, format_of, not_modified, rows_answer
+from serving.formats import MEDIA_TYPES, Format, Rows, etag, format_of, json_answer, not_modified, rows_answer
 from serving.personal import reader_of
 from serving.rollups.asked import (
     MAX_ROWS,
+    RANGE,
     Asked,
     Fill,
     check_range,
@@ -19,22 +22,29 @@ from serving.rollups.asked import (
     groups_of,
     parse_time,
     wanted_measures,
+    whole_range,
     window_of,
 )
+from serving.rollups.in_sql import in_sql
 from serving.rollups.read import Answer, read
-from serving.schemas import Rollups
+from serving.schemas import Rollups, RollupsSql
 from serving.stream_state import StreamState, read_state
+from streamgauge.contract.model import Contract
 from streamgauge.rollup.finality import FINAL, Finality, read_finality
 from streamgauge.rollup.windows import latest_minute
 
 router = APIRouter(tags=["numbers"])
 
-WindowName = Literal["1m", "5m", "1h", "1d"]
+WindowName = Literal["1m", "5m", "15m", "1h", "3h", "1d"]
 From = Annotated[
     str | None,
     Query(alias="from", max_length=64, description="Windows start from here. ISO 8601, UTC unless it says else."),
 ]
 To = Annotated[str | None, Query(max_length=64, description="Windows start before this.")]
+Size = Annotated[
+    Literal[WindowName, "range"],
+    Query(description="How long a window is. range: one window from `from` to `to`, of whole minutes."),
+]
 Words = Annotated[list[Annotated[str, Query(max_length=500)]] | None, Query(max_length=100)]
 
 
@@ -59,7 +69,7 @@ def rollups(
     services: ServicesDep,
     caller: CallerDep,
     contract: StreamDep,
-    window: WindowName = "1m",
+    window: Size = "1m",
     hop: Annotated[WindowName | None, Query(description="Start a window this often; else as long as it is.")] = None,
     begin: From = None,
     to: To = None,
@@ -74,30 +84,10 @@ def rollups(
     form: Annotated[Format | None, Query(alias="format", description="Stands above Accept.")] = None,
 ) -> Response:
     form = format_of(request, form)
-    length = window_of(window, hop)
-    groups, filters = groups_of(contract, group_by), filters_of(contract, where)
-    wanted = wanted_measures(contract, measures)
-    start, end = parse_time("from", begin), parse_time("to", to)
+    question = _question(contract, window, hop, begin, to, group_by, where, measures)
     with services.database.snapshot() as connection:
         at = read_state(connection, contract)
-        if start is None or end is None:
-            first, last = default_range(length, latest_minute(connection, contract) or at.as_of)
-            start, end = start or (first if end is None else end - (last - first)), end or last
-        check_range(length, start, end)
-        asked = Asked(
-            contract=contract,
-            window=length,
-            window_name=window,
-            hop_name=hop or window,
-            start=start,
-            end=end,
-            group_by=groups,
-            where=filters,
-            measures=wanted,
-            fill=fill,
-            limit=limit,
-            after=None,
-        )
+        asked = question(lambda: latest_minute(connection, contract) or at.as_of, fill, limit)
         if cursor is not None:
             asked = asked.after_cursor(cursor)
         layers = read_finality(connection, contract, asked.first, asked.stop, at.watermark)
@@ -107,9 +97,77 @@ def rollups(
             return unchanged
         answer = read(connection, asked, at, layers)
     if caller.sees_personal:
-        rows = services.personal.in_rows(contract, answer.rows, groups, reader_of(request, caller))
+        rows = services.personal.in_rows(contract, answer.rows, asked.group_by, reader_of(request, caller))
         answer = replace(answer, rows=rows)
     return _answer(request, form, answer, tag, _next(request, asked, answer), services.watch.ends(contract))
+
+
+@router.get(
+    "/v1/streams/{stream}/rollups/sql",
+    summary="The same question as SQL, for Postgres' views of windows",
+    responses={200: {"model": RollupsSql}, **problems(404)},
+)
+def rollups_in_sql(
+    request: Request,
+    services: ServicesDep,
+    contract: StreamDep,
+    window: Size = "1m",
+    begin: From = None,
+    to: To = None,
+    group_by: Annotated[Words, Query(description="Dimensions to split by.")] = None,
+    where: Annotated[Words, Query(description="dimension:value. Values of one dimension are alternatives.")] = None,
+    measures: Annotated[Words, Query(description="By default all that need no sketch.")] = None,
+) -> Response:
+    question = _question(contract, window, None, begin, to, group_by, where, measures)
+    with services.database.snapshot() as connection:
+        asked = question(lambda: latest_minute(connection, contract) or datetime.now(UTC), "none", None)
+    query, left_out = in_sql(asked)
+    return json_answer(request, {"stream": contract.stream, "sql": query, "left_out": left_out})
+
+
+_Question = Callable[[Callable[[], datetime], Fill, int | None], Asked]
+"""Of what is asked for the newest minute where the question names no time, of `fill` and of `limit`."""
+
+
+def _question(
+    contract: Contract,
+    window: str,
+    hop: str | None,
+    begin: str | None,
+    to: str | None,
+    group_by: list[str] | None,
+    where: list[str] | None,
+    measures: list[str] | None,
+) -> _Question:
+    """Checked before the database is asked anything."""
+    start, end = parse_time("from", begin), parse_time("to", to)
+    length = whole_range(start, end, hop) if window == RANGE else window_of(window, hop)
+    groups, filters = groups_of(contract, group_by), filters_of(contract, where)
+    wanted = wanted_measures(contract, measures)
+
+    def asked(newest: Callable[[], datetime], fill: Fill, limit: int | None) -> Asked:
+        first, last = start, end
+        if first is None or last is None:
+            from_newest = default_range(length, newest())
+            first = first or (from_newest[0] if last is None else last - (from_newest[1] - from_newest[0]))
+            last = last or from_newest[1]
+        check_range(length, first, last)
+        return Asked(
+            contract=contract,
+            window=length,
+            window_name=window,
+            hop_name=hop or window,
+            start=first,
+            end=last,
+            group_by=groups,
+            where=filters,
+            measures=wanted,
+            fill=fill,
+            limit=limit,
+            after=None,
+        )
+
+    return asked
 
 
 def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: Finality, sees_personal: bool) -> str:

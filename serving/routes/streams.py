@@ -1,9 +1,10 @@
 """Streams: their contract, and where they stand."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
+from psycopg import sql
 
 from serving.depends import CallerDep, ServicesDep, StreamDep, problems
 from serving.formats import momentary_answer
@@ -12,10 +13,11 @@ from serving.numbers import standing
 from serving.schemas import Stream, Streams
 from serving.services import Services
 from serving.stream_state import StreamState, read_state
-from streamgauge.contract.measures import Measure, Named
+from streamgauge.contract.measures import COUNT, SUM, Measure, Named
 from streamgauge.contract.model import Contract
 from streamgauge.contract.promises import source_promises
-from streamgauge.rollup.measure_kinds import figures_of
+from streamgauge.rollup.measure_kinds import Figure, figures_of, ratio_figure
+from streamgauge.stores.postgres import Connection
 
 router = APIRouter(tags=["streams"])
 
@@ -26,8 +28,8 @@ router = APIRouter(tags=["streams"])
 def streams(request: Request, services: ServicesDep, caller: CallerDep) -> Response:
     contracts = [c for c in services.contracts.values() if caller.may_read(c.stream)]
     with services.database.snapshot() as connection:
-        states = [read_state(connection, c) for c in contracts]
-    found = [_described(services, m) for m in states]
+        states = [(read_state(connection, c), _flow(connection, c)) for c in contracts]
+    found = [{**_described(services, state), **flow} for state, flow in states]
     return momentary_answer(request, {"as_of": datetime.now(UTC), "streams": found})
 
 
@@ -38,8 +40,23 @@ def streams(request: Request, services: ServicesDep, caller: CallerDep) -> Respo
 )
 def stream(request: Request, services: ServicesDep, contract: StreamDep) -> Response:
     with services.database.snapshot() as connection:
-        state = read_state(connection, contract)
-    return momentary_answer(request, {**_described(services, state), "fields": _fields(contract)})
+        state, flow = read_state(connection, contract), _flow(connection, contract)
+    return momentary_answer(request, {**_described(services, state), **flow, "fields": _fields(contract)})
+
+
+_RECENT = timedelta(minutes=10)
+
+
+def _flow(connection: Connection, contract: Contract) -> dict[str, Any]:
+    """What flows now, and how far it came: by this the page opens with the busiest stream."""
+    query = sql.SQL(
+        "SELECT (SELECT max(minute) FROM {minutes}), (SELECT coalesce(sum(count), 0)::bigint FROM {minutes}"
+        " WHERE minute >= %(since)s AND minute < %(now)s)"
+    ).format(minutes=sql.Identifier(contract.minutes_table))
+    now = datetime.now(UTC)
+    row = connection.execute(query, {"since": now - _RECENT, "now": now}).fetchone()
+    assert row is not None
+    return {"newest_minute": row[0], "recent_events": row[1]}
 
 
 def _described(services: Services, state: StreamState) -> dict[str, Any]:
@@ -55,8 +72,8 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
         "dimensions": c.dimension_names,
         "distinct": [d.name for d in c.rollup.distinct],
         "measures": [
-            *(_measure(m.name, [f.name for f in figures_of(m)], m) for m in c.rollup.numbered),
-            *(_measure(r.name, [r.name]) for r in c.rollup.ratios),
+            *(_measure(m, figures_of(m)) for m in c.rollup.numbered),
+            *(_measure(r, [ratio_figure(c.rollup, r)]) for r in c.rollup.ratios),
         ],
         "tops": [t.name for t in c.rollup.top],
         "targets": {
@@ -80,8 +97,13 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
     }
 
 
-def _measure(name: str, shown: list[str], m: Named | None = None) -> dict[str, Any]:
-    return {"name": name, "quantiles": isinstance(m, Measure) and m.quantiles, "figures": shown}
+def _measure(measure: Named, figures: list[Figure]) -> dict[str, Any]:
+    return {
+        "name": measure.name,
+        "quantiles": isinstance(measure, Measure) and measure.quantiles,
+        "figures": [f.name for f in figures],
+        "sums": [f.name for f in figures if len(f.columns) == 1 and f.columns[0].merge in (COUNT, SUM)],
+    }
 
 
 def _fields(contract: Contract) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from serving.services import Services
 from serving.stream_state import read_state
 from serving.tops import MAX_ITEMS, of_range
 from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import hour_start
 from streamgauge.rollup.finality import read_finality
 from streamgauge.rollup.tops import TopAnswer
 from streamgauge.rollup.windows import MINUTE
@@ -24,6 +25,8 @@ from streamgauge.rollup.windows import MINUTE
 router = APIRouter(tags=["numbers"])
 
 _LONGEST = timedelta(days=2)
+"""Of any minutes; a sketch of each is merged."""
+_LONGEST_OF_HOURS = timedelta(days=31)
 
 
 @router.get(
@@ -76,8 +79,10 @@ def _range(
             raise Problem(INVALID, f"{time.isoformat()} is within a minute.", "Give whole minutes.", parameter=name)
     if end - start < MINUTE:
         raise Problem(INVALID, "The range ends before it begins.", "Give a `to` after `from`.", parameter="to")
-    if end - start > _LONGEST:
-        raise Problem(TOO_LONG, f"The range is longer than {_LONGEST}.", parameter="from")
+    longest = _LONGEST_OF_HOURS if hour_start(start) == start and hour_start(end) == end else _LONGEST
+    if end - start > longest:
+        hint = f"Give whole hours for up to {_LONGEST_OF_HOURS.days} days."
+        raise Problem(TOO_LONG, f"The range is longer than {longest.days} days.", hint, parameter="from")
     with services.database.snapshot() as connection:
         at = read_state(connection, contract)
         layers = read_finality(connection, contract, start, end, at.watermark)

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from serving import documentation, page
@@ -30,6 +30,15 @@ def text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+KINDS = [f"Kind{n:02}" for n in range(12)]
+SIZES = {
+    "1m": _MINUTE,
+    "5m": 5 * _MINUTE,
+    "15m": 15 * _MINUTE,
+    "1h": 60 * _MINUTE,
+    "3h": 180 * _MINUTE,
+    "1d": timedelta(days=1),
+}
 ODD = 10
 """Minutes back is the one that is not as expected."""
 FIGURES = ("sum", "mean", "max", "p50", "p95", "p99")
@@ -57,6 +66,8 @@ class Answers:
     """The Last-Event-ID of each."""
     unusual: bool = True
     """Something is not as expected."""
+    recent: dict[str, int] = field(default_factory=lambda: {"user_events": 900})
+    """How many events each stream had in the last minutes."""
     shift: int = 0
     """Added to the first key of each top, so that the order changes."""
 
@@ -73,6 +84,30 @@ class Answers:
             "complete": back > 2,
         }
 
+    def windows(
+        self, window: str, begin: datetime, end: datetime, kinds: list[str], group_by: str | None
+    ) -> list[Json]:
+        """Each minute has as many events of a kind as the kind's place says, and ten times as many in the last day."""
+        size = end - begin if window == "range" else SIZES[window]
+        rows: list[Json] = []
+        while begin < end:
+            minutes = size // _MINUTE * (10 if begin > self.now - timedelta(days=1) else 1)
+            common = {
+                "window_start": text(begin),
+                "window_end": text(begin + size),
+                "unchecked": False,
+                "revision": None,
+            }
+            common["status"] = "final" if begin + size < self.now - timedelta(hours=2) else "provisional"
+            common["complete"] = begin + size <= self.now
+            counts = {k: (KINDS.index(k) + 1) * minutes for k in kinds}
+            if group_by:
+                rows += [{**common, group_by: kind, "count": n} for kind, n in counts.items()]
+            elif counts:
+                rows.append({**common, "count": sum(counts.values())})
+            begin += size
+        return rows
+
     def stream(self, name: str) -> Json:
         final_until = text(self.now.replace(second=0, microsecond=0) - 20 * _MINUTE)
         return {
@@ -84,7 +119,14 @@ class Answers:
             "topic": f"app-{name}",
             "dimensions": ["event_type"],
             "distinct": ["users"],
-            "measures": [{"name": "commits", "quantiles": True, "figures": [f"commits_{f}" for f in FIGURES]}],
+            "measures": [
+                {
+                    "name": "commits",
+                    "quantiles": True,
+                    "figures": [f"commits_{f}" for f in FIGURES],
+                    "sums": ["commits_sum"],
+                }
+            ],
             "tops": ["users", "organisations"],
             "targets": {
                 "freshness_seconds": 60,
@@ -109,6 +151,8 @@ class Answers:
                 {"asset": f"rollups/{name}_hourly", "description": "From facts.", "url": "http://127.0.0.1:1/rollups"},
                 {"asset": f"speed/{name}_minutes", "description": "Minute rollups of the worker.", "url": None},
             ],
+            "newest_minute": text(self.now.replace(second=0, microsecond=0)),
+            "recent_events": self.recent.get(name, 0),
             **self.moving(final_until),
         }
 
@@ -355,15 +399,28 @@ def make_app(answers: Answers) -> FastAPI:
         return answers.stream(name)
 
     @app.get("/v1/streams/{name}/rollups")
-    def rollups(name: str, group_by: str | None = None, measures: str = "count") -> Json:
-        rows = [answers.minute(back) for back in reversed(range(60))]
+    def rollups(
+        name: str,
+        window: str,
+        begin: Annotated[datetime | None, Query(alias="from")] = None,
+        to: datetime | None = None,
+        group_by: str | None = None,
+        where: Annotated[list[str] | None, Query()] = None,
+        measures: str = "count",
+    ) -> Json:
+        if begin is None or to is None:
+            rows = [{"window_start": m.pop("minute"), **m} for m in map(answers.minute, reversed(range(60)))]
+        else:
+            chosen = [k for k in KINDS if not where or f"event_type:{k}" in where]
+            rows = answers.windows(window, begin, to, chosen, group_by)
         for row in rows:
-            row["window_start"] = row.pop("minute")
             for measure in measures.split(","):
                 row.setdefault(measure, 7.25)
-            if group_by:
-                row[group_by] = "PushEvent" if row["count"] % 2 else "ForkEvent"
         return {"stream": name, "rows": rows, "next": None}
+
+    @app.get("/v1/streams/{name}/rollups/sql")
+    def rollups_in_sql(name: str) -> Json:
+        return {"stream": name, "sql": f'SELECT sum("count") FROM "{name}_1h";', "left_out": []}
 
     @app.get("/v1/streams/{name}/anomalies")
     def anomalies(name: str) -> Json:

@@ -138,8 +138,9 @@ def _fill(data: Data) -> None:
         rows = [_row(start, kind, b) for (start, kind), b in merged(data.batch, size, size).items()]
         _insert(f"{data.contract.stream}_{name}", rows)
     tops = [
-        {"size": "1m", "window_start": start, "top": "users", "sketch": _frequent(b.keys)}
-        for (start, _), b in merged(data.batch, MINUTE, MINUTE, group=lambda _: "").items()
+        {"size": name, "window_start": start, "top": "users", "sketch": _frequent(b.keys)}
+        for name, size in (("1m", MINUTE), ("1h", HOUR))
+        for (start, _), b in merged(data.batch, size, size, group=lambda _: "").items()
     ]
     _insert(f"{data.contract.stream}_batch_tops", tops)
 

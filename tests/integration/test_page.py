@@ -11,12 +11,13 @@ from quality.report.page import render
 from serving.schemas import Anomalies, Stream
 from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
-from tests.integration.page_api import ODD, Answers, serve
+from tests.integration.page_api import KINDS, ODD, Answers, serve
 from tests.integration.workers import wait_for
 from tests.unit.test_report import DAY, sample_report
 
 MARKUP = "<img src=x onerror=alert(1)>"
 NONE = "\N{EN DASH}"
+EXPLORE = "#/user_events/explore?by=event_type&where=event_type%3AKind01&where=event_type%3AKind02"
 FRESH = re.compile(r"^Fresh, complete until \d\d:\d\d, final until \d\d:\d\d\.$")
 GONE = re.compile(r"^Disconnected since \d\d:\d\d:\d\d\. The numbers are from")
 
@@ -184,10 +185,12 @@ def test_other_measures_and_ranges_are_asked_for(shown: Page) -> None:
     with shown.expect_request(lambda r: "rollups?window=1m" in r.url and "measures=commits_p95" in r.url):
         shown.get_by_label("Measure").select_option("commits_p95")
     expect(shown.locator("#chart-look")).to_contain_text("7.25 commits (p95)")
-    with shown.expect_request(lambda r: "rollups?window=5m" in r.url and "limit=288" in r.url):
+    with shown.expect_request(lambda r: "rollups?window=15m" in r.url and "limit=96" in r.url):
         shown.get_by_role("radio", name="24 h").check()
+    with shown.expect_request(lambda r: "rollups?window=3h" in r.url and "limit=56" in r.url):
+        shown.get_by_role("radio", name="7 d").check()
     shown.get_by_label("Most frequent what").select_option("by event_type")
-    expect(shown.locator("#ranking li")).to_have_count(2)
+    expect(shown.locator("#ranking li")).to_have_count(10)
 
 
 def test_it_says_so_when_the_server_is_gone_and_comes_back(browser: Browser, answers: Answers) -> None:
@@ -278,6 +281,27 @@ def test_an_address_with_a_broken_escape_opens_the_page(browser: Browser, api: s
         expect(page.locator("h1:visible")).to_have_text("User events")
 
 
+def test_it_opens_with_the_busiest_stream_or_with_that_of_the_address(
+    browser: Browser, api: str, answers: Answers
+) -> None:
+    answers.recent = {"user_events": 10, "system_events": 11}
+    with opened(browser, api) as page:
+        expect(page.locator("h1:visible")).to_have_text("System events")
+        expect(page.locator("#streams [aria-current]")).to_have_text("System events")
+    with opened(browser, f"{api}#/user_events") as page:
+        expect(page.locator("h1:visible")).to_have_text("User events")
+
+
+def test_an_address_of_nothing_says_so(browser: Browser, api: str) -> None:
+    with opened(browser, f"{api}#/nonsense") as page:
+        expect(page.locator("h1:visible")).to_have_text("There is no stream “nonsense” here.")
+        expect(page).to_have_title("Not found · Streamgauge")
+        expect(page.locator("nav:visible [aria-current]")).to_have_count(0)
+        assert serious(page) == []
+        page.get_by_role("link", name="the busiest").click()
+        expect(page.locator("h1:visible")).to_have_text("User events")
+
+
 def test_a_key_is_asked_for_once(browser: Browser, api: str, answers: Answers) -> None:
     answers.key = "secret"
     with opened(browser, api) as page:
@@ -325,10 +349,10 @@ def test_operations(browser: Browser, api: str, answers: Answers) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "#/operations"])
+@pytest.mark.parametrize("path", ["", "#/operations", EXPLORE])
 def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path: str) -> None:
     with opened(browser, api + path, color_scheme=scheme, reduced_motion="reduce") as page:
-        expect(page.locator("#connection")).to_have_text("Live")
+        expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Numbers as of .+)$"))
         if not path:
             page.get_by_text("Show as a table").click()
             expect(page.locator("#checks tbody tr")).to_have_count(5)
@@ -339,16 +363,81 @@ def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path
             assert serious(page) == []
 
 
-@pytest.mark.parametrize("path", ["", "#/operations"])
+@pytest.mark.parametrize("path", ["", "#/operations", EXPLORE])
 def test_a_phone_scrolls_in_one_direction(browser: Browser, api: str, path: str) -> None:
     with opened(browser, api + path, viewport={"width": 360, "height": 700}, has_touch=True) as page:
-        expect(page.locator("#connection")).to_have_text("Live")
-        page.locator("#reading-where, #parts li").locator("visible=true").first.wait_for()
+        expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Numbers as of .+)$"))
+        page.locator("#reading-where, #parts li, #explore-totals tbody tr").locator("visible=true").first.wait_for()
         assert page.evaluate("() => document.documentElement.scrollWidth") == 360
         if not path:
             page.locator("#reading-where").tap()
             expect(page.get_by_role("dialog")).to_contain_text("Counted by")
             assert page.evaluate("() => document.querySelector('#provenance').scrollWidth") <= 360
+
+
+def explored(page: Page) -> None:
+    expect(page.locator("#connection")).to_have_text(re.compile("^Numbers as of"))
+    expect(page.locator("#explore-result")).not_to_have_attribute("aria-busy", "true")
+
+
+def test_an_answer_is_broken_down_compared_and_filtered(browser: Browser, api: str) -> None:
+    with opened(browser, f"{api}#/user_events/explore") as page:
+        explored(page)
+        page.get_by_label("broken down by").select_option("event_type")
+        expect(page).to_have_url(f"{api}#/user_events/explore?by=event_type")
+        rows = page.locator("#explore-totals tbody tr")
+        expect(rows).to_have_count(len(KINDS))
+        assert rows.locator("th").all_text_contents() == list(reversed(KINDS))
+        expect(rows.first).to_contain_text("15.4 %")  # 12 of 78
+        expect(rows.first).to_contain_text(re.compile(r"\+9\d\d\.\d %"))  # of the part of the day that is over
+        assert page.locator("#explore-legend li").all_text_contents() == [*reversed(KINDS[4:]), "other"]
+        chart = page.locator("#explore-chart")
+        chart.focus()
+        text = chart.get_attribute("aria-valuetext") or ""
+        assert "11,700 events" in text, "15 minutes of 780 each"
+        assert "the period before 1,170 (+900.0 %)" in text
+        assert "Kind11 1,800" in text and "other 1,500" in text
+
+        page.get_by_role("button", name="Only event type Kind03").click()
+        expect(rows).to_have_count(1)
+        page.get_by_label("against").select_option("Nothing")
+        expect(page).to_have_url(f"{api}#/user_events/explore?by=event_type&where=event_type%3AKind03&against=")
+        expect(rows.first.locator("td").nth(2)).to_have_text(NONE)
+        page.go_back()
+        expect(page.get_by_label("against")).to_have_value("before")
+        page.get_by_role("button", name="Remove the filter event type Kind03").click()
+        expect(rows).to_have_count(len(KINDS))
+
+        page.get_by_label("Ask for").select_option("commits_p95")
+        expect(page.locator("#explore-legend li")).to_have_count(8)
+        expect(page.locator("#explore-by-note")).to_contain_text("do not add up")
+
+
+def test_any_range_is_asked_for_and_yesterday_is_the_readers(browser: Browser, api: str) -> None:
+    with opened(browser, f"{api}#/user_events/explore") as page:
+        explored(page)
+        page.get_by_role("button", name="Yesterday").click()
+        expect(page.get_by_label("From", exact=True)).to_have_value(re.compile("T00:00$"))
+        with page.expect_request(lambda r: "window=3h" in r.url and "from=2026-01-01T06%3A00%3A00Z" in r.url):
+            page.get_by_label("From", exact=True).fill(
+                "2026-01-01T08:00"
+            )  # Berlin; windows of 3 hours begin at 6 of UTC
+            page.get_by_label("to", exact=True).fill("2026-01-08T08:00")
+            page.get_by_role("button", name="Show", exact=True).click()
+        expect(page.get_by_role("radio", name="24 h").locator("visible=true")).not_to_be_checked()
+        page.get_by_label("to", exact=True).fill("2025-01-08T08:00")
+        page.get_by_role("button", name="Show", exact=True).click()
+        expect(page.locator("#explore-misread")).to_have_text("Choose a beginning that lies before the end.")
+
+
+def test_an_address_that_asks_what_is_not_says_so(browser: Browser, api: str) -> None:
+    with opened(browser, f"{api}#/user_events/explore?by=nix&range=7d") as page:
+        explored(page)
+        expect(page.locator("#explore-misread")).to_have_text(
+            "The address asks for by “nix”, which is none of event_type."
+        )
+        expect(page.get_by_label("broken down by")).to_have_value("")
+        expect(page.locator("input[name=explore-range]:checked")).to_have_value("7d")
 
 
 def test_reduced_motion_moves_nothing(browser: Browser, api: str, answers: Answers) -> None:

@@ -1,6 +1,7 @@
 """The API's numbers are the oracle's, in both layers and across the border between them."""
 
 import io
+from collections import defaultdict
 from collections.abc import Generator, Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -8,9 +9,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from psycopg.rows import dict_row
 from starlette.testclient import TestClient
 
 from streamgauge.dagster.hours import HOUR, hour_start
+from streamgauge.settings import Settings
+from streamgauge.stores.postgres import connect
 from tests.integration.own_stream import OwnStream, block
 from tests.integration.running import Running
 from tests.integration.serving_client import in_process
@@ -19,7 +23,7 @@ from tests.integration.workers import Workers
 
 pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(180)]
 
-SIZES = {"1m": MINUTE, "5m": 5 * MINUTE, "1h": HOUR, "1d": timedelta(days=1)}
+SIZES = {"1m": MINUTE, "5m": 5 * MINUTE, "15m": 15 * MINUTE, "1h": HOUR, "3h": 3 * HOUR, "1d": timedelta(days=1)}
 ALL = ",".join(shown(Bucket()))
 
 
@@ -85,7 +89,8 @@ def assert_standing(
 
 
 @pytest.mark.parametrize(
-    ("window", "hop"), [("1m", "1m"), ("5m", "5m"), ("5m", "1m"), ("1h", "1h"), ("1h", "5m"), ("1d", "1h")]
+    ("window", "hop"),
+    [("1m", "1m"), ("5m", "5m"), ("5m", "1m"), ("15m", "15m"), ("1h", "1h"), ("1h", "5m"), ("3h", "1h"), ("1d", "1h")],
 )
 @pytest.mark.parametrize("grouped", [False, True])
 def test_windows(
@@ -135,6 +140,48 @@ def test_gaps_are_filled(client: TestClient, final: tuple[Data, dict[datetime, i
             assert (row["count"], row["commits_sum"], row["commits_min"], row["users_distinct"]) == (0, 0, None, 0)
         else:
             assert row["count"] == bucket.count
+
+
+@pytest.mark.parametrize("minutes", [(0, 240), (60, 180), (7, 131), (30, 31)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_whole_range_is_one_window(
+    client: TestClient, final: tuple[Data, dict[datetime, int]], minutes: tuple[int, int], grouped: bool
+) -> None:
+    data, revisions = final
+    begin, end = (data.first + n * MINUTE for n in minutes)
+    group = {"group_by": "event_type"} if grouped else {}
+    answer = ask(client, data, window="range", **{"from": begin.isoformat(), "to": end.isoformat()}, **group)
+    wanted: dict[str, Bucket] = defaultdict(Bucket)
+    for (minute, kind), bucket in data.minutes(revisions).items():
+        if begin <= minute < end:
+            wanted[kind if grouped else ""].add(bucket)
+    found = {r.get("event_type", ""): r for r in answer["rows"]}
+    assert found.keys() == wanted.keys()
+    for kind, row in found.items():
+        assert {k: v for k, v in row.items() if k in ALL.split(",")} == pytest.approx(shown(wanted[kind]))
+        assert_standing(row, begin, end - begin, revisions, data)
+
+
+@pytest.mark.parametrize(
+    ("window", "minutes"), [("1m", (0, 90)), ("15m", (0, 240)), ("3h", (0, 240)), ("1d", (0, 240)), ("range", (7, 131))]
+)
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_question_in_sql_has_the_same_answer(
+    client: TestClient, final: tuple[Data, dict[datetime, int]], window: str, minutes: tuple[int, int], grouped: bool
+) -> None:
+    data, _ = final
+    begin, end = (data.first + n * MINUTE for n in minutes)
+    query: dict[str, Any] = {"window": window, "from": begin.isoformat(), "to": end.isoformat()}
+    query |= {"group_by": "event_type"} if grouped else {"where": ["event_type:PushEvent", "event_type:It's"]}
+    rows = ask(client, data, **query)["rows"]
+    asked = client.get(f"/v1/streams/{data.contract.stream}/rollups/sql", params={"measures": ALL, **query}).json()
+    assert asked["left_out"] == ["users_distinct", "commits_p50", "commits_p95", "commits_p99"]
+    with connect(Settings.for_role("reader")) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        found = cursor.execute(asked["sql"]).fetchall()
+    assert len(found) == len(rows)
+    for own, row in zip(found, rows, strict=True):
+        assert own.pop("window_start") == datetime.fromisoformat(row["window_start"])
+        assert own == pytest.approx({k: row[k] for k in own})
 
 
 @pytest.mark.parametrize(
@@ -192,9 +239,10 @@ def test_an_answer_is_sent_again_only_when_it_changed(client: TestClient, data: 
         not_final(built)
 
 
-def test_top_of_a_range(client: TestClient, final: tuple[Data, dict[datetime, int]]) -> None:
+@pytest.mark.parametrize("minutes", [(30, 127), (60, 240)])
+def test_top_of_a_range(client: TestClient, final: tuple[Data, dict[datetime, int]], minutes: tuple[int, int]) -> None:
     data, revisions = final
-    begin, end = data.first + 30 * MINUTE, data.first + 2 * HOUR + 7 * MINUTE
+    begin, end = (data.first + n * MINUTE for n in minutes)
     answer = client.get(
         f"/v1/streams/{data.contract.stream}/top",
         params={"top": "users", "from": begin.isoformat(), "to": end.isoformat(), "limit": 100},

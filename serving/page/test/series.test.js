@@ -44,7 +44,6 @@ test("the newest complete bucket is not an open one", () => {
 test("each bucket stands in the column of its kind alone; nothing counted is null, not zero", () => {
   const buckets = new Buckets(60, 240);
   buckets.put([row(0, 1, { status: "final" }), row(1, 2), row(3, 4, { complete: false })], true);
-  const [starts, ...kinds] = columns(buckets.upto(START + 180), "count");
-  assert.equal(starts.length, 4);
+  const kinds = columns(buckets.upto(START + 180), "count");
   assert.deepEqual(kinds, [[1, null, null, null], [null, 2, null, null], [null, null, null, 4]]);
 });

@@ -19,6 +19,10 @@ export function keepKey(key) {
   sessionStorage.setItem(KEY, key);
 }
 
+export function hasKey() {
+  return sessionStorage.getItem(KEY) !== null;
+}
+
 /** @returns {Record<string, string>} */
 export function authorization() {
   const key = sessionStorage.getItem(KEY);
@@ -27,11 +31,21 @@ export function authorization() {
 
 /** @param {string} path @param {AbortSignal} [signal] @returns {Promise<any>} */
 export async function get(path, signal) {
+  return (await ask(path, "application/json", signal)).json();
+}
+
+/** What is kept as a file. @param {string} path @param {string} accept @returns {Promise<Blob>} */
+export async function fetchFile(path, accept) {
+  return (await ask(path, accept)).blob();
+}
+
+/** @param {string} path @param {string} accept @param {AbortSignal} [signal] */
+async function ask(path, accept, signal) {
   const timeout = AbortSignal.timeout(20_000);
   let response;
   try {
     response = await fetch(path, {
-      headers: { Accept: "application/json", ...authorization() },
+      headers: { Accept: accept, ...authorization() },
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {
@@ -39,7 +53,7 @@ export async function get(path, signal) {
     throw new ApiError("The server does not answer.", "The page keeps trying.", 0);
   }
   if (!response.ok) throw await problemOf(response);
-  return response.json();
+  return response;
 }
 
 /** @param {Response} response */
@@ -48,8 +62,10 @@ export async function problemOf(response) {
   return new ApiError(problem.detail ?? `The server answered ${response.status}.`, problem.hint ?? "", response.status);
 }
 
-/** @param {Record<string, string | number | undefined | null>} values */
+/** @typedef {Record<string, string | number | readonly string[] | undefined | null>} Parameters of an array each value stands alone */
+
+/** @param {Parameters} values */
 export function query(values) {
-  const given = Object.entries(values).filter(([, v]) => v != null && v !== "");
-  return new URLSearchParams(given.map(([k, v]) => [k, String(v)])).toString();
+  const given = Object.entries(values).flatMap(([k, v]) => (Array.isArray(v) ? v : [v]).map((one) => [k, one]));
+  return new URLSearchParams(given.filter(([, v]) => v != null && v !== "").map(([k, v]) => [k, String(v)])).toString();
 }

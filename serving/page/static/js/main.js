@@ -4,18 +4,22 @@ import { showAlerts, watchAlerts } from "./alerts.js";
 import { ApiError, get, keepKey } from "./api.js";
 import { backoffMs } from "./backoff.js";
 import { byId, el, setText } from "./dom.js";
-import { words } from "./numbers.js";
+import { capital, words } from "./numbers.js";
+import { ExploreView } from "./explore-view.js";
 import { OperationsView } from "./operations-view.js";
 import { bindChoices, onChoice, preferences } from "./preferences.js";
-import { StreamView, capital } from "./stream-view.js";
+import { StreamView } from "./stream-view.js";
+import { busiest, parseAddress } from "./streams.js";
 import * as times from "./times.js";
 
 const OPERATIONS = "operations";
+const EXPLORE = "explore";
 
 /** @type {import("./api.js").Api["Stream"][]} */
 let streams = [];
-/** @type {StreamView | OperationsView | null} */
+/** @type {StreamView | ExploreView | OperationsView | null} */
 let view = null;
+let opened = false;
 
 async function start() {
   bindChoices();
@@ -42,40 +46,47 @@ async function start() {
   onChoice(() => {
     showZone();
     showAlerts();
-    if (view instanceof StreamView) view.recolour();
-    else view?.render();
+    if (view instanceof OperationsView) view.render();
+    else view?.recolour();
   });
   open();
   watchAlerts();
 }
 
 function open() {
-  if (view && !location.hash.startsWith("#/")) return; // a place on this page
-  const name = viewName(location.hash.slice(2));
+  if (opened && !location.hash.startsWith("#/")) return; // a place on this page
+  opened = true;
+  const { name, part, question } = parseAddress(location.hash);
+  const operations = name === OPERATIONS && !part;
+  const stream = operations || !["", EXPLORE].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
+  const nowhere = name !== "" && !operations && !stream;
+  const explores = part === EXPLORE && stream !== undefined;
+  if (view instanceof ExploreView && explores && view.stream.stream === stream.stream) return view.ask(question);
   view?.stop();
-  const operations = name === OPERATIONS;
-  const stream = streams.find((s) => s.stream === name) ?? streams[0];
   byId("operations-view").hidden = !operations;
-  byId("stream-view").hidden = operations || !stream;
-  byId("no-streams").hidden = operations || Boolean(stream);
-  view = operations ? new OperationsView() : stream ? new StreamView(stream, byId("stream-view"), () => askForKey(null)) : null;
+  byId("stream-nav").hidden = !stream;
+  byId("stream-view").hidden = !stream || explores;
+  byId("explore-view").hidden = !explores;
+  byId("no-streams").hidden = streams.length > 0 || operations;
+  byId("nowhere").hidden = !nowhere;
+  if (nowhere) {
+    setText(byId("nowhere-name"), `There is no ${part ? "view" : "stream"} “${part || name}” here.`);
+    setText(byId("connection"), "No numbers are shown.");
+    setText(byId("connection-age"), "");
+  }
+  if (operations) view = new OperationsView();
+  else if (!stream) view = null;
+  else if (explores) view = new ExploreView(stream, question, () => askForKey(null));
+  else view = new StreamView(stream, byId("stream-view"), () => askForKey(null));
   const shown = operations ? OPERATIONS : stream?.stream;
+  byId("to-live", HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}`;
+  byId("to-explore", HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}/${EXPLORE}`;
   for (const a of document.querySelectorAll("nav a")) {
-    const is = a.getAttribute("href") === `#/${shown}`;
+    const is = a.closest("#stream-nav") ? (a.id === "to-explore") === explores : a.getAttribute("href") === `#/${shown}`;
     if (is) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
-  document.title = `${operations ? "Operations" : capital(words(shown ?? "Live"))} · Streamgauge`;
-}
-
-/** What the address names; a broken escape, such as `%`, names nothing.
- * @param {string} hash */
-function viewName(hash) {
-  try {
-    return decodeURIComponent(hash);
-  } catch {
-    return "";
-  }
+  document.title = `${operations ? "Operations" : capital(words(shown ?? (nowhere ? "Not found" : "Live")))} · Streamgauge`;
 }
 
 function showZone() {

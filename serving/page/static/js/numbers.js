@@ -27,6 +27,16 @@ export function percent(ratio) {
   return `${hundredths.toFixed(hundredths > 99 || hundredths < 1 ? 2 : 1)} %`;
 }
 
+/** How far `now` is from `before`, with its sign; nothing where there is nothing to compare with.
+ * @param {number | null | undefined} now @param {number | null | undefined} before */
+export function change(now, before) {
+  if (now == null || before == null || before === 0) return NONE;
+  const ratio = (now - before) / Math.abs(before);
+  const text = Math.abs(ratio) >= 9.995 ? number(Math.round(ratio * 100)) : (ratio * 100).toFixed(1);
+  if (Number(text) === 0) return now === before ? "0 %" : "± 0.0 %";
+  return `${ratio > 0 ? "+" : ""}${text.replace("-", "−")} %`;
+}
+
 /** @param {number | null | undefined} seconds */
 export function duration(seconds) {
   if (seconds == null) return NONE;
@@ -43,6 +53,11 @@ export function duration(seconds) {
  * @param {string} name */
 export function words(name) {
   return name.replaceAll("_", " ");
+}
+
+/** @param {string} text */
+export function capital(text) {
+  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** @param {number} count @param {string} one @param {string} [many] */

@@ -13,16 +13,17 @@ const body = byId("provenance-body");
 /** @type {AbortController | null} */
 let asking = null;
 
-/** @param {string} stream @param {string} window @param {number} start seconds since 1970 */
-export async function showProvenance(stream, window, start) {
+/** @param {string} stream @param {string} window @param {number} start seconds since 1970
+ * @param {readonly string[]} [where] of the events that have these values, each `dimension:value` */
+export async function showProvenance(stream, window, start, where = []) {
   asking?.abort();
   asking = new AbortController();
   body.replaceChildren(el("p", { class: "soft" }, "Asking…"));
   if (!dialog.open) dialog.showModal();
-  const asked = query({ window, start: new Date(start * 1000).toISOString() });
+  const asked = query({ window, start: new Date(start * 1000).toISOString(), where });
   try {
     const found = await get(`/v1/streams/${encodeURIComponent(stream)}/provenance?${asked}`, asking.signal);
-    body.replaceChildren(...describe(found));
+    body.replaceChildren(...describe(found, where));
   } catch (error) {
     if (error instanceof ApiError) body.replaceChildren(el("p", {}, error.message), el("p", { class: "soft" }, error.hint));
     else if (!(error instanceof DOMException)) throw error;
@@ -36,8 +37,8 @@ byId("provenance-close").addEventListener("click", () => dialog.close());
 
 /** @typedef {import("./api.js").Api} Api */
 
-/** @param {Api["Provenance"]} p */
-function describe(p) {
+/** @param {Api["Provenance"]} p @param {readonly string[]} where */
+function describe(p, where) {
   const zone = preferences.zone;
   return [
     el(
@@ -47,6 +48,7 @@ function describe(p) {
       ` ${words(p.stream)}, ${times.span(p.start, p.end, zone)} `,
       badge(p.status, p.unchecked),
     ),
+    where.length ? el("p", { class: "soft" }, `Of events with ${where.map((w) => w.replace(":", " ")).join(", ")}.`) : "",
     el("p", {}, p.reason),
     el("p", { class: "soft" }, `Left out here: ${number(p.late)} late, ${plural(p.duplicates, "duplicate")}.`),
     ...step("Counted by", p.sources.map((s) => source(s, zone))),

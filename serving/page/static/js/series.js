@@ -71,11 +71,11 @@ export class Buckets {
   }
 }
 
-/** Columns as uPlot takes them: the starts, then one column a kind, null where a bucket is of another.
- * @param {{ start: number, bucket: Bucket | null }[]} slots @param {string} measure
- * @returns {[number[], ...(number | null)[][]]} */
+/** Columns as uPlot takes them, one a kind: null where a bucket is of another.
+ * @param {{ bucket: Bucket | null }[]} slots @param {string} measure
+ * @returns {(number | null)[][]} */
 export function columns(slots, measure) {
   /** @param {Bucket["sure"]} sure */
   const of = (sure) => slots.map((s) => (s.bucket?.sure === sure ? (s.bucket.row[measure] ?? null) : null));
-  return [slots.map((s) => s.start), of("final"), of("provisional"), of("open")];
+  return [of("final"), of("provisional"), of("open")];
 }

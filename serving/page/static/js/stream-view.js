@@ -6,7 +6,8 @@ import { Chart } from "./chart.js";
 import { Connection } from "./connection.js";
 import { byId, el, link, setAttribute, setText } from "./dom.js";
 import { Live } from "./live.js";
-import { NONE, number, plural, words } from "./numbers.js";
+import { measuresOf } from "./measures.js";
+import { NONE, capital, number, plural, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
 import { badge, showProvenance } from "./provenance.js";
 import { showRanking } from "./ranking.js";
@@ -20,8 +21,8 @@ import * as verdict from "./verdict.js";
 const RANGES = /** @type {const} */ ({
   "1h": { window: "1m", size: 60, range: 3600, name: "minute" },
   "6h": { window: "5m", size: 300, range: 6 * 3600, name: "5 minutes" },
-  "24h": { window: "5m", size: 300, range: 24 * 3600, name: "5 minutes" },
-  "7d": { window: "1h", size: 3600, range: 7 * 24 * 3600, name: "hour" },
+  "24h": { window: "15m", size: 900, range: 24 * 3600, name: "15 minutes" },
+  "7d": { window: "3h", size: 3 * 3600, range: 7 * 24 * 3600, name: "3 hours" },
 });
 /** The counters that come by the live connection; others are asked for. */
 const LIVE_MEASURES = ["count", "late", "duplicates"];
@@ -39,30 +40,7 @@ const QUALITY = /** @type {const} */ ({
 
 /** @typedef {import("./api.js").Api["Stream"]} Stream */
 /** @typedef {import("./api.js").Api["TopShape"]} Top */
-/** @typedef {{ name: string, label: string, text: string }} Measure */
-
-/** @param {Stream} stream @returns {Measure[]} */
-function measuresOf(stream) {
-  const counters = [
-    { name: "count", label: "events", text: "Events" },
-    { name: "late", label: "late events", text: "Late" },
-    { name: "duplicates", label: "duplicates", text: "Duplicates" },
-  ];
-  const distinct = stream.distinct.map((/** @type {string} */ d) => ({ name: `${d}_distinct`, label: `distinct ${words(d)}`, text: `Distinct ${words(d)}` }));
-  const measures = stream.measures.flatMap((/** @type {{ name: string, figures: string[] }} */ m) =>
-    m.figures.map((name) => {
-      if (name === m.name) return { name, label: words(name), text: capital(words(name)) };
-      const part = words(name.slice(m.name.length + 1));
-      return { name, label: `${words(m.name)} (${part})`, text: `${capital(words(m.name))}, ${part}` };
-    }),
-  );
-  return [...counters, ...distinct, ...measures];
-}
-
-/** @param {string} text */
-export function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
-}
+/** @typedef {import("./measures.js").Measure} Measure */
 
 export class StreamView {
   #connection = new Connection();

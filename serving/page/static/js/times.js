@@ -48,6 +48,33 @@ export function span(start, end, zone, now = Date.now()) {
   return `${moment(start, zone, now)} – ${minute(end, zone)}`;
 }
 
+/** As an input of the kind datetime-local takes it. @param {number} time ms since 1970 @param {Zone} zone */
+export function written(time, zone) {
+  const shift = zone === "utc" ? 0 : new Date(time).getTimezoneOffset() * 60_000;
+  return new Date(time - shift).toISOString().slice(0, 16);
+}
+
+/** Milliseconds since 1970; null where nothing whole is written. @param {string} text @param {Zone} zone */
+export function read(text, zone) {
+  const time = Date.parse(zone === "utc" ? `${text}Z` : text);
+  return Number.isNaN(time) ? null : time;
+}
+
+/** The day before today. @param {Zone} zone @param {number} [now] @returns {[number, number]} ms since 1970 */
+export function yesterday(zone, now = Date.now()) {
+  const date = new Date(now);
+  const [y, m, d] = zone === "utc" ? [date.getUTCFullYear(), date.getUTCMonth(), date.getUTCDate()] : [date.getFullYear(), date.getMonth(), date.getDate()];
+  const midnight = (/** @type {number} */ day) => (zone === "utc" ? Date.UTC(y, m, day) : new Date(y, m, day).getTime());
+  return [midnight(d - 1), midnight(d)];
+}
+
+/** Both ends with their day where they are not of one.
+ * @param {number} start @param {number} end @param {Zone} zone @param {number} [now] */
+export function period(start, end, zone, now = Date.now()) {
+  const isOneDay = day(start, zone) === day(end, zone);
+  return isOneDay ? span(start, end, zone, now) : `${day(start, zone)} ${minute(start, zone)} – ${day(end, zone)} ${minute(end, zone)}`;
+}
+
 /** @param {Zone} zone */
 export function zoneName(zone) {
   return zone === "utc" ? "UTC" : Intl.DateTimeFormat().resolvedOptions().timeZone.replaceAll("_", " ");

@@ -1,6 +1,6 @@
 // What is not as expected: anomalies, and the band that is behind the minutes' counts.
 
-import { number, words } from "./numbers.js";
+import { capital, number, words } from "./numbers.js";
 
 /** @typedef {import("./api.js").Api["AnomalyShape"]} Anomaly */
 /** @typedef {import("./api.js").Api["Anomalies"]} Answer */
@@ -76,11 +76,6 @@ export function bandText(b) {
 /** Three digits are enough to compare by. @param {number} value */
 export function rounded(value) {
   return number(Math.abs(value) >= 100 ? Math.round(value) : Number(value.toPrecision(3)));
-}
-
-/** @param {string} text */
-function capital(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 /** @param {string} iso */
