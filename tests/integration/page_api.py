@@ -66,6 +66,8 @@ class Answers:
     """The Last-Event-ID of each."""
     unusual: bool = True
     """Something is not as expected."""
+    event: str = "a b?c"
+    """The id of the one event that is found."""
     recent: dict[str, int] = field(default_factory=lambda: {"user_events": 900})
     """How many events each stream had in the last minutes."""
     shift: int = 0
@@ -264,6 +266,28 @@ class Answers:
             ],
         }
 
+    def traces(self, name: str) -> Json:
+        step = {"partition": None, "run_id": None}
+        speed = {**step, "layer": "speed", "asset": f"speed/{name}_minutes", "url": None, "description": _MARKUP}
+        lake = {**step, "layer": "lake", "asset": f"lake/{name}_lake", "url": "http://127.0.0.1:1/lake"}
+        return {
+            "event_id": self.event,
+            "from": text(self.now - timedelta(days=7)),
+            "to": text(self.now),
+            "traces": [
+                {
+                    "stream": name,
+                    "topic": f"app-{name}",
+                    "partition": 3,
+                    "offset": 17_001,
+                    "ingest_time": text(self.now),
+                    "event_time": text(self.now - timedelta(seconds=2)),
+                    "verdict": "fact",
+                    "steps": [speed, {**lake, "description": "In the lake.", "run_id": "6f1c2b3a-1111"}],
+                }
+            ],
+        }
+
     def check(self, name: str, back: int) -> Json:
         hour = self.now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=back)
         return {
@@ -440,6 +464,12 @@ def make_app(answers: Answers) -> FastAPI:
             return JSONResponse({"detail": "Too many clients.", "hint": "Try later."}, 503)
         answers.connections.append(request.headers.get("last-event-id"))
         return StreamingResponse(_events(answers, name), media_type="text/event-stream")
+
+    @app.get("/v1/lineage/{event_id}", response_model=None)
+    def lineage(event_id: str, stream: str | None = None) -> Json | Response:
+        if event_id != answers.event:
+            return JSONResponse({"detail": f"No event {event_id!r} came.", "hint": "Check the id."}, 404)
+        return answers.traces(stream or "user_events")
 
     @app.get("/v1/reconciliation")
     def reconciliation(stream: str) -> Json:

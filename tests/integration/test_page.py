@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quality.report.model import Hour
 from quality.report.page import render
-from serving.schemas import Anomalies, Stream
+from serving.schemas import Anomalies, Stream, Traces
 from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
 from tests.integration.page_api import KINDS, ODD, Answers, serve
@@ -57,6 +57,7 @@ def status(page: Page) -> str | None:
 def test_the_answers_here_have_the_shape_of_the_apis(answers: Answers) -> None:
     Stream.model_validate(answers.stream("user_events"))
     Anomalies.model_validate(answers.anomalies("user_events"))
+    Traces.model_validate(answers.traces("user_events"))
 
 
 def test_the_answer_comes_first_then_the_numbers(shown: Page, answers: Answers) -> None:
@@ -352,7 +353,7 @@ def test_operations(browser: Browser, api: str, answers: Answers) -> None:
 @pytest.mark.parametrize("path", ["", "#/operations", EXPLORE])
 def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path: str) -> None:
     with opened(browser, api + path, color_scheme=scheme, reduced_motion="reduce") as page:
-        expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Numbers as of .+)$"))
+        expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Up to date)$"))
         if not path:
             page.get_by_text("Show as a table").click()
             expect(page.locator("#checks tbody tr")).to_have_count(5)
@@ -366,7 +367,7 @@ def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path
 @pytest.mark.parametrize("path", ["", "#/operations", EXPLORE])
 def test_a_phone_scrolls_in_one_direction(browser: Browser, api: str, path: str) -> None:
     with opened(browser, api + path, viewport={"width": 360, "height": 700}, has_touch=True) as page:
-        expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Numbers as of .+)$"))
+        expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Up to date)$"))
         page.locator("#reading-where, #parts li, #explore-totals tbody tr").locator("visible=true").first.wait_for()
         assert page.evaluate("() => document.documentElement.scrollWidth") == 360
         if not path:
@@ -376,7 +377,7 @@ def test_a_phone_scrolls_in_one_direction(browser: Browser, api: str, path: str)
 
 
 def explored(page: Page) -> None:
-    expect(page.locator("#connection")).to_have_text(re.compile("^Numbers as of"))
+    expect(page.locator("#connection")).to_have_text("Up to date")
     expect(page.locator("#explore-result")).not_to_have_attribute("aria-busy", "true")
 
 
@@ -428,6 +429,27 @@ def test_any_range_is_asked_for_and_yesterday_is_the_readers(browser: Browser, a
         page.get_by_label("to", exact=True).fill("2025-01-08T08:00")
         page.get_by_role("button", name="Show", exact=True).click()
         expect(page.locator("#explore-misread")).to_have_text("Choose a beginning that lies before the end.")
+
+
+def test_an_event_is_found_by_its_id(browser: Browser, api: str, answers: Answers) -> None:
+    with opened(browser, api) as page:
+        page.get_by_role("link", name="Find an event").click()
+        expect(page.get_by_label("Event id")).to_be_focused()
+        page.get_by_label("Event id").fill("nix")
+        page.keyboard.press("Enter")
+        expect(page.locator("#event-note")).to_have_text("No event 'nix' came. Check the id.")
+        page.get_by_label("Event id").fill(answers.event)
+        page.locator("#event-stream").select_option("system_events")
+        page.get_by_role("button", name="Find").click()
+        expect(page.locator("#event-traces h2")).to_have_text("System events: Counted: it is a fact")
+        expect(page.locator("#event-traces")).to_contain_text(MARKUP)
+        expect(page.locator("#event-traces").get_by_role("link")).to_have_attribute("href", "http://127.0.0.1:1/lake")
+        assert serious(page) == []
+        address_of_it = page.url
+        page.go_back()
+        expect(page.get_by_label("Event id")).to_have_value("nix")
+    with opened(browser, address_of_it) as page:
+        expect(page.locator("#event-traces h2")).to_have_text("System events: Counted: it is a fact")
 
 
 def test_an_address_that_asks_what_is_not_says_so(browser: Browser, api: str) -> None:

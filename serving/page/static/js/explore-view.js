@@ -1,5 +1,6 @@
 // Questions to one stream: the answer by time, by value and in all, against before, and the way to take it along.
 
+import { announce } from "./announce.js";
 import { ApiError, get, query } from "./api.js";
 import { BreakdownChart, WHOLE, coloursOf } from "./breakdown-chart.js";
 import { DRAWN, slotsOf, totalsOf } from "./breakdown.js";
@@ -185,35 +186,41 @@ export class ExploreView {
 
   #refresh() {
     const isSlow = !this.#question.range || this.#span.size > 300;
-    if (!document.hidden && Date.now() - this.#askedAt > (isSlow ? SLOW_REFRESH_MS : REFRESH_MS)) void this.#ask();
+    if (!document.hidden && Date.now() - this.#askedAt > (isSlow ? SLOW_REFRESH_MS : REFRESH_MS)) void this.#ask(true);
   }
 
-  async #ask() {
+  /** @param {boolean} [isAgain] the same question as before */
+  async #ask(isAgain = false) {
     this.#asked.abort();
     const asked = (this.#asked = new AbortController());
     this.#askedAt = Date.now();
     const question = this.#question;
-    setAttribute(byId("explore-result"), "aria-busy", "true");
+    const result = byId("explore-result");
+    setAttribute(result, "aria-busy", "true");
     try {
-      if (question.range) this.stream = await get(`/v1/streams/${encodeURIComponent(this.stream.stream)}`, asked.signal);
+      if (isAgain && question.range) this.stream = await get(`/v1/streams/${encodeURIComponent(this.stream.stream)}`, asked.signal);
       const span = this.#span;
       this.#answer = await this.#answerTo(question, span, asked.signal);
       setText(byId("explore-problem"), "");
-      setText(byId("connection"), `Numbers as of ${times.second(this.#askedAt, preferences.zone)}`);
+      setText(byId("connection"), "Up to date");
+      setText(byId("connection-age"), `as of ${times.second(this.#askedAt, preferences.zone)}`);
       document.body.dataset.connection = "live";
+      delete result.dataset.old;
       this.#render();
-      setAttribute(byId("explore-result"), "aria-busy", null);
+      setAttribute(result, "aria-busy", null);
+      if (!isAgain) announce(["explore-title", "explore-number", "explore-when", "explore-change"].map((id) => byId(id).textContent).join(", "));
       await this.#askTop(span, asked.signal);
     } catch (error) {
       if (asked.signal.aborted) return;
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 401) return this.unauthorized();
       setText(byId("explore-problem"), `${error.message} ${error.hint}`);
+      setAttribute(result, "aria-busy", null);
+      result.dataset.old = "";
       if (error.status !== 0 && error.status < 500) return;
       setText(byId("connection"), `No numbers since ${times.second(this.#askedAt, preferences.zone)}. Trying again. ${error.message}`);
-      document.body.dataset.connection = "lost";
-    } finally {
       setText(byId("connection-age"), "");
+      document.body.dataset.connection = "lost";
     }
   }
 
@@ -288,7 +295,7 @@ export class ExploreView {
     this.#table.fill(q.by ? listed : [], (t) => t.value, (t) => {
       const place = values.indexOf(t.value);
       const mark = place < 0 ? swatch("rest") : swatch(String(place + 1));
-      const isOn = q.where.some(([d, v]) => d === q.by && v === t.value);
+      const isOn = totals.length === 1 && q.where.some(([d, v]) => d === q.by && v === t.value);
       const name = t.value || "(empty)";
       const pick = el("button", { class: "link", "aria-label": `Only ${words(q.by)} ${name}`, disabled: isOn, click: () => this.#filter(t.value) }, name);
       return [el("span", { class: "value" }, mark, pick), number(t.number), percent(t.share), hasBefore ? change(t.number, t.before) : NONE, hasBefore ? number(t.before) : NONE];
@@ -305,9 +312,10 @@ export class ExploreView {
     });
   }
 
-  /** The value alone: beside those that are chosen already, if any. @param {string} value */
+  /** This value alone. @param {string} value */
   #filter(value) {
-    this.#choose({ where: [...this.#question.where, [this.#question.by, value]] });
+    const { by, where } = this.#question;
+    this.#choose({ where: [...where.filter(([dimension]) => dimension !== by), [by, value]] });
   }
 
   /** @param {Slot} slot */
@@ -353,6 +361,7 @@ export class ExploreView {
     const { stream } = this.stream;
     const note = byId("takeaway-note");
     const place = byId("takeaway-text");
+    setText(note, "");
     try {
       if (kind === "csv" || kind === "arrow") {
         await download(kind, stream, this.#parameters);

@@ -5,6 +5,7 @@ import { ApiError, get, keepKey } from "./api.js";
 import { backoffMs } from "./backoff.js";
 import { byId, el, setText } from "./dom.js";
 import { capital, words } from "./numbers.js";
+import { EventView } from "./event-view.js";
 import { ExploreView } from "./explore-view.js";
 import { OperationsView } from "./operations-view.js";
 import { bindChoices, onChoice, preferences } from "./preferences.js";
@@ -13,11 +14,13 @@ import { busiest, parseAddress } from "./streams.js";
 import * as times from "./times.js";
 
 const OPERATIONS = "operations";
+/** No stream has this name: a dash is none of the letters it may have. */
+const FIND_EVENT = "find-event";
 const EXPLORE = "explore";
 
 /** @type {import("./api.js").Api["Stream"][]} */
 let streams = [];
-/** @type {StreamView | ExploreView | OperationsView | null} */
+/** @type {StreamView | ExploreView | EventView | OperationsView | null} */
 let view = null;
 let opened = false;
 
@@ -58,16 +61,18 @@ function open() {
   opened = true;
   const { name, part, question } = parseAddress(location.hash);
   const operations = name === OPERATIONS && !part;
-  const stream = operations || !["", EXPLORE].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
-  const nowhere = name !== "" && !operations && !stream;
+  const finds = name === FIND_EVENT;
+  const stream = operations || finds || !["", EXPLORE].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
+  const nowhere = name !== "" && !operations && !finds && !stream;
   const explores = part === EXPLORE && stream !== undefined;
   if (view instanceof ExploreView && explores && view.stream.stream === stream.stream) return view.ask(question);
   view?.stop();
   byId("operations-view").hidden = !operations;
+  byId("event-view").hidden = !finds;
   byId("stream-nav").hidden = !stream;
   byId("stream-view").hidden = !stream || explores;
   byId("explore-view").hidden = !explores;
-  byId("no-streams").hidden = streams.length > 0 || operations;
+  byId("no-streams").hidden = streams.length > 0 || operations || finds;
   byId("nowhere").hidden = !nowhere;
   if (nowhere) {
     setText(byId("nowhere-name"), `There is no ${part ? "view" : "stream"} “${part || name}” here.`);
@@ -75,10 +80,11 @@ function open() {
     setText(byId("connection-age"), "");
   }
   if (operations) view = new OperationsView();
+  else if (finds) view = new EventView(streams.map((s) => s.stream), part, question, () => askForKey(null));
   else if (!stream) view = null;
   else if (explores) view = new ExploreView(stream, question, () => askForKey(null));
   else view = new StreamView(stream, byId("stream-view"), () => askForKey(null));
-  const shown = operations ? OPERATIONS : stream?.stream;
+  const shown = operations ? OPERATIONS : finds ? FIND_EVENT : stream?.stream;
   byId("to-live", HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}`;
   byId("to-explore", HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}/${EXPLORE}`;
   for (const a of document.querySelectorAll("nav a")) {
@@ -86,7 +92,7 @@ function open() {
     if (is) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
-  document.title = `${operations ? "Operations" : capital(words(shown ?? (nowhere ? "Not found" : "Live")))} · Streamgauge`;
+  document.title = `${operations ? "Operations" : finds ? "Find an event" : capital(words(shown ?? (nowhere ? "Not found" : "Live")))} · Streamgauge`;
 }
 
 function showZone() {
