@@ -153,7 +153,19 @@ ANOMALIES = Condition(
         ),
     ),
 )
-CONDITIONS = (FRESHNESS, PROMETHEUS, RUNS, CHECKS, UNEXPLAINED, ARRIVALS, CONTRACTS, ANOMALIES)
+NUMBERS = Condition(
+    "numbers",
+    (
+        AlertKind(
+            "StreamgaugeNumberOutOfBounds",
+            _BOTH,
+            "a number is out of the bounds that its contract sets",
+            "it is within them for `forMinutes`, at least 5 minutes",
+            "number-out-of-bounds",
+        ),
+    ),
+)
+CONDITIONS = (FRESHNESS, PROMETHEUS, RUNS, CHECKS, UNEXPLAINED, ARRIVALS, CONTRACTS, ANOMALIES, NUMBERS)
 
 EVALUATION = AlertKind(
     NOT_EVALUATED,

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from sensors.alerting.anomalies import anomalies_under_way
 from sensors.alerting.conditions import Condition
 from sensors.alerting.contract_files import faulty_contracts
 from sensors.alerting.incidents import Acceptance, Alert, Incident
+from sensors.alerting.numbers import numbers_out_of_bounds
 from sensors.alerting.stale import owners, stale_alert
 from sensors.alerting.subjects import subjects
 from sensors.alerting.unexplained import unexplained_hours
@@ -134,6 +136,7 @@ def evaluate(
         lambda: arrivals.alerts(contracts, arrivals.read_arrived(sources.connection, contracts, now), now),
     )
     odd = failures.attempt(conditions.ANOMALIES, lambda: anomalies_under_way(sources.connection, contracts, now))
+    bounded = [_numbers(sources, c, before, failures, now) for c in contracts if c.alerts]
     faulty = failures.attempt(conditions.CONTRACTS, lambda: faulty_contracts(sources.contracts_dir, now))
     reported = {i.alert.cause for i in before.incidents}
     # A failed run or check of an asset that waits for something upstream follows from that.
@@ -143,6 +146,7 @@ def evaluate(
     standing += arrived or []
     standing += faulty or []
     standing += odd or []
+    standing += chain.from_iterable(bounded)
     standing += failures.alerts(now)
     standing = [replace(a, runbook=f"{runbooks}/{a.runbook}.md") for a in standing]
     causes = {a.cause for a in standing}
@@ -188,6 +192,14 @@ def _freshness(
     if found is None:
         return Evaluation({}, (), frozenset()), memory
     return found, memory | {k: _SUBJECT.dump_python(m, mode="json") for k, m in found.memory.items()}
+
+
+def _numbers(sources: Sources, contract: Contract, before: Before, failures: _Failures, now: datetime) -> list[Alert]:
+    fires = frozenset(i.alert.cause for i in before.incidents)
+    found = failures.attempt(
+        conditions.NUMBERS, lambda: numbers_out_of_bounds(sources.connection, contract, fires, now), contract.stream
+    )
+    return found or []
 
 
 def _read_runs(sources: Sources, before: Before, key: str, now: datetime) -> run_failures.Memory:

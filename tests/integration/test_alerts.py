@@ -4,7 +4,6 @@ import json
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -16,12 +15,12 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from sensors.alerting import sensor
 from streamgauge.cli import build
 from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
+from tests.integration.alert_sensor import Sensor, causes
 from tests.integration.monitors import Receiver, alertmanager, fill, free_port, receiver
 from tests.integration.own_stream import block
 from tests.integration.running import Running, events, streamgauge
@@ -34,41 +33,6 @@ SINCE = (datetime.now(UTC) - timedelta(days=30)).isoformat()
 
 FRESHNESS_SECONDS = 60
 """As in the contracts: the worker may be silent for 30 s, and is told of as a page after 60 s."""
-
-
-class Sensor:
-    """The sensor `alerts` of one stream; each tick is one of a new process, so far as it remembers."""
-
-    def __init__(self, running: Running, instance: dg.DagsterInstance, **settings: Any) -> None:
-        self.settings = Settings.for_role("batch").model_copy(
-            update={"dagster_url": "http://dagster.example", "alertmanager_url": None, **settings}
-        )
-        self._running = running
-        self._instance = instance
-
-    def tick(self) -> str:
-        built = sensor.definitions(
-            [self._running.contract],
-            partial(connect, self.settings, autocommit=True, application="sensor under test"),
-            lambda: self.settings,
-        )
-        (alerts,) = list(built.sensors or ())
-        return alerts.evaluate_tick(dg.build_sensor_context(instance=self._instance)).skip_message or ""
-
-    def until(self, condition: Callable[[], bool], what: str, seconds: float = 150) -> None:
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, (
-                f"after {seconds:.0f} s still not: {what}; {_causes()}\n{self._running.workers.log()[-4000:]}"
-            )
-            self.tick()
-            time.sleep(0.5)
-
-    def go_on(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            self.tick()
-            time.sleep(0.5)
 
 
 @pytest.fixture
@@ -214,7 +178,7 @@ def test_a_failure_ends_by_a_persons_acceptance(stream: Running, instance: dg.Da
     _remember("dagster runs", {"seen": 0, "failing": {asset: {"": {"at": SINCE, "why": "Failed"}}}})
     alerts = Sensor(stream, instance)
     alerts.tick()
-    assert [(c[0], c[3]) for c in _causes()] == [(f"run/{asset}", None)]
+    assert [(c[0], c[3]) for c in causes()] == [(f"run/{asset}", None)]
     command = ("alerts", "accept", "StreamgaugeRunFailed")
     refused = CliRunner().invoke(build(), [*command, "--asset", "facts/other", "--reason", "no"])
     assert isinstance(refused.exception, UserError)
@@ -222,11 +186,11 @@ def test_a_failure_ends_by_a_persons_acceptance(stream: Running, instance: dg.Da
     listed = CliRunner().invoke(build(), ["alerts", "firing", "--json"])
     assert [(a["state"], a["accepted_by"]) for a in json.loads(listed.output)["firing"]] == [("accepted", "ann")]
     alerts.tick()
-    assert [c[3] is not None for c in _causes()] == [True]
+    assert [c[3] is not None for c in causes()] == [True]
     (kept,) = json.loads(streamgauge(stream.own.folder, "alerts", "history", "--json"))
     assert (kept["accepted_by"], kept["accepted_because"]) == ("ann", "The hour is gone.")
     alerts.tick()
-    assert len(_causes()) == 1, "what was accepted is not reported anew"
+    assert len(causes()) == 1, "what was accepted is not reported anew"
 
 
 def test_servers_are_asked_while_no_transaction_is_open(stream: Running, instance: dg.DagsterInstance) -> None:
@@ -272,13 +236,13 @@ def test_an_error_in_one_condition_leaves_the_others(
         stream.workers.kill(worker)
     redis.set(key, "a secret that is no JSON")
     alerts.tick()
-    assert {c[0] for c in _causes() if c[3] is None} == {
+    assert {c[0] for c in causes() if c[3] is None} == {
         f"stale/{minutes}", f"run/{asset}", f"condition/freshness/{name}",
     }  # fmt: skip
     assert "JSONDecodeError" in caplog.text and "secret" not in caplog.text
     redis.delete(key)
     alerts.tick()
-    assert f"condition/freshness/{name}" not in {c[0] for c in _causes() if c[3] is None}
+    assert f"condition/freshness/{name}" not in {c[0] for c in causes() if c[3] is None}
 
 
 def asked(stream: Running) -> tuple[int, list[str], bool]:
@@ -318,11 +282,6 @@ def _remember(subject: str, memory: dict[str, Any]) -> None:
 def _post(url: str, *labels: dict[str, str]) -> None:
     body = [{"labels": each, "annotations": {"summary": each["alertname"]}} for each in labels]
     httpx.post(f"{url}/api/v2/alerts", json=body, timeout=5).raise_for_status()
-
-
-def _causes() -> list[Any]:
-    with connect(Settings.for_role("reader")) as connection:
-        return connection.execute("select cause, severity, description, resolved_at from alerts").fetchall()
 
 
 def _undelivered() -> list[tuple[str, str | None]]:

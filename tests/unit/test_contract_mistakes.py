@@ -54,6 +54,10 @@ def anomalies_block(value: str) -> str:
     return f"  - property: anomalies\n    value: {{ {value} }}\n{ROLLUP}"
 
 
+def alert_block(value: str) -> str:
+    return f"  - property: alerts\n    value: [{{ name: a, windowMinutes: 5, {value} }}]\n{ROLLUP}"
+
+
 def named(name: str) -> tuple[str, str]:
     return DIMENSION, DIMENSION.replace("name: event_type", f"name: {name}", 1)
 
@@ -131,6 +135,31 @@ EDITS = {
     "direction": (ROLLUP, anomalies_block("direction: sideways"), "customProperties.anomalies.direction: "),
     "off as text": (ROLLUP, anomalies_block('off: "yes"'), "customProperties.anomalies.off: "),
     "key of anomalies": (ROLLUP, anomalies_block("sensitvity: low"), "customProperties.anomalies.sensitvity: "),
+    "alert without a bound": (ROLLUP, alert_block("number: count"), "customProperties.alerts[0]: has no bound"),
+    "alert of no number": (
+        ROLLUP, alert_block("number: commits_men, below: 1"),
+        '"commits_men" is none of count, users_distinct',
+    ),
+    "alert of no dimension": (
+        ROLLUP, alert_block("number: count, below: 1, dimensions: { event_typ: PushEvent }"),
+        '"event_typ" is no dimension; did you mean event_type?',
+    ),
+    "alert of no window": (ROLLUP, alert_block("number: count, below: 1, windowMinutes: 0").replace(
+        "windowMinutes: 5, ", ""), "windowMinutes: 0 must be at least 1"),
+    "critical before the warning": (
+        ROLLUP, alert_block("number: count, above: 5, criticalAbove: 4"), "must be above 5, where the warning begins"
+    ),
+    "critical after the warning": (
+        ROLLUP, alert_block("number: count, below: 5, criticalBelow: 6"), "must be below 5, where the warning begins"
+    ),
+    "alert that always stands": (ROLLUP, alert_block("number: count, below: 5, above: 4"), "is always out of bounds"),
+    "two alerts of a name": (
+        ROLLUP, alert_block("number: count, below: 5 }, { name: a, windowMinutes: 5, number: count, below: 5"),
+        '"a" stands twice; give the alert another name',
+    ),
+    "comparison with a month": (
+        ROLLUP, alert_block("number: count, below: 1, comparedWith: month"), "must be one of day or week"
+    ),
     "classification": ("classification: personal", "classification: secret", '"secret" is not known; known are public'),
     "personal measure": (
         "classification: internal\n        description: Facts about the action",

@@ -1,8 +1,9 @@
-"""`streamgauge alerts`: firing, accept, undelivered, history."""
+"""`streamgauge alerts`: firing, accept, undelivered, history, numbers."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import psycopg
 import typer
@@ -14,12 +15,28 @@ from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import Contract, NumberAlert
+from streamgauge.rollup.number_alerts import (
+    Episode,
+    Level,
+    Reading,
+    bounds_in_words,
+    complete_until,
+    episodes,
+    read_numbers,
+    reading_in_words,
+    windows_needed,
+)
 from streamgauge.settings import Settings
 from streamgauge.state import alerts
 from streamgauge.state.alerts import Alert
 from streamgauge.state.firing import FiringAlert, Incidents, read_firing, read_incidents
 from streamgauge.stores.postgres import Connection, connect, connect_or_explain
-from streamgauge.text import moment, number
+from streamgauge.text import NONE, moment, number, plural
+
+_EPISODES = 10
+"""Of each alert, the latest are named; `--json` has all."""
 
 app = typer.Typer(no_args_is_help=True, help="What is wrong, and who was notified.")
 
@@ -97,6 +114,71 @@ def history(
         print_json([a.as_json() for a in found])
         return
     console().print(_table(found) if found else "There was no alert so far.")
+
+
+@app.command()
+def numbers(
+    stream: Annotated[str | None, typer.Argument(help="Only alerts of this stream.")] = None,
+    days: Annotated[int, typer.Option(help="How far back to say when each would have stood.", min=0, max=31)] = 0,
+    as_json: Json = False,
+) -> None:
+    """Show the contracts' alerts on numbers: what each number is now, and when its alert would have stood."""
+    contracts = load_contracts(Settings.for_role("reader").contracts_dir)
+    wanted = contracts if stream is None else (find_contract(contracts, stream),)
+    with _connect() as connection:
+        found = [_watched(connection, c, alert, days) for c in wanted for alert in c.alerts]
+    if as_json:
+        print_json([w.as_json() for w in found])
+    elif not found:
+        console().print("No contract has alerts on numbers.")
+    else:
+        shown = table(stream="left", alert="left", level="left", now="left", bounds="left", stood="left")
+        for w in found:
+            now = "no window is complete yet" if w.reading is None else reading_in_words(w.alert, w.reading)
+            stood = plural(len(w.episodes), "time") if days else NONE
+            shown.add_row(w.stream, w.alert.name, w.level.name.lower(), Text(now), bounds_in_words(w.alert), stood)
+        console().print(shown)
+        for w in found:
+            for e in w.episodes[-_EPISODES:]:
+                about = f"{w.stream}: {w.alert.name}, {e.level.name.lower()}, {moment(e.began)} to {moment(e.last)}"
+                console().print(about, markup=False)
+
+
+@dataclass(frozen=True)
+class _Watched:
+    stream: str
+    alert: NumberAlert
+    reading: Reading | None
+    level: Level
+    episodes: Sequence[Episode]
+
+    def as_json(self) -> dict[str, Any]:
+        r = self.reading
+        return {
+            "stream": self.stream,
+            "alert": self.alert.name,
+            "number": self.alert.number,
+            "level": self.level.name.lower(),
+            "until": None if r is None else r.end.isoformat(),
+            "value": None if r is None else r.value,
+            "earlier": None if r is None else r.earlier,
+            "compared": None if r is None else r.compared,
+            "stood": [
+                {"began": e.began.isoformat(), "last": e.last.isoformat(), "level": e.level.name.lower()}
+                for e in self.episodes
+            ],
+        }
+
+
+def _watched(connection: Connection, contract: Contract, alert: NumberAlert, days: int) -> _Watched:
+    until = complete_until(connection, contract)
+    if until is None:
+        return _Watched(contract.stream, alert, None, Level.WITHIN, ())
+    readings = read_numbers(connection, contract, alert, until, max(windows_needed(alert), days * 1440))
+    found = episodes(alert, readings)
+    stands = bool(readings and found) and found[-1].last == readings[-1].end
+    level = found[-1].level if stands else Level.WITHIN
+    return _Watched(contract.stream, alert, readings[-1] if readings else None, level, found if days else ())
 
 
 def _show(out: Console, alert: FiringAlert) -> None:

@@ -20,6 +20,7 @@ from streamgauge.contract.model import (
     FieldSpec,
     Measure,
     Named,
+    NumberAlert,
     Ratio,
     ReferenceSpec,
     RollupSpec,
@@ -34,6 +35,7 @@ from streamgauge.contract.times import EARLIEST_MS, LATEST_MS
 from streamgauge.expression.scope import meant
 from streamgauge.rollup.enrich import KEY
 from streamgauge.rollup.measure_kinds import error_names, figures_of, ratio_terms
+from streamgauge.rollup.number_alerts import alert_numbers
 from streamgauge.rollup.pseudonyms import LENGTH as PSEUDONYM_BYTES
 from streamgauge.rollup.windows import WINDOW
 from streamgauge.stores.ddl import MAX_NAME_BYTES, Table
@@ -42,6 +44,7 @@ from streamgauge.stores.fact_tables import facts_schema, key_column, quarantine_
 from streamgauge.stores.lake import lake_schema
 from streamgauge.stores.rollup_tables import daily_schema, hourly_schema
 from streamgauge.stores.tables import batch, speed, windows
+from streamgauge.text import number
 
 MAX_KEY_BYTES = 2600
 """Of the dimensions together: Postgres takes 2704 in an entry of an index, and time and partition are in it too."""
@@ -66,6 +69,7 @@ class Places:
     """Where in the file a contract's parts stand. Fields stand in their order."""
 
     sources: Sequence[Placed]
+    alerts: Sequence[Placed]
     blocks: Mapping[str, Place]
     unclear: Collection[str] = ()
     """Fields and derived fields that have a mistake."""
@@ -105,6 +109,7 @@ class _Check:
         self._rollup_names()
         self._star_names()
         self._keys()
+        self._alerts()
         self._relation_names()
 
     def _field(self, f: FieldSpec, at: Place) -> None:
@@ -379,6 +384,46 @@ class _Check:
         if (size or 0) > MAX_KEY_BYTES:
             self._add(
                 self._places.block("reference", "key"), f"may be {size} bytes, and a key has room for {MAX_KEY_BYTES}"
+            )
+
+    def _alerts(self) -> None:
+        dimensions = {d.name: d for d in self._c.rollup.dimensions}
+        names: set[str] = set()
+        for placed in self._places.alerts:
+            alert = placed.source
+            assert isinstance(alert, NumberAlert)
+            if alert.name in names:
+                self._add((*placed.place, "name"), f'"{alert.name}" stands twice; give the alert another name')
+            names.add(alert.name)
+            known = alert_numbers(self._c.rollup)
+            if alert.number not in known and not self._places.unclear:
+                self._add(
+                    (*placed.place, "number"),
+                    f'"{alert.number}" is none of {", ".join(known)}{meant(alert.number, known)}',
+                )
+            self._alert_bounds(alert, placed.place)
+            for name in alert.dimensions:
+                at = (*placed.place, "dimensions", name)
+                if name not in dimensions:
+                    self._add(at, f'"{name}" is no dimension{meant(name, dimensions)}')
+                elif self._c.is_personal(dimensions[name]):
+                    self._add(at, "is personal, and an alert would name a person")
+
+    def _alert_bounds(self, alert: NumberAlert, at: Place) -> None:
+        if alert.above is alert.below is alert.criticalAbove is alert.criticalBelow is None:
+            self._add(at, "has no bound: say above, below, criticalAbove or criticalBelow")
+        for bound, critical, sign in (("above", "criticalAbove", 1), ("below", "criticalBelow", -1)):
+            first, second = getattr(alert, bound), getattr(alert, critical)
+            if first is not None and second is not None and (second - first) * sign <= 0:
+                self._add(
+                    (*at, critical), f"{number(second)} must be {bound} {number(first)}, where the warning begins"
+                )
+        highest = [v for v in (alert.above, alert.criticalAbove) if v is not None]
+        lowest = [v for v in (alert.below, alert.criticalBelow) if v is not None]
+        if highest and lowest and max(lowest) > min(highest):
+            self._add(
+                at,
+                f"is always out of bounds: above {number(min(highest))} or below {number(max(lowest))} is every number",
             )
 
     def _size(self, source: Source) -> int:

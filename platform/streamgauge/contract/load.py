@@ -32,6 +32,7 @@ from streamgauge.contract.model import (
     FieldSpec,
     Measure,
     Named,
+    NumberAlert,
     Ratio,
     ReferenceSpec,
     RollupSpec,
@@ -51,7 +52,19 @@ from streamgauge.expression.values import NAMES
 
 T = TypeVar("T")
 
-_BLOCKS = ("source", "topic", "time", "deadLetters", "reference", "derived", "rollup", "star", "checks", "anomalies")
+_BLOCKS = (
+    "source",
+    "topic",
+    "time",
+    "deadLetters",
+    "reference",
+    "derived",
+    "rollup",
+    "star",
+    "checks",
+    "anomalies",
+    "alerts",
+)
 _UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _PERIODS = (
     "freshness",
@@ -113,7 +126,7 @@ def read_contract(path: Path) -> ContractFile:
     """What can be made of the file. Its document has the mistakes. Raises UserError where it can't be read."""
     document = read_document(path)
     if not isinstance(document.data, dict):
-        return ContractFile(document, None, Places((), {}))
+        return ContractFile(document, None, Places((), (), {}))
     loader = _Loader(document)
     return ContractFile(document, loader.contract(), loader.places)
 
@@ -125,7 +138,7 @@ class _Loader:
         self._document = document
         self._add = document.add
         self._blocks: dict[str, tuple[Place, Any]] = {}
-        self.places = Places((), {})
+        self.places = Places((), (), {})
         self._unclear: set[str] = set()
         """What can't be said of expressions that name it: a field or a derived field with a mistake."""
 
@@ -172,6 +185,10 @@ class _Loader:
         dead_letters = self._block("deadLetters", DeadLetterSpec)
         checks = self._block("checks", ChecksSpec) if "checks" in self._blocks else ChecksSpec()
         anomalies = self._block("anomalies", AnomaliesSpec) if "anomalies" in self._blocks else AnomaliesSpec()
+        alerts: list[Placed] = []
+        if "alerts" in self._blocks:
+            at, value = self._blocks["alerts"]
+            alerts = self._sources(value, at, NumberAlert, "alerts")
         together = self._together(schema.quality or [])
         periods = self._periods()
         if len(keys) != 1 or not keys[0] or not times:
@@ -196,6 +213,7 @@ class _Loader:
             star=star,
             checks=checks or ChecksSpec(),
             anomalies=anomalies or AnomaliesSpec(),
+            alerts=tuple(a.source for a in alerts if isinstance(a.source, NumberAlert)),
             reference=reference,
             retention_ms=periods["retention"],
             freshness_ms=periods["freshness"],
@@ -205,7 +223,7 @@ class _Loader:
             facts_retention_ms=periods.get("factsRetention"),
             minutes_retention_ms=periods.get("minutesRetention"),
         )
-        self.places = Places(sources, {n: at for n, (at, _) in self._blocks.items()}, self._unclear)
+        self.places = Places(sources, alerts, {n: at for n, (at, _) in self._blocks.items()}, self._unclear)
         check_contract(contract, self.places, self._document)
         return contract
 

@@ -186,6 +186,26 @@ class AnomaliesSpec(Block):
     off: Annotated[bool, Strict()] = False
 
 
+class NumberAlert(Named):
+    """Bounds of a number over the latest complete minutes. With `comparedWith`, of the number divided by what it was
+    that much earlier. Only of the members of `dimensions`.
+    """
+
+    number: str
+    windowMinutes: Whole = Field(ge=1, le=1440)
+    above: Number | None = None
+    below: Number | None = None
+    criticalAbove: Number | None = None
+    criticalBelow: Number | None = None
+    comparedWith: Literal["day", "week"] | None = None
+    dimensions: dict[str, str] = Field(default_factory=dict)
+    minimumCount: Whole = Field(default=0, ge=0)
+    """Events in the window; with fewer the number is not evaluated."""
+    forMinutes: Whole = Field(default=0, ge=0, le=120)
+    """How long it must be out of bounds."""
+    description: str = Field(default="", max_length=500)
+
+
 CALENDAR = ("date", "hour")
 """The dimensions that every star has."""
 
@@ -278,6 +298,7 @@ class Contract:
     """The dimensions of the facts, beside date and hour; streams that name the same one share it."""
     checks: ChecksSpec
     anomalies: AnomaliesSpec
+    alerts: tuple[NumberAlert, ...]
     reference: ReferenceSpec | None
     retention_ms: int
     freshness_ms: int
