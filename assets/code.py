@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from streamgauge.contract.fingerprint import AS_JSON
+from streamgauge.contract.fingerprint import AS_JSON, DATA
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.names import CODE_REFERENCES
 from streamgauge.settings import source_url
@@ -18,16 +18,13 @@ from streamgauge.settings import source_url
 ROOT = Path(__file__).resolve().parents[1]
 """Of the packages, in a checkout and where they are installed."""
 
-_DATA = {"fields", "together", "derived", "event_id", "event_time", "source", "time", "rollup", "star", "reference"}
-"""What of a contract decides which rows there are; owners, checks and freshness don't."""
-
 
 def code_version(contracts: Iterable[Contract], packages: Sequence[str]) -> str:
     """The contracts' versions with a hash of them and of the code: other data may come of another version, and Dagster
     marks what an older one made.
     """
     contracts = tuple(contracts)
-    known = [AS_JSON.dump_json(c, include=_DATA) for c in contracts]
+    known = [AS_JSON.dump_json(c, include=set(DATA)) for c in contracts]
     digest = hashlib.sha256(b"\0".join([*known, *(_code(p).encode() for p in packages)])).hexdigest()
     return f"{'+'.join(dict.fromkeys(c.version for c in contracts))}-{digest[:12]}"
 

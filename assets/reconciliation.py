@@ -9,6 +9,7 @@ from assets import event_hours
 from assets.evaluations import Verdict, log_evaluations
 from assets.locks import partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
+from assets.proof.collect import final_hours, note_evidence
 from assets.resources import BatchResource
 from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_columns
 from assets.tracing import asset_span
@@ -86,6 +87,9 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
             )
             lock.check()
             standings = write(connection, contract, compared.results, compared.snapshot.progress, context.run.run_id)
+            lock.check()
+            good = final_hours((r, standings[r.hour]) for r in compared.results)
+            note_evidence(connection, batch.settings, contract, context.run.run_id, good)
             making.set_attribute(a.ROWS.name, sum(result.buckets for result in compared.results))
         verdicts: list[Verdict] = []
         for result in compared.results:

@@ -256,6 +256,33 @@ class Anomalies(_Shape):
     band: list[BandShape] = Field(description="What was expected of the stream's count, by minute, where it is known.")
 
 
+class NumberAsked(_Shape):
+    stream: str
+    window: str
+    start: datetime
+    figure: str
+    dimensions: dict[str, str] = Field(description="The members that it is of; over all others it is merged.")
+    value: float | None
+    status: Literal["final"]
+
+
+class EvidenceShape(_Shape):
+    body: str = Field(
+        description="JSON, as it was signed: offsets, comparison, versions, the lake's files with SHA-256."
+    )
+    signature: str = Field(description="Ed25519 (RFC 8032), in base64.")
+    entry: int = Field(description="Its number in the audit log, which has the body's SHA-256.")
+
+
+class Proof(_Shape):
+    """What `streamgauge verify` makes the number again from, with the lake and nothing else."""
+
+    format: str
+    number: NumberAsked
+    evidence: list[EvidenceShape] = Field(description="Of each hour that the window touches.")
+    contract: dict[str, Any]
+
+
 class RecordVerdict(_Shape):
     index: int = Field(description="The event's place in the request, from 0.")
     verdict: Literal["accepted", "refused"]

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,18 +11,14 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from assets.partitions import ALL
-from assets.reconciliation import CHECK, make_reconciliation
-from assets.resources import BatchResource
 from sensors.alerting.unexplained import unexplained_hours
 from streamgauge.contract.model import Contract
-from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stores.fact_tables import facts_table
 from streamgauge.stores.postgres import connect
-from tests.integration.batch_layer import fill_batch, fill_lake, roll_up
-from tests.integration.running import Running, events
+from tests.integration.batch_layer import fill_batch, fill_lake, reconcile, roll_up, send
+from tests.integration.running import Running
 from tests.integration.workers import wait_until_read
 
 EVENTS = 6_000
@@ -53,35 +48,6 @@ def filled(running: Running, hours: HourRange) -> Contract:
     fill_lake(contract)
     fill_batch(contract, hours.hours)
     return contract
-
-
-def send(contract: Contract, running: Running, numbers: range, start: datetime, end: datetime) -> None:
-    frame = events(contract, len(numbers), start=numbers.start)
-    step = (end - start) / len(numbers)
-    times = [int((start + i * step).timestamp() * 1000) for i in range(len(numbers))]
-    running.send(frame.with_columns(pl.Series(contract.event_time, times).cast(frame.schema[contract.event_time])))
-
-
-def reconcile(contract: Contract, hours: Sequence[datetime]) -> dict[str | None, dg.AssetCheckEvaluation]:
-    """By the asset; the check's evaluations by partition, that of the whole run under None."""
-    instance = dg.DagsterInstance.ephemeral()  # pyright: ignore[reportUnknownMemberType]
-    keys = [hour_key(h) for h in hours]
-    tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
-    result = dg.materialize(
-        [make_reconciliation(contract, ALL)],
-        instance=instance,
-        resources={"batch": BatchResource()},
-        partition_key=keys[0] if len(keys) == 1 else None,
-        tags=tags if len(keys) > 1 else None,
-    )
-    assert result.success
-    key = dg.AssetCheckKey(dg.AssetKey(asset_keys.reconciliation(contract)), CHECK)
-    found: dict[str | None, dg.AssetCheckEvaluation] = {}
-    for event in instance.all_logs(result.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION):
-        evaluation: Any = event.get_dagster_event().event_specific_data
-        assert evaluation.asset_check_key == key
-        found[evaluation.partition] = evaluation
-    return found
 
 
 def query(text: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -18,6 +18,7 @@ Action: TypeAlias = Literal[
     "anomaly.verdict",
     "hour.accept",
     "hours.rebuild",
+    "hour.evidence",
     "dead-letters.requeue",
     "dead-letter.read",
     "personal.read",
@@ -35,12 +36,16 @@ ACTIONS: Mapping[Action, str] = {
     "anomaly.verdict": "a person acknowledged an anomaly, or said that it is normal, with the reason",
     "hour.accept": "a person accepted a difference between the layers, with the reason",
     "hours.rebuild": "`streamgauge rebuild` counted hours again",
+    "hour.evidence": "the evidence of a final hour was signed; the entry has its SHA-256",
     "dead-letters.requeue": "dead letters were sent to their topic once more",
     "dead-letter.read": "somebody saw a dead letter's key, headers and value",
     "personal.read": "somebody saw the values behind pseudonyms, by the API or `streamgauge top --personal`",
     "dagster.change": "a person changed something in Dagster: launched, stopped, wiped, switched",
 }
 """Every action that is recorded, and when it is."""
+
+BY_ITSELF: tuple[Action, ...] = ("hour.evidence",)
+"""What no person did: there is one for each hour, and lists leave it out unless it is asked for."""
 
 GENESIS = bytes(32)
 """Stands for the entry before the first."""

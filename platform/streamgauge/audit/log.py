@@ -8,7 +8,7 @@ from getpass import getuser
 
 import psycopg
 
-from streamgauge.audit.entry import Action, AuditEntry, AuditEvent
+from streamgauge.audit.entry import BY_ITSELF, Action, AuditEntry, AuditEvent
 from streamgauge.errors import UserError
 from streamgauge.stores.postgres import Connection
 
@@ -59,11 +59,12 @@ def entries(connection: Connection, after: int = 0) -> Iterator[AuditEntry]:
 def latest(
     connection: Connection, limit: int, *, action: Action | None, subject: str | None, since: datetime | None
 ) -> list[AuditEntry]:
-    """The newest first."""
+    """The newest first. Without an action, what people did."""
     rows = connection.execute(
-        "select number, body, digest from audit_log where (%(action)s::text is null or action = %(action)s)"
+        "select number, body, digest from audit_log where case when %(action)s::text is null"
+        " then not action = any(%(by_itself)s) else action = %(action)s end"
         " and (%(subject)s::text is null or subject = %(subject)s)"
         " and (%(since)s::timestamptz is null or at >= %(since)s) order by number desc limit %(limit)s",
-        {"action": action, "subject": subject, "since": since, "limit": limit},
+        {"action": action, "subject": subject, "since": since, "limit": limit, "by_itself": list(BY_ITSELF)},
     )
     return [AuditEntry(number, body, bytes(digest).hex()) for number, body, digest in rows]

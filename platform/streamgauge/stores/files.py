@@ -1,5 +1,6 @@
 """Small files beside the lake, in a folder or an object store."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,6 +11,10 @@ from streamgauge.stores.lake import explained, storage_options
 
 _fs: Any = fs
 """It comes without types."""
+
+
+_BLOCK = 1 << 20
+"""Bytes that are held at once: files of the lake may be larger than memory."""
 
 
 class Files:
@@ -45,6 +50,17 @@ class Files:
             with files.open_input_stream(at) as file:
                 return file.read().decode()
 
+    def digest(self, path: str) -> tuple[int, str]:
+        """How many bytes the file has, and their SHA-256, hexadecimal. Raises LakeError where there is none."""
+        url = self.url(path)
+        with explained(url):
+            if "://" not in self._root:
+                with Path(url).open("rb") as file:
+                    return _digest(file)
+            files, at = _object_store(url)
+            with files.open_input_stream(at) as file:
+                return _digest(file)
+
     def names(self, folder: str) -> list[str]:
         """Of the files in it; none where there is no such folder."""
         url = self.url(folder)
@@ -54,6 +70,14 @@ class Files:
             files, at = _object_store(url)
             found: Any = files.get_file_info(_fs.FileSelector(at, allow_not_found=True))
             return [info.base_name for info in found]
+
+
+def _digest(file: Any) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    while block := file.read(_BLOCK):
+        digest.update(block)
+        size += len(block)
+    return size, digest.hexdigest()
 
 
 def _replace(path: Path, text: str) -> None:

@@ -127,11 +127,32 @@ class LakeTable:
         if table is not None and between is not None and files:
             outside = _outside(table, between)
             files = [f for f in files if not f.endswith(outside)] if outside else files
+        return self._scan(files, between)
+
+    def scan_paths(self, paths: Iterable[str]) -> pl.LazyFrame:
+        """Of files that `paths` named, whether or not the table still has them."""
+        return self._scan([f"{self.url}/{path}" for path in paths], None)
+
+    def paths(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """By partition the paths of its files, below the table's own."""
+        table = self.open()
+        if table is None:
+            return {}
+        files = pl.DataFrame(table.get_add_actions(flatten=True))
+        if files.is_empty():
+            return {}
+        named = files.filter(pl.col(f"partition.{self._key}").is_in(list(keys))).sort("path")
+        found: dict[str, list[str]] = {}
+        for key, path in named.select(f"partition.{self._key}", "path").rows():
+            found.setdefault(key, []).append(path)
+        return found
+
+    def _scan(self, files: Sequence[str], between: Between | None) -> pl.LazyFrame:
         if not files:
             return pl.LazyFrame(schema=self.schema)
         stored = stored_schema(self.schema)
         frame = pl.scan_parquet(
-            files,
+            list(files),
             schema=stored,
             hive_partitioning=self.key is not None,
             hive_schema={self.key: stored[self.key]} if self.key else None,

@@ -78,6 +78,19 @@ TABLES = (
         ),
         ("stream", "hour", "revision"),
     ),
+    # What a final hour's numbers were made of, as it was last compared: text, because the signature covers its bytes.
+    Table(
+        "hour_evidence",
+        "final-hours",
+        (
+            Column("stream", "text"),
+            Column("hour", TIME),
+            Column("body", "text"),
+            Column("signature", "text"),
+            Column("entry", "bigint"),
+        ),
+        ("stream", "hour"),
+    ),
 )
 
 FINAL_HOURS = View(

@@ -1,0 +1,1 @@
+"""The evidence of final hours is written, and numbers are made again from it."""
