@@ -13,6 +13,7 @@ versitygw=1.8.0
 
 missing=()
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
+command -v curl >/dev/null || missing+=(curl)
 command -v buildah >/dev/null || missing+=(buildah)
 [ -x /usr/sbin/debootstrap ] || missing+=(debootstrap)
 if [ ${#missing[@]} != 0 ]; then

@@ -75,28 +75,35 @@ class Data:
 def make_data(running: Running) -> Data:
     """Four hours of events up to the last full hour, with late ones and duplicates, read by the real worker; facts of
     all hours in the batch tables, and no hour final."""
+    first = hour_start(datetime.now(UTC)) - HOURS * HOUR
+    in_order = [event(f"e{i}", first + i * timedelta(seconds=12), i) for i in range(HOURS * 300)]
+    late = [event(f"late{i}", first + i * timedelta(seconds=151), i) for i in range(60)]
+    data = read_by_worker(running, first, in_order, late, in_order[-240::8])
+    account = wait_until_read(data.contract)
+    assert account.late == 60 and account.duplicates == 30
+    return data
+
+
+def read_by_worker(running: Running, first: datetime, *batches: Sequence[dict[str, Any]]) -> Data:
+    """Sent in this order and read; facts of all hours in the batch tables, and no hour final."""
     running.apply()
     contract = running.contract
-    first = hour_start(datetime.now(UTC)) - HOURS * HOUR
-    in_order = [_event(f"e{i}", first + i * timedelta(seconds=12), i) for i in range(HOURS * 300)]
-    late = [_event(f"late{i}", first + i * timedelta(seconds=151), i) for i in range(60)]
-    for events in (in_order, late, in_order[-240::8]):
+    for events in batches:
         built, mistyped = frame_of(contract, events)
         assert not mistyped
         running.send(built)
     running.workers.start()
-    account = wait_until_read(contract)
-    assert account.late == 60 and account.duplicates == 30
+    wait_until_read(contract)
     data = _evaluated(contract, first)
     _fill(data)
     return data
 
 
-def _event(event_id: str, at: datetime, i: int) -> dict[str, Any]:
+def event(event_id: str, at: datetime, i: int, kind: str | None = None) -> dict[str, Any]:
     return {
         "event_id": event_id,
         "user_id": f"u{i % 37}",
-        "event_type": _TYPES[i % len(_TYPES)],
+        "event_type": kind or _TYPES[i % len(_TYPES)],
         "timestamp": round(at.timestamp() * 1000),
         "properties": {"size": str(i % 11)} if i % 4 else {},
         "metadata": {},
