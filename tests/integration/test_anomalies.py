@@ -249,6 +249,7 @@ def test_it_is_told_once_a_stream_until_a_person_has_seen_it(own: OwnStream) -> 
     assert TYPE[0] not in alert.description + alert.summary
     run("ack", open_[0]["id"], "--reason", "a supplier is down", "--by", "jo", folder=own.folder)
     assert len(under_way(own)) == 1
+    assert [a["id"] for a in listed(own, "--limit", "1", code=1)] == [open_[1]["id"]], "the latest is not open any more"
     run("ack", open_[1]["id"], "--reason", "the same", "--by", "jo", folder=own.folder)
     assert not under_way(own)
     assert not listed(own, code=0)

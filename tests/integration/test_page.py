@@ -144,6 +144,9 @@ def test_a_bucket_tells_where_it_comes_from_by_mouse_and_by_keyboard(shown: Page
     expect(dialog).to_contain_text("Where does this number come from?")
     expect(dialog).to_contain_text("rollups/user_events_hourly")
     expect(dialog).to_contain_text("2 events arrived late.")
+    expect(dialog.locator("pre")).to_contain_text(
+        re.compile(r"streamgauge proof user_events count --window 1m --at \S+ -o")
+    )
     shown.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
 

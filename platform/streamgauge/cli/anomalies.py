@@ -43,13 +43,13 @@ def list_(
         if not anomalies.is_set_up(connection):
             raise UserError("nothing looks for anomalies yet", "run streamgauge apply")
         since = datetime.now(UTC) - timedelta(days=days)
-        found = anomalies.read_anomalies(connection, streams, since, None, limit)
-    shown = found if all_ else [a for a in found if a.state == "open"]
+        still_open = anomalies.read_anomalies(connection, streams, since, None, limit, only_open=True)
+        shown = anomalies.read_anomalies(connection, streams, since, None, limit) if all_ else still_open
     if as_json:
         print_json([a.as_json() for a in shown])
     else:
         console().print(_table(shown) if shown else "There is none." if all_ else "None is open.")
-    if any(a.state == "open" for a in found):
+    if still_open:
         raise typer.Exit(1)
 
 

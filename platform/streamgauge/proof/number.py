@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from streamgauge.contract.fingerprint import AS_JSON, data_fingerprint
 from streamgauge.contract.model import Contract
+from streamgauge.dagster.hours import HOUR, hour_key, hour_start
 from streamgauge.errors import UserError
 from streamgauge.proof.evidence import SignedEvidence
 from streamgauge.rollup.finality import FINAL
@@ -133,11 +134,20 @@ def prove(connection: Connection, contract: Contract, asked: Asked) -> ProvenNum
         raise NotProvable(
             f"there is no evidence of {about}",
             "set STREAMGAUGE_AUDIT_KEY for Dagster's code server, by which evidence is signed; then compare the hour:"
-            f" streamgauge backfill reconciliation --stream {contract.stream}",
+            f" {_comparing(contract, asked.start, window)}",
         )
     if any(e.evidence.contract != data_fingerprint(contract) for e in evidence):
         raise NotProvable(
             f"the evidence of {about} is of another version of the contract",
-            f"compare the hour again: streamgauge backfill reconciliation --stream {contract.stream}",
+            f"compare the hour again: {_comparing(contract, asked.start, window)}",
         )
     return ProvenNumber(asked, row[asked.figure], contract, evidence)
+
+
+def _comparing(contract: Contract, start: datetime, window: Window) -> str:
+    """The command."""
+    first = hour_start(start)
+    end = first + max(HOUR, window.size)
+    return (
+        f"streamgauge backfill reconciliation --stream {contract.stream} --from {hour_key(first)} --to {hour_key(end)}"
+    )

@@ -70,15 +70,22 @@ verdict_at, verdict_by, verdict_because from anomalies"""
 
 
 def read_anomalies(
-    connection: Connection, streams: Sequence[str], start: datetime | None, end: datetime | None, limit: int
+    connection: Connection,
+    streams: Sequence[str],
+    start: datetime | None,
+    end: datetime | None,
+    limit: int,
+    *,
+    only_open: bool = False,
 ) -> list[Anomaly]:
     """Those that were there at some time between the two, the latest first."""
     query = f"""{_ANOMALIES} where stream = any(%(streams)s)
     and (%(end)s::timestamptz is null or began < %(end)s)
     and (%(start)s::timestamptz is null or ended is null or ended > %(start)s)
+    and (not %(open)s or (ended is null and verdict is null))
     order by began desc, score desc, id limit %(limit)s"""
     with connection.cursor(row_factory=class_row(Anomaly)) as cursor:
-        wanted = {"streams": list(streams), "start": start, "end": end, "limit": limit}
+        wanted = {"streams": list(streams), "start": start, "end": end, "limit": limit, "open": only_open}
         return cursor.execute(query.encode(), wanted).fetchall()
 
 

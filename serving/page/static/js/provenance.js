@@ -10,6 +10,8 @@ import * as times from "./times.js";
 const dialog = byId("provenance", HTMLDialogElement);
 const body = byId("provenance-body");
 
+const PROVABLE = new Set(["1m", "5m", "1h"]);
+
 /** @type {AbortController | null} */
 let asking = null;
 
@@ -55,6 +57,7 @@ function describe(p, where) {
     ...lake(p.lake, zone),
     ...check(p, zone),
     ...step("Revisions of the hour", p.revisions.map((r) => revision(r, zone))),
+    ...proof(p, where),
     ...step("Made from", p.upstream.map((u) => el("li", {}, link(u.url, u.asset), ` ${u.description}`))),
   ];
 }
@@ -118,6 +121,27 @@ function check(p, zone) {
     ),
   );
   return [el("h3", {}, "Checked"), el("p", {}, text), differences.length ? el("ul", { class: "steps" }, ...differences) : null].filter((x) => x !== null);
+}
+
+/** Of windows that are a part of hours, and one value of a dimension.
+ * @param {Api["Provenance"]} p @param {readonly string[]} where */
+function proof(p, where) {
+  const names = where.map((w) => w.slice(0, w.indexOf(":")));
+  const single = new Set(names).size === names.length;
+  if (p.status !== "final" || p.unchecked || !PROVABLE.has(p.window) || !single) return [];
+  const members = where.map((w, i) => ` --of ${quoted(`${names[i]}=${w.slice(w.indexOf(":") + 1)}`)}`).join("");
+  const at = new Date(p.start).toISOString().slice(0, 16);
+  const command = `streamgauge proof ${p.stream} count --window ${p.window} --at ${at}${members} -o number.json`;
+  return [
+    el("h3", {}, "Proof"),
+    el("p", {}, "Who has the lake's files can make this number again, and nothing else is needed:"),
+    el("pre", { class: "take" }, `${command}\nstreamgauge verify number.json`),
+  ];
+}
+
+/** For a shell. @param {string} text */
+function quoted(text) {
+  return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** @param {Record<string, string> | null} given */
