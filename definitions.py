@@ -8,12 +8,13 @@ import dagster as dg
 from assets import dims, external, facts, housekeeping, jobs, lake, quality, reconciliation, rollups
 from assets.automation import automation_sensor
 from assets.code import with_links
+from assets.generations.job import fill_job
 from assets.partitions import partitions_of
 from assets.rebuild import job as rebuild
 from assets.reload import reload_definitions
 from assets.resources import BatchResource
 from lineage.sensor import make_openlineage_sensor
-from sensors import audit, contract_changes, late_data, observer
+from sensors import audit, contract_changes, generations, late_data, observer
 from sensors.alerting import sensor as alerts
 from sensors.anomalies import sensor as anomalies
 from streamgauge.contract.in_use import ContractsInUse
@@ -47,6 +48,7 @@ def defs() -> dg.Definitions:
         *(with_links(part.definitions(contracts, partitions_of(starts))) for part in partitioned),
         *(with_links(part.definitions(contracts)) for part in whole),
         late_data.definitions(contracts, hourly, connect, starts, reload_definitions),
+        generations.definitions(contracts, [fill_job(c) for c in contracts], connect),
         observer.definitions(contracts, connect),
         anomalies.definitions(contracts, connect),
         dg.Definitions(sensors=[make_openlineage_sensor(contracts), automation_sensor()]),

@@ -8,7 +8,8 @@ from rich.markup import escape
 
 from lineage.trace import Trace, trace
 from streamgauge.cli.output import Json, console, print_json, table
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.settings import Settings
 
 
@@ -19,7 +20,7 @@ def trace_event(
 ) -> None:
     """Follow one event: Kafka, its minute, the lake's file, its fact, the hours made of it, the number served."""
     settings = Settings.for_role("batch")
-    contracts = load_contracts(settings.contracts_dir)
+    contracts = load_applied(settings)
     if stream is not None:
         find_contract(contracts, stream)
     found = trace(settings, contracts, event_id, stream)

@@ -148,9 +148,8 @@ def _dimension(contract: Contract, facts: Key, source: Source) -> Dataset:
 
 
 def _batch_rollups(contract: Contract, facts: Key, hourly: Key) -> list[Dataset]:
-    stream = contract.stream
     tables = {t.name: t for t in batch.stream_tables(contract)}
-    hours, days = (tables[f"{stream}_{batch.ROLLUPS[w]}"] for w in ("1h", "1d"))
+    hours, days = (tables[batch.rollups_table(contract, w)] for w in ("1h", "1d"))
     return [
         Dataset(
             hourly,

@@ -9,6 +9,7 @@ from openlineage.client.event_v2 import RunEvent, RunState
 from lineage.datasets import Dataset, Key
 from lineage.openlineage import Step, Stores, child_run_id, step_event
 from streamgauge.contract.model import Contract
+from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import read_progress
@@ -49,7 +50,7 @@ def speed_events(
         if last is not None and datetime.fromisoformat(last.hour) == hour:
             observed[stream] = last
             continue
-        dataset = known[("speed", contract.minutes_table)]
+        dataset = known[asset_keys.minutes(contract)]
         if last is not None:
             began = datetime.fromisoformat(last.hour)
             ended = _step(stream, began, RunState.COMPLETE, hour, counts[stream] - last.counted)

@@ -39,7 +39,7 @@ from streamgauge.stores.lake import (
 )
 from streamgauge.stores.postgres import Connection, connect_or_explain
 from streamgauge.stores.progress import read_progress
-from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.batch import rollups_table
 from streamgauge.text import number, plural
 
 FACT, DUPLICATE_OF, QUARANTINED, DEAD_LETTER, OPEN = "fact", "duplicate", "quarantined", "dead letter", "open"
@@ -339,7 +339,7 @@ class _Walk:
             ("1h", asset_keys.rollups_hourly(c), hour),
             ("1d", asset_keys.rollups_daily(c), hour.replace(hour=0)),
         ):
-            found = self._sum(f"{c.stream}_{ROLLUPS[window]}", "window_start", ("count",), start, bucket)
+            found = self._sum(rollups_table(c, window), "window_start", ("count",), start, bucket)
             if found is not None:
                 yield self._step(
                     "rollups", path, f"one of {number(found[0])} in its window of {window} from {start:%H:%M}", hour

@@ -22,6 +22,7 @@ from serving.problems import AWAY, HTTP, INVALID, NOT_ALLOWED, NOT_FOUND, Proble
 from serving.routes import routers
 from serving.schemas import ProblemDetails
 from serving.services import Services
+from serving.stream_state import Outdated
 from streamgauge.access.api import unruled
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
@@ -84,6 +85,9 @@ def _unapplied(request: Request, error: Exception) -> Response:
 
 def _problem(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)
+    if isinstance(problem, Outdated):
+        # what is asked again in a second has another answer
+        request.app.state.services.contracts.refresh()
     return problem.response(request.url.path)
 
 

@@ -92,6 +92,13 @@ class FieldShape(_Shape):
     description: str
 
 
+class FillingShape(_Shape):
+    generation: int
+    asked_at: datetime
+    hours: int = Field(description="That it is made of; 0 before it is begun.")
+    done: int
+
+
 class Stream(_Shape):
     stream: str
     description: str
@@ -111,6 +118,10 @@ class Stream(_Shape):
     final_until: datetime | None
     accounts: Accounts
     pauses: list[str]
+    generation: int = Field(description="Of its rollups: another one where its dimensions changed, or its measures.")
+    filling: FillingShape | None = Field(
+        description="What a changed contract asks for. Until it is filled, numbers are of the present generation."
+    )
     links: dict[str, str]
     assets: list[AssetLink]
     newest_minute: datetime | None = Field(description="The newest minute of event time that has events.")

@@ -5,12 +5,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from serving.problems import BUSY, Problem
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
 from streamgauge.state.accounts import account
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import Progress, pauses_of, read_progress, watermark_of
 from streamgauge.telemetry.tracing import link_to
+
+
+class Outdated(Problem):
+    """Another generation of the stream's rollups is read now, and this process goes by the one before."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(BUSY, f"The rollups of {stream} are changing this moment.", headers={"Retry-After": "1"})
+
 
 LogEnds = Mapping[int, tuple[int, int]]
 """Each partition's first and end offset."""
@@ -83,7 +92,7 @@ class StreamState:
 
 
 def read_state(connection: Connection, contract: Contract) -> StreamState:
-    """Links the current span, that of the store's use, to the commit that wrote the newest rows."""
+    """Links the current span, that of the store's use, to the commit that wrote the newest rows. Raises Outdated."""
     progress = read_progress(connection, [contract.topic])[contract.topic]
     newest = max(progress, key=lambda p: p.committed_at, default=None)
     if newest is not None and newest.trace is not None:
@@ -92,11 +101,15 @@ def read_state(connection: Connection, contract: Contract) -> StreamState:
     final = connection.execute(
         "SELECT max(hour), max(revised_at), (SELECT min(e.hour) FROM event_hours e WHERE e.stream = %(s)s"
         " AND e.touched > 0 AND NOT EXISTS"
-        " (SELECT FROM hour_revisions r WHERE r.stream = e.stream AND r.hour = e.hour))"
+        " (SELECT FROM hour_revisions r WHERE r.stream = e.stream AND r.hour = e.hour)),"
+        " (SELECT generation FROM applied_contracts WHERE stream = %(s)s)"
         " FROM final_hours WHERE stream = %(s)s",
         {"s": contract.stream},
     ).fetchone()
-    newest, revised, outdated = final or (None, None, None)
+    newest, revised, outdated, generation = final or (None, None, None, None)
+    if generation is not None and generation != contract.generation:
+        # nothing is added any more to the tables that it would read
+        raise Outdated(contract.stream)
     until = None if newest is None else newest + HOUR if outdated is None else min(newest + HOUR, outdated)
     return StreamState(
         contract=contract,

@@ -25,7 +25,7 @@ from streamgauge.rollup.tops import TopAnswer, from_postgres, from_redis
 from streamgauge.rollup.windows import merge_tops
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.redis import replace_unless_newer
-from streamgauge.stores.tables.batch import TOPS
+from streamgauge.stores.tables.batch import tops_table
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.tracing import span
@@ -147,7 +147,7 @@ def of_range(
 
 
 def _table(contract: Contract, final: bool) -> str:
-    return f"{contract.stream}_{TOPS}" if final else contract.top_table
+    return tops_table(contract) if final else contract.top_table
 
 
 def _sketches(connection: Connection, top: str, layer: Layer, size: str) -> list[bytes]:

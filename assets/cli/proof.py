@@ -9,7 +9,8 @@ import typer
 
 from streamgauge.audit.checkpoint import public_key
 from streamgauge.cli.output import Json, console, print_json
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.proof.number import Asked, ProvenNumber, prove
@@ -34,7 +35,7 @@ def proof(
 ) -> None:
     """Write a final number with all that is needed to make it again from the lake: `streamgauge verify` does."""
     settings = Settings.for_role("reader")
-    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    contract = find_contract(load_applied(settings), stream)
     members = dict(_member(text) for text in of or ())
     asked = Asked(stream, window, start.replace(tzinfo=UTC), figure, members)
     with connect_or_explain(settings, application="streamgauge proof") as connection:

@@ -8,7 +8,8 @@ import typer
 from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.dagster.hours import HourRange, hour_key, parse_hour, parse_hours
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect_or_explain
@@ -31,7 +32,7 @@ def rebuild(
     from assets.rebuild.rebuild import rebuild as rebuild_hours
 
     settings = Settings.for_role("batch")
-    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    contract = find_contract(load_applied(settings), stream)
     hours = HourRange(parse_hour(begin), parse_hour(begin)) if end is None else parse_hours(begin, end)
     out = console()
     done: list[Rebuilt] = []

@@ -7,6 +7,7 @@ import dagster as dg
 
 from assets.housekeeping import event_log
 from assets.housekeeping.chunks import delete_arrivals, delete_delays, drop_chunks
+from assets.housekeeping.generations import drop_generations
 from assets.housekeeping.lake import tend
 from assets.housekeeping.policy import HISTORY_KEPT, hypertables, lake_tables
 from assets.housekeeping.superseded import delete_superseded
@@ -57,6 +58,13 @@ def minute_chunks(context: dg.OpExecutionContext, batch: BatchResource) -> None:
         context.log.info(f"stream_arrivals: {delete_arrivals(connection, now)} rows deleted")
 
 
+@dg.op(description="Rollups that a later generation took the place of, after the grace time.")
+def old_generations(context: dg.OpExecutionContext, batch: BatchResource) -> None:
+    with batch.connect(autocommit=True) as connection:
+        for generation in drop_generations(connection, batch.settings.lake):
+            context.log.info(f"{generation.stream}: generation {generation.number} is dropped")
+
+
 @dg.op(description="Postgres: results of checks and comparisons that were made again since, after a month.")
 def superseded_results(context: dg.OpExecutionContext, batch: BatchResource) -> None:
     with batch.connect() as connection:
@@ -82,6 +90,7 @@ def lineage_events(context: dg.OpExecutionContext, batch: BatchResource) -> None
 def housekeeping() -> None:
     lake_files()
     minute_chunks()
+    old_generations()
     superseded_results()
     dagster_events()
     lineage_events()

@@ -10,7 +10,7 @@ from streamgauge.dagster.hours import hour_key
 from streamgauge.stores.fact_tables import duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import LakeTable, lake_table
 from streamgauge.stores.rollup_tables import daily_table, hourly_table
-from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.batch import rollups_table
 
 DELAYS_KEPT = timedelta(days=8)
 """The worker's delays serve percentiles over days; how records arrived is kept as long."""
@@ -52,7 +52,7 @@ def hypertables(contracts: Iterable[Contract], now: datetime) -> list[KeptChunks
         if contract.minutes_retention_ms is not None:
             first = now - timedelta(milliseconds=contract.minutes_retention_ms)
             kept += [KeptChunks(name, "minute", first) for name in (contract.minutes_table, contract.top_table)]
-            kept.append(KeptChunks(f"{contract.stream}_{ROLLUPS['1m']}", "window_start", first))
+            kept.append(KeptChunks(rollups_table(contract, "1m"), "window_start", first))
     return kept
 
 

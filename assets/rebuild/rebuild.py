@@ -28,6 +28,7 @@ from streamgauge.records.log_spans import LogSpans
 from streamgauge.records.registry import registry
 from streamgauge.rollup.pseudonyms import Pseudonyms, pseudonyms_of
 from streamgauge.settings import Settings
+from streamgauge.state.generations import hold_generation
 from streamgauge.state.topics import first_positions
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.lake import OFFSET, PARTITION
@@ -46,7 +47,7 @@ class Rebuilt:
     repaired: int
 
 
-class _Tails:
+class Tails:
     """The records that the lake doesn't have; more of them as the worker goes on."""
 
     def __init__(self, log: Log, times: Times, sources: Sequence[PartitionSource]) -> None:
@@ -72,24 +73,25 @@ def rebuild(settings: Settings, contract: Contract, hours: HourRange, done: Call
     pseudonyms = pseudonyms_of(settings, contract)
     with (
         connect(settings, autocommit=True, application="streamgauge rebuild") as connection,
-        _only_one(connection, contract),
+        only_one(connection, contract),
     ):
         times = Times.of(contract, hours.first, hours.last + HOUR)
         ingest_hours, sources = read_sources(connection, contract, times)
         for source in sources:
             source.refuse_open(contract, hours)
         history = read_history(connection, contract.reference) if contract.reference else None
-        with _log(settings, connection, contract) as log:
+        with open_log(settings, connection, contract) as log:
             log.refuse_gone({p.partition: p.not_in_lake for p in sources})
-            tails = _Tails(log, times, sources)
+            tails = Tails(log, times, sources)
             for hour in hours.hours:
                 near = Times.of(contract, hour, hour + HOUR)
                 stored = in_lake(settings, contract, ingest_hours, near)
                 # most of what came meanwhile, before the worker has to wait
-                tails.read_to(_next_offsets(connection, contract, sources))
+                tails.read_to(next_offsets(connection, contract, sources))
                 with connection.transaction():
+                    hold_generation(connection, contract)
                     # in the order in which the worker takes them, or the two could wait for each other
-                    ends = _next_offsets(connection, contract, sources, lock=True)
+                    ends = next_offsets(connection, contract, sources, lock=True)
                     records = pl.concat([stored, tails.read_to(ends)])
                     changes = [
                         _rebuild_partition(
@@ -114,14 +116,7 @@ def _rebuild_partition(
     history: History | None,
     pseudonyms: Pseudonyms,
 ) -> tuple[Moved, Contributions]:
-    mine = records.filter(pl.col(PARTITION) == source.partition, pl.col(OFFSET) >= source.start, pl.col(OFFSET) < upto)
-    for low, high in source.lost:
-        mine = mine.filter(~pl.col(OFFSET).is_between(low, high, closed="left"))
-    dead = _dead_letters(connection, contract, source.partition, mine)
-    # the lake may have taken in meanwhile what was also read from Kafka
-    valid = mine.filter(~pl.col(OFFSET).is_in(dead.implode())).unique(OFFSET).sort(OFFSET)
-    contributed = contributions(contract, pseudonyms, valid, times.start, times.end, history)
-    before = replace(connection, contract, source.partition, times, contributed, upto)
+    before, contributed = remake(connection, contract, source, times, records, upto, history, pseudonyms)
     change = moved(contract, before, contributed.minutes)
     connection.execute(
         """UPDATE stream_offsets SET counted = counted + %s, late = late + %s, duplicates = duplicates + %s,
@@ -132,7 +127,31 @@ def _rebuild_partition(
     return change, contributed
 
 
-def _next_offsets(
+def remake(
+    connection: Connection,
+    contract: Contract,
+    source: PartitionSource,
+    times: Times,
+    records: pl.DataFrame,
+    upto: int,
+    history: History | None,
+    pseudonyms: Pseudonyms,
+) -> tuple[pl.DataFrame, Contributions]:
+    """Puts in the place of a partition's rows those of its records before `upto`, in the caller's transaction. Returns
+    the keys and counters of the rows that were there, and what is there now.
+    """
+    mine = records.filter(pl.col(PARTITION) == source.partition, pl.col(OFFSET) >= source.start, pl.col(OFFSET) < upto)
+    for low, high in source.lost:
+        mine = mine.filter(~pl.col(OFFSET).is_between(low, high, closed="left"))
+    dead = _dead_letters(connection, contract, source.partition, mine)
+    # the lake may have taken in meanwhile what was also read from Kafka
+    valid = mine.filter(~pl.col(OFFSET).is_in(dead.implode())).unique(OFFSET).sort(OFFSET)
+    contributed = contributions(contract, pseudonyms, valid, times.start, times.end, history)
+    before = replace(connection, contract, source.partition, times, contributed, upto)
+    return before, contributed
+
+
+def next_offsets(
     connection: Connection, contract: Contract, sources: Sequence[PartitionSource], *, lock: bool = False
 ) -> dict[int, int]:
     rows = connection.execute(
@@ -166,7 +185,7 @@ def _summary(hour: datetime, changes: Sequence[tuple[Moved, Contributions]]) -> 
 
 
 @contextmanager
-def _only_one(connection: Connection, contract: Contract) -> Generator[None]:
+def only_one(connection: Connection, contract: Contract) -> Generator[None]:
     """Of a stream at a time: each partition's row is exact by its lock alone, but two would do the work twice."""
     key: tuple[Any, ...] = (contract.stream,)
     connection.execute("SELECT pg_advisory_lock(hashtext('streamgauge.rebuild'), hashtext(%s))", key)
@@ -177,7 +196,7 @@ def _only_one(connection: Connection, contract: Contract) -> Generator[None]:
 
 
 @contextmanager
-def _log(settings: Settings, connection: Connection, contract: Contract) -> Generator[Log]:
+def open_log(settings: Settings, connection: Connection, contract: Contract) -> Generator[Log]:
     topic = first_positions(connection, admin_client(settings), contract)
     schemas = registry(settings)
     try:

@@ -1,7 +1,7 @@
 """The assets `rollups/<stream>_hourly` and `rollups/<stream>_daily`."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -11,10 +11,8 @@ from assets.automation import daily_condition
 from assets.locks import partition_lock
 from assets.partitions import DAILY_RUNS, HOURLY_RUNS, Partitions, PartitionsOf, hours_of, upstream
 from assets.resources import BatchResource
+from assets.rollups.daily import publish_day
 from assets.rollups.hourly import Rolled, publish, roll, store
-from assets.rollups.publish import read, replace
-from assets.rollups.roll import merged
-from assets.rollups.tables import daily_rows
 from assets.specs import asset_spec, daily_freshness, hourly_freshness, table_columns
 from assets.tracing import asset_span
 from lineage.metadata import column_lineage
@@ -24,12 +22,12 @@ from streamgauge.dagster.hours import DAY_FORMAT, HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
 from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import lake_root
+from streamgauge.state.generations import hold_generation
 from streamgauge.stores.ddl import Table
 from streamgauge.stores.rollup_tables import daily_table, hourly_table
-from streamgauge.stores.tables.batch import ROLLUPS, stream_tables
+from streamgauge.stores.tables.batch import rollups_table, stream_tables
 from streamgauge.telemetry.catalog import attributes as a
 
-_DAY = timedelta(days=1)
 _CODE = ["assets.rollups", "streamgauge.rollup", "streamgauge.expression"]
 
 
@@ -135,19 +133,15 @@ def make_daily(contract: Contract, partitions: Partitions) -> dg.AssetsDefinitio
 
 def roll_day(batch: BatchResource, contract: Contract, day: datetime) -> tuple[int, int]:
     """From the hours as they are published. Returns rows and facts."""
-    end, name = day + _DAY, day.strftime(DAY_FORMAT)
     with (
         partition_lock(batch, asset_keys.rollups_hourly(contract), [day + i * HOUR for i in range(24)]),
         partition_lock(batch, asset_keys.rollups_daily(contract), [day]) as lock,
         batch.connect(autocommit=True) as connection,
     ):
-        days = merged(contract, read(connection, contract, "1h", day, end), "1d")
         lock.check()
-        table = daily_table(batch.settings.lake, contract)
-        if not days.rows.is_empty() or table.stored([name]):
-            table.replace([name], daily_rows(days.rows))
         with connection.transaction():
-            replace(connection, contract, "1d", days, day, end)
+            hold_generation(connection, contract)
+            days = publish_day(connection, batch.settings.lake, contract, day)
             lock.check()
     return days.rows.height, int(days.rows["count"].sum())
 
@@ -162,4 +156,4 @@ def _metadata(rolled: Rolled) -> dict[str, Any]:
 
 
 def _table(contract: Contract, size: str) -> Table:
-    return next(t for t in stream_tables(contract) if t.name == f"{contract.stream}_{ROLLUPS[size]}")
+    return next(t for t in stream_tables(contract) if t.name == rollups_table(contract, size))

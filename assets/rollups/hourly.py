@@ -16,6 +16,7 @@ from assets.rollups.tables import hourly_rows
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.rollup.pseudonyms import Pseudonyms
+from streamgauge.state.generations import hold_generation
 from streamgauge.state.pseudonyms import keep_values
 from streamgauge.stores.fact_tables import duplicates_table, facts_table
 from streamgauge.stores.postgres import Connection
@@ -75,6 +76,7 @@ def publish(
     """All in one transaction: a reader sees the hours as they were, or as they are now."""
     start, end = group.hours[0], group.hours[-1] + HOUR
     with connection.transaction():
+        hold_generation(connection, contract)
         revised = note_revisions(connection, contract, group.minutes.rows, start, end, run_id)
         replace(connection, contract, "1m", group.minutes, start, end)
         replace(connection, contract, "1h", group.hourly, start, end)

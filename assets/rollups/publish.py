@@ -12,7 +12,7 @@ from streamgauge.contract.model import Contract
 from streamgauge.stores.ddl import Table
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.rollup_tables import START, window_schema
-from streamgauge.stores.tables.batch import ROLLUPS, TOPS, stream_tables
+from streamgauge.stores.tables.batch import rollups_table, stream_tables, tops_table
 
 _COPY_TYPES = {
     "timestamp with time zone": "timestamptz",
@@ -28,7 +28,7 @@ def replace(
 ) -> None:
     """All windows of that size that begin from `start` up to, not including, `end`."""
     tables = {t.name: t for t in stream_tables(contract)}
-    rows, tops = tables[f"{contract.stream}_{ROLLUPS[size]}"], tables[f"{contract.stream}_{TOPS}"]
+    rows, tops = tables[rollups_table(contract, size)], tables[tops_table(contract)]
     connection.execute(_delete(rows), (start, end))
     connection.execute(_delete(tops) + sql.SQL(" AND size = %s"), (start, end, size))
     _copy(connection, rows, windows.rows)
@@ -36,9 +36,9 @@ def replace(
 
 
 def read(connection: Connection, contract: Contract, size: str, start: datetime, end: datetime) -> Windows:
-    rows = _select(connection, f"{contract.stream}_{ROLLUPS[size]}", window_schema(contract), (start, end))
+    rows = _select(connection, rollups_table(contract, size), window_schema(contract), (start, end))
     schema = pl.Schema({START: rows.schema[START], TOP: pl.String(), SKETCH: pl.Binary()})
-    tops = _select(connection, f"{contract.stream}_{TOPS}", schema, (start, end), size)
+    tops = _select(connection, tops_table(contract), schema, (start, end), size)
     return Windows(rows, tops)
 
 

@@ -17,7 +17,8 @@ from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start, parse_hour, parse_hours
 from streamgauge.errors import UserError
@@ -59,7 +60,7 @@ def show(
     """Show how the speed layer and the batch layer agree, hour by hour; exit code 1 if one differs unexplained."""
     # what is compared are facts and top lists too, whose keys may be people
     settings = Settings.for_role("batch" if check else "reader")
-    contracts = load_contracts(settings.contracts_dir)
+    contracts = load_applied(settings)
     chosen = contracts if stream is None else (find_contract(contracts, stream),)
     start, stop = (None if t is None else parse_hour(t) for t in (begin, end))
     if begin is not None and end is not None:
@@ -93,7 +94,7 @@ def accept_hour(
     """Accept what an hour's latest comparison could not explain: the alert ends, and its numbers count as checked."""
     decided = decision(by, reason, "say in a sentence why the difference may stand")
     settings = Settings.for_role("batch")
-    contract, at = find_contract(load_contracts(settings.contracts_dir), stream), parse_hour(hour)
+    contract, at = find_contract(load_applied(settings), stream), parse_hour(hour)
     with (
         connect_or_explain(settings, autocommit=True, application="streamgauge reconcile") as connection,
         connection.transaction(),

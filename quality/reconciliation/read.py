@@ -18,7 +18,7 @@ from streamgauge.dagster.hours import HOUR
 from streamgauge.state.topics import claimed_first_positions
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import read_progress, watermark_of
-from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.batch import rollups_table
 
 _REFERENCE_DELAY = timedelta(minutes=1)
 """More than it takes the worker to see a change of the reference table."""
@@ -114,7 +114,7 @@ def _batch(connection: Connection, contract: Contract, hours: Sequence[datetime]
     wanted = schema(contract, BATCH_COUNTERS)
     rest = [n for n in wanted if n != MINUTE]
     query = sql.SQL("SELECT window_start, {} FROM {} WHERE window_start >= %s AND window_start < %s").format(
-        sql.SQL(", ").join(map(sql.Identifier, rest)), sql.Identifier(f"{contract.stream}_{ROLLUPS['1m']}")
+        sql.SQL(", ").join(map(sql.Identifier, rest)), sql.Identifier(rollups_table(contract, "1m"))
     )
     return _frame(connection, query, wanted, hours)
 

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from quality.reconciliation.read import Progress
 from quality.reconciliation.verdict import HourResult
 from streamgauge.contract.model import Contract
+from streamgauge.state.generations import hold_generation
 from streamgauge.stores.postgres import Connection
 
 Status = Literal["provisional", "final"]
@@ -38,6 +39,7 @@ def write(
     """One transaction for all hours. The caller keeps their facts and rollups from changing since they were read."""
     stream, hours = contract.stream, [r.hour for r in results]
     with connection.transaction():
+        hold_generation(connection, contract)
         _results(connection, stream, results, run_id)
         connection.execute(
             "DELETE FROM reconciliation_differences WHERE stream = %s AND hour = ANY(%s)", (stream, hours)

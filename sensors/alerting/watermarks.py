@@ -14,8 +14,10 @@ from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.state.starts import LOOK_BACK
+from streamgauge.stores.ddl import quote
 from streamgauge.stores.postgres import Connection, has_relation
 from streamgauge.stores.progress import pauses_of, read_progress, watermark_of
+from streamgauge.stores.tables.batch import rollups_table
 
 _DAYS_BACK = timedelta(days=31)
 
@@ -142,7 +144,7 @@ def _cold(connection: Connection, contract: Contract, now: datetime) -> dict[str
     facts, rollups = row or (None, None)
     of = {"stream": stream, "now": now, "first": now - _DAYS_BACK, "today": now.replace(hour=0, minute=0, second=0)}
     (final,) = connection.execute(NOT_FINAL, of).fetchone() or (None,)
-    (daily,) = _days(connection, f'"{stream}_batch_days"', of) or (None,)
+    (daily,) = _days(connection, quote(rollups_table(contract, "1d")), of) or (None,)
     times = {
         asset_keys.lake(contract): lake,
         asset_keys.facts(contract): facts,

@@ -17,7 +17,7 @@ from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.rollup.windows import MINUTE
-from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.batch import rollups_table
 
 PIECE, WINDOW = Identifier("__piece"), Identifier("window_start")
 """What no contract can name a dimension begins with __."""
@@ -51,11 +51,11 @@ def layers_of(
     hours = _hours(start, end)
     done = sorted(set(final) & set(hours))
     left = sorted(set(hours) - set(done))
-    name = ROLLUPS["1h" if hourly else "1m"]
+    table = rollups_table(contract, "1h" if hourly else "1m")
     layers: list[Layer] = []
     if done:
         step = HOUR if hourly else MINUTE
-        layers.append(_layer(f"{contract.stream}_{name}", "window_start", step, True, start, end, done, done))
+        layers.append(_layer(table, "window_start", step, True, start, end, done, done))
     if left:
         layers.append(_layer(contract.minutes_table, "minute", MINUTE, False, start, end, left, done))
     return layers

@@ -174,7 +174,7 @@ def _tag(request: Request, form: Format, asked: Asked, at: StreamState, layers: 
     """Of what the numbers hang on: of final hours their revisions alone, else also how far the worker has come."""
     settled = layers.of_range(asked.first, asked.stop) == FINAL if asked.stop > asked.first else False
     moving = None if settled else (at.version, at.rebuilt, at.watermark, at.revised_at)
-    question = (asked.fingerprint, asked.limit, asked.after, form, sees_personal)
+    question = (asked.contract.generation, asked.fingerprint, asked.limit, asked.after, form, sees_personal)
     final_hours = sorted((hour, final.revision, final.checked) for hour, final in layers.final.items())
     return etag(question, moving, final_hours, request.headers.get("accept-encoding", ""))
 

@@ -1,5 +1,6 @@
 """Streams: their contract, and where they stand."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from streamgauge.contract.measures import COUNT, SUM, Measure, Named
 from streamgauge.contract.model import Contract
 from streamgauge.contract.promises import source_promises
 from streamgauge.rollup.measure_kinds import Figure, figures_of, ratio_figure
+from streamgauge.state.generations import Filling, read_filling
 from streamgauge.stores.postgres import Connection
 
 router = APIRouter(tags=["streams"])
@@ -29,7 +31,8 @@ def streams(request: Request, services: ServicesDep, caller: CallerDep) -> Respo
     contracts = [c for c in services.contracts.values() if caller.may_read(c.stream)]
     with services.database.snapshot() as connection:
         states = [(read_state(connection, c), _flow(connection, c)) for c in contracts]
-    found = [{**_described(services, state), **flow} for state, flow in states]
+        filling = read_filling(connection)
+    found = [{**_described(services, s, filling.get(s.contract.stream)), **flow} for s, flow in states]
     return momentary_answer(request, {"as_of": datetime.now(UTC), "streams": found})
 
 
@@ -41,7 +44,8 @@ def streams(request: Request, services: ServicesDep, caller: CallerDep) -> Respo
 def stream(request: Request, services: ServicesDep, contract: StreamDep) -> Response:
     with services.database.snapshot() as connection:
         state, flow = read_state(connection, contract), _flow(connection, contract)
-    return momentary_answer(request, {**_described(services, state), **flow, "fields": _fields(contract)})
+        filling = read_filling(connection).get(contract.stream)
+    return momentary_answer(request, {**_described(services, state, filling), **flow, "fields": _fields(contract)})
 
 
 _RECENT = timedelta(minutes=10)
@@ -59,7 +63,7 @@ def _flow(connection: Connection, contract: Contract) -> dict[str, Any]:
     return {"newest_minute": row[0], "recent_events": row[1]}
 
 
-def _described(services: Services, state: StreamState) -> dict[str, Any]:
+def _described(services: Services, state: StreamState, filling: Filling | None) -> dict[str, Any]:
     c = state.contract
     path = f"/v1/streams/{c.stream}"
     return {
@@ -85,6 +89,8 @@ def _described(services: Services, state: StreamState) -> dict[str, Any]:
         },
         **standing(state, services.watch.ends(c)),
         "pauses": state.pauses,
+        "generation": c.generation,
+        "filling": None if filling is None else asdict(filling),
         "links": {
             "self": path,
             "rollups": f"{path}/rollups",

@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import TupleRow
 
 from streamgauge.contract.model import Contract
+from streamgauge.state.generations import hold_generation
 from streamgauge.state.topics import claim_topic
 from streamgauge.stores.postgres import Connection
 from streamgauge.telemetry.tracing import current_traceparent
@@ -52,9 +53,11 @@ class Claims:
 
         What the log no longer has is recorded as a gap. A topic with another id than before is read from its start: the
         event ids of the old one can't be read again and are forgotten, and its watermark stays, because its minutes do.
+        Raises Superseded where another generation of the stream's rollups is the present one.
         """
         topic = self._contract.topic
         with connection.transaction(), connection.cursor() as cursor:
+            hold_generation(connection, self._contract)
             cursor.execute(
                 """insert into stream_offsets (topic, partition, start_offset, next_offset, epoch, owner, updated_at)
                 values (%(topic)s, %(partition)s, %(low)s, %(low)s, 1, %(owner)s, now())

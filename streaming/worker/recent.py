@@ -9,6 +9,7 @@ from psycopg import sql
 from streamgauge.contract.model import Contract
 from streamgauge.rollup import sketches
 from streamgauge.rollup.plan import MINUTE_MS
+from streamgauge.state.generations import present_generation
 from streamgauge.stores.postgres import Connection
 
 MINUTES = 60
@@ -40,7 +41,11 @@ class Recent:
         self._merged: dict[tuple[int, str], bytes] = {}
 
     def snapshot(self, connection: Connection) -> Snapshot | None:
-        """None before the stream's first event."""
+        """None before the stream's first event, and where another generation of its rollups is read: of what is counted
+        since, this one's tables have nothing.
+        """
+        if present_generation(connection, self._contract) != self._contract.generation:
+            return None
         rows = connection.execute(
             "select partition, next_offset, watermark_ms, published_offset, rebuilt from stream_offsets"
             " where topic = %s",

@@ -196,7 +196,12 @@ _OF_THE_DATABASE = {
 }
 
 
-_VALUES = {"text": "'nothing'", "timestamp with time zone": "now()", "jsonb": """'{"action": "a", "subject": "s"}'"""}
+_VALUES = {
+    "text": "'nothing'",
+    "integer": "0",
+    "timestamp with time zone": "now()",
+    "jsonb": """'{"action": "a", "subject": "s"}'""",
+}
 
 
 def _arguments(function: Function) -> str:
@@ -213,7 +218,7 @@ def _executes(connection: "psycopg.Connection[Any]", statement: str) -> bool:
             connection.execute(sql.SQL(statement))  # pyright: ignore[reportArgumentType]
     except errors.InsufficientPrivilege:
         return False
-    except (errors.NotNullViolation, errors.UndefinedTable):
+    except (errors.NotNullViolation, errors.UndefinedTable, errors.RaiseException):
         pass
     return True
 

@@ -138,6 +138,8 @@ class Answers:
                 "allowed_lateness_seconds": 120,
             },
             "pauses": [],
+            "generation": 1,
+            "filling": None,
             "links": {},
             "assets": [
                 {

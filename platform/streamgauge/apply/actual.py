@@ -25,9 +25,11 @@ from streamgauge.access.postgres import PUBLIC, ROLE_PREFIX
 from streamgauge.access.redis import RedisUser
 from streamgauge.apply.desired import Desired, Subject, Topic
 from streamgauge.apply.redis_rights import read_users
+from streamgauge.contract.model import Contract
 from streamgauge.records.compatibility import incompatibilities
 from streamgauge.records.registry import Registry
 from streamgauge.state.applied import Applied, read_applied_contracts, read_principals
+from streamgauge.state.generations import read_generations
 from streamgauge.stores.ddl import Database, Grant
 from streamgauge.stores.kafka import TIMESTAMP_TYPE, kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection
@@ -79,6 +81,16 @@ class ActualDatabase:
 
 
 @dataclass(frozen=True)
+class History:
+    """The hours of event time that a stream has rollups of, and how many of them can't be made again, because their
+    facts are not kept so long.
+    """
+
+    hours: int
+    lost: int
+
+
+@dataclass(frozen=True)
 class Actual:
     topics: Mapping[str, ActualTopic]
     subjects: Mapping[str, ActualSubject]
@@ -91,6 +103,10 @@ class Actual:
     """By stream, assets that check results or alerts still know by a former name."""
     contracts: Mapping[str, Applied] = field(default_factory=dict[str, Applied])
     """Each stream's, as it was applied last."""
+    waiting: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By stream that has a generation to be filled, its contract's fingerprint."""
+    history: Mapping[str, History] = field(default_factory=dict[str, History])
+    """Of the streams that are to have another generation."""
     redis_users: Mapping[str, RedisUser] = field(default_factory=dict[str, RedisUser])
     """Those that there are, of principals before and now."""
     principals: frozenset[str] = frozenset()
@@ -109,9 +125,20 @@ def read_actual(
         database=read_database(connection, desired.database),
         former_assets=read_former_assets(connection, desired),
         contracts=read_applied_contracts(connection),
+        waiting={s: g.fingerprint for s, found in read_generations(connection).items() for g in found if g.pending},
+        history={s: read_history(connection, p.contract) for s, p in desired.pending.items()},
         principals=principals,
         redis_users=read_users(redis, sorted(desired.principals | principals)),
     )
+
+
+def read_history(connection: Connection, contract: Contract) -> History:
+    row = connection.execute(
+        "SELECT count(*), count(*) FILTER (WHERE hour < now() - %s * interval '1 millisecond')"
+        " FROM event_hours WHERE stream = %s AND facts + duplicates > 0",
+        (contract.facts_retention_ms, contract.stream),
+    ).fetchone()
+    return History(*row) if row else History(0, 0)
 
 
 def read_topics(admin: AdminClient, topics: Iterable[Topic]) -> dict[str, ActualTopic]:

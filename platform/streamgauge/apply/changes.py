@@ -7,9 +7,11 @@ from typing import TypeAlias
 from streamgauge.access.kafka import Acl
 from streamgauge.access.redis import RedisUser
 from streamgauge.apply.desired import Subject, Topic
+from streamgauge.apply.generations import Pending
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.keys import Renamed
 from streamgauge.stores.ddl import Column, Function, Index, Table, View
+from streamgauge.text import plural
 
 
 @dataclass(frozen=True)
@@ -140,6 +142,25 @@ class TakeUpContract:
     """As it was applied last, where that is known."""
 
 
+@dataclass(frozen=True)
+class FillGeneration:
+    """Worker, API and Dagster work by the contract when its generation of rollups is filled."""
+
+    pending: Pending
+    hours: int
+    """That are made from the lake."""
+    lost: int
+    """That can't be made again."""
+
+
+@dataclass(frozen=True)
+class DropGeneration:
+    """One that was being filled."""
+
+    stream: str
+    generation: int
+
+
 RegistryChange: TypeAlias = SetCompatibility | RegisterSchema
 KafkaChange: TypeAlias = CreateTopic | GrowTopic | SetTopicConfig | AllowKafka | ForbidKafka
 RedisChange: TypeAlias = SetRedisRights
@@ -157,6 +178,8 @@ PostgresChange: TypeAlias = (
     | TakeUpPrincipals
     | RenameAsset
     | TakeUpContract
+    | FillGeneration
+    | DropGeneration
 )
 Change: TypeAlias = RegistryChange | KafkaChange | RedisChange | PostgresChange
 
@@ -218,6 +241,15 @@ def describe(change: Change) -> Described:
             consequences = [*_reclassified(contract, before), *_recomputed(contract, before)] if before else []
             detail = "; ".join(["for worker, API and Dagster to work by", *consequences])
             return Described("change", f"contract {contract.stream}", detail)
+        case FillGeneration(pending, hours, lost):
+            contract = pending.contract
+            detail = f"{', '.join(pending.reasons)}: generation {contract.generation} will be made of the lake, "
+            detail += f"{plural(hours - lost, 'hour')}, and read once all are there"
+            if lost:
+                detail += f"; {plural(lost, 'hour')} before that will be empty: their facts are kept no longer"
+            return Described("rebuild", f"rollups {contract.stream}", detail)
+        case DropGeneration(stream, generation):
+            return Described("drop", f"rollups {stream}", f"generation {generation}, which was being filled")
         case RenameAsset((_, former, name)):
             return Described("rename", f"asset {former}", f"to {name}, in check results and alerts")
 

@@ -8,6 +8,7 @@ from streamgauge.access.kafka import Acl, acls
 from streamgauge.access.model import Access
 from streamgauge.access.postgres import grants, roles
 from streamgauge.access.redis import RedisUser, users
+from streamgauge.apply.generations import Generations, Pending
 from streamgauge.contract.model import Contract
 from streamgauge.contract.promises import source_promises
 from streamgauge.dagster.keys import Renamed, renamed
@@ -58,18 +59,26 @@ class Desired:
     """The consumer groups of the streams' workers."""
     renamed: frozenset[Renamed] = frozenset()
     contracts: Mapping[str, Contract] = field(default_factory=dict[str, Contract])
-    """By stream."""
+    """By stream, those to be worked by now."""
+    pending: Mapping[str, Pending] = field(default_factory=dict[str, Pending])
+    """By stream, those to be worked by when their generation of rollups is filled."""
+    unneeded: tuple[tuple[str, int], ...] = ()
+    """Generations that were to be filled and nobody asks for any more."""
+    unreadable: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """By stream, what a contract no longer has and its present rollups are made of."""
 
 
-def desired(contracts: Iterable[Contract], access: Access) -> Desired:
-    contracts = tuple(contracts)
-    wanted = database(contracts)
+def desired(contracts: Iterable[Contract], access: Access, generations: Generations | None = None) -> Desired:
+    """`generations` says which contracts need a new one; without it none does."""
+    generations = generations or Generations(tuple(contracts))
+    contracts, pending = generations.contracts, tuple(p.contract for p in generations.pending)
+    wanted = database(contracts, pending)
     return Desired(
-        topics=tuple(t for c in contracts for t in _topics(c)),
-        subjects=tuple(s for c in contracts for s in _subjects(c)),
+        topics=(*(t for c in contracts for t in _topics(c)), *(t for c in pending for t in _counts_topics(c))),
+        subjects=(*(s for c in contracts for s in _subjects(c)), *(s for c in pending for s in _counts_subjects(c))),
         database=wanted,
         principals=frozenset(access.principals),
-        acls=acls(access, contracts),
+        acls=acls(access, (*contracts, *pending)),
         roles=roles(access),
         grants=grants(access, wanted),
         redis_users=users(access),
@@ -77,6 +86,9 @@ def desired(contracts: Iterable[Contract], access: Access) -> Desired:
         groups=frozenset(c.group for c in contracts),
         renamed=renamed(contracts),
         contracts={c.stream: c for c in contracts},
+        pending={p.contract.stream: p for p in generations.pending},
+        unneeded=generations.unneeded,
+        unreadable=generations.unreadable,
     )
 
 
@@ -99,16 +111,22 @@ def _topics(c: Contract) -> list[Topic]:
         return [dead_letters]
     partitions = c.topic_spec.partitions
     config = {**_LOG_APPEND, "cleanup.policy": "delete", "retention.ms": str(c.retention_ms)}
-    topics = [Topic(c.topic, partitions, config), dead_letters]
-    if c.counts_topic:
-        topics.append(Topic(c.counts_topic, partitions, {**_LOG_APPEND, "cleanup.policy": "compact"}))
-    return topics
+    return [Topic(c.topic, partitions, config), dead_letters, *_counts_topics(c)]
+
+
+def _counts_topics(c: Contract) -> list[Topic]:
+    if c.counts_topic is None:
+        return []
+    return [Topic(c.counts_topic, c.topic_spec.partitions, {**_LOG_APPEND, "cleanup.policy": "compact"})]
 
 
 def _subjects(c: Contract) -> list[Subject]:
     if c.source is not None:
         return []
-    subjects = [Subject(c.subject, c.topic_spec.compatibility, avro_schema(c))]
-    if c.counts_subject:
-        subjects.append(Subject(c.counts_subject, c.topic_spec.compatibility, counts_schema(c)))
-    return subjects
+    return [Subject(c.subject, c.topic_spec.compatibility, avro_schema(c)), *_counts_subjects(c)]
+
+
+def _counts_subjects(c: Contract) -> list[Subject]:
+    if c.counts_subject is None:
+        return []
+    return [Subject(c.counts_subject, c.topic_spec.compatibility, counts_schema(c))]

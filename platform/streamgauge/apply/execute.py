@@ -27,6 +27,7 @@ from redis import Redis
 
 from streamgauge.access.kafka import Acl
 from streamgauge.access.load import load_access
+from streamgauge.access.model import Access
 from streamgauge.access.postgres import PUBLIC
 from streamgauge.apply.actual import TIMEOUT, read_actual
 from streamgauge.apply.audit import audit_events
@@ -39,6 +40,8 @@ from streamgauge.apply.changes import (
     CreateSchema,
     CreateTable,
     CreateTopic,
+    DropGeneration,
+    FillGeneration,
     ForbidKafka,
     ForbidRelation,
     ForbidSchema,
@@ -55,7 +58,8 @@ from streamgauge.apply.changes import (
     TakeUpContract,
     TakeUpPrincipals,
 )
-from streamgauge.apply.desired import Desired, desired
+from streamgauge.apply.desired import desired
+from streamgauge.apply.generations import generations_of
 from streamgauge.apply.plan import Plan, make_plan
 from streamgauge.apply.redis_rights import set_rights
 from streamgauge.audit.log import append, person
@@ -63,13 +67,12 @@ from streamgauge.contract.fingerprint import AS_JSON, fingerprint
 from streamgauge.contract.model import Contract
 from streamgauge.records.registry import Incompatible, Registry, registry
 from streamgauge.settings import Settings
+from streamgauge.state.applied import APPLY_LOCK, read_applied_contracts
+from streamgauge.state.generations import read_generations
 from streamgauge.stores.ddl import CHUNK, literal, names, quote
 from streamgauge.stores.kafka import admin_client, kafka_error
 from streamgauge.stores.postgres import SCHEMA, Connection, connect_or_explain
 from streamgauge.stores.redis import redis_client
-
-_APPLY_LOCK = 0x5347_4150_504C_59
-"""Any number, as long as every `apply` takes the same advisory lock."""
 
 
 def plan(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
@@ -81,7 +84,7 @@ def apply(settings: Settings, contracts: tuple[Contract, ...]) -> Plan:
     """Makes the contracts so, and returns what that took. Raises UserError, with nothing changed, if any part
     is refused."""
     with _session(settings, contracts) as session:
-        session.connection.execute("SELECT pg_advisory_xact_lock(%s)", (_APPLY_LOCK,))
+        session.connection.execute("SELECT pg_advisory_xact_lock(%s)", (APPLY_LOCK,))
         plan = session.plan()
         plan.check()
         # Postgres first and committed last: what it refuses, or the registry refuses, leaves no trace in it.
@@ -104,17 +107,20 @@ class _Session:
         registry: Registry,
         connection: Connection,
         redis: Redis,
-        wanted: Desired,
+        contracts: tuple[Contract, ...],
+        access: Access,
     ) -> None:
         self.admin = admin
         self.registry = registry
         self.connection = connection
         self.redis = redis
-        self._wanted = wanted
+        self._contracts = contracts
+        self._access = access
 
     def plan(self) -> Plan:
-        actual = read_actual(self._wanted, self.admin, self.registry, self.connection, self.redis)
-        return make_plan(self._wanted, actual)
+        applied, known = read_applied_contracts(self.connection), read_generations(self.connection)
+        wanted = desired(self._contracts, self._access, generations_of(self._contracts, applied, known))
+        return make_plan(wanted, read_actual(wanted, self.admin, self.registry, self.connection, self.redis))
 
 
 @contextmanager
@@ -123,7 +129,7 @@ def _session(settings: Settings, contracts: tuple[Contract, ...]) -> Generator[_
     client, redis = registry(settings), redis_client(settings)
     try:
         with connect_or_explain(settings, application="streamgauge apply") as connection:
-            yield _Session(admin_client(settings), client, connection, redis, desired(contracts, access))
+            yield _Session(admin_client(settings), client, connection, redis, contracts, access)
     finally:
         client.close()
         redis.close()
@@ -248,10 +254,27 @@ def statements(change: PostgresChange) -> list[str]:
             ]
         case TakeUpContract(contract):
             text = AS_JSON.dump_json(contract).decode()
-            values = ", ".join(map(literal, (contract.stream, fingerprint(contract), text)))
+            values = ", ".join(
+                (*map(literal, (contract.stream, fingerprint(contract), text)), str(contract.generation))
+            )
             return [
-                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, contract) VALUES ({values})"
+                f"INSERT INTO {_at('applied_contracts')} (stream, fingerprint, contract, generation) VALUES ({values})"
                 " ON CONFLICT (stream) DO UPDATE SET fingerprint = excluded.fingerprint, contract = excluded.contract"
+            ]
+        case FillGeneration(pending):
+            contract = pending.contract
+            number, text = str(contract.generation), AS_JSON.dump_json(contract).decode()
+            values = ", ".join((literal(contract.stream), number, literal(fingerprint(contract)), literal(text)))
+            return [
+                f"INSERT INTO {_at('rollup_generations')} (stream, generation, fingerprint, contract) VALUES ({values})"
+                " ON CONFLICT (stream, generation) DO UPDATE SET fingerprint = excluded.fingerprint,"
+                " contract = excluded.contract"
+            ]
+        case DropGeneration(stream, generation):
+            of = f"stream = {literal(stream)} AND generation = {generation}"
+            return [
+                f"UPDATE {_at('rollup_generations')} SET retired_at = now() WHERE {of}",
+                f"SELECT {_at('drop_generation')}({literal(stream)}, {generation})",
             ]
         case AllowRelation(relation, role, privileges):
             return [f"GRANT {', '.join(privileges)} ON {_kind(privileges)} {_at(relation)} TO {quote(role)}"]

@@ -7,7 +7,7 @@ from streamgauge.access.kafka import Acl
 from streamgauge.access.load import OWNER
 from streamgauge.access.postgres import PUBLIC, role_of
 from streamgauge.access.redis import RedisUser
-from streamgauge.apply.actual import Actual, ActualDatabase, ActualTable, ActualTopic
+from streamgauge.apply.actual import Actual, ActualDatabase, ActualTable, ActualTopic, History
 from streamgauge.apply.changes import (
     AddColumn,
     AllowKafka,
@@ -18,6 +18,8 @@ from streamgauge.apply.changes import (
     CreateSchema,
     CreateTable,
     CreateTopic,
+    DropGeneration,
+    FillGeneration,
     ForbidKafka,
     ForbidRelation,
     ForbidSchema,
@@ -102,6 +104,7 @@ def make_plan(desired: Desired, actual: Actual) -> Plan:
         *_rights(desired, actual),
         *(RenameAsset(r) for r in sorted(desired.renamed) if (r.stream, r.former) in actual.former_assets),
         *_contracts(desired, actual),
+        *_generations(desired, actual),
     )
     for step in found:
         match step:
@@ -126,6 +129,21 @@ def _contracts(desired: Desired, actual: Actual) -> Iterator[TakeUpContract]:
         before = applied and applied.contract
         if applied is None or before is None or applied.fingerprint != fingerprint(contract):
             yield TakeUpContract(contract, before)
+
+
+def _generations(desired: Desired, actual: Actual) -> Iterator[PostgresChange | Refusal]:
+    for stream, gone in desired.unreadable.items():
+        yield Refusal(
+            f"contract {stream}",
+            f"the present rollups are still made of {', '.join(gone)}",
+            "leave the fields until the rollups that do without them are filled, then drop the fields",
+        )
+    for stream, generation in desired.unneeded:
+        yield DropGeneration(stream, generation)
+    for stream, pending in desired.pending.items():
+        if actual.waiting.get(stream) != fingerprint(pending.contract):
+            history = actual.history.get(stream, History(0, 0))
+            yield FillGeneration(pending, history.hours, history.lost)
 
 
 def _subjects(desired: Desired, actual: Actual) -> Iterator[RegistryChange | Refusal]:

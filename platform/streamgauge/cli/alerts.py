@@ -1,7 +1,7 @@
 """`streamgauge alerts`: firing, accept, undelivered, history, numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -15,6 +15,8 @@ from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
+from streamgauge.contract.generations import differences
+from streamgauge.contract.in_use import load_applied
 from streamgauge.contract.load import find_contract, load_contracts
 from streamgauge.contract.model import Contract, NumberAlert
 from streamgauge.rollup.number_alerts import (
@@ -123,7 +125,7 @@ def numbers(
     as_json: Json = False,
 ) -> None:
     """Show the contracts' alerts on numbers: what each number is now, and when its alert would have stood."""
-    contracts = load_contracts(Settings.for_role("reader").contracts_dir)
+    contracts = _contracts(Settings.for_role("reader"))
     wanted = contracts if stream is None else (find_contract(contracts, stream),)
     with _connect() as connection:
         found = [_watched(connection, c, alert, days) for c in wanted for alert in c.alerts]
@@ -211,6 +213,15 @@ def _incidents(settings: Settings) -> Incidents | None:
             return read_incidents(connection)
     except psycopg.OperationalError:
         return None
+
+
+def _contracts(settings: Settings) -> tuple[Contract, ...]:
+    """With alerts that only files have, so that they can be tried, where the present rollups have their numbers."""
+    files = {c.stream: c for c in load_contracts(settings.contracts_dir)}
+    applied = load_applied(settings)
+    return tuple(
+        c if differences(c, file := files[c.stream]) else replace(file, generation=c.generation) for c in applied
+    )
 
 
 def _connect() -> Connection:

@@ -12,7 +12,8 @@ from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.decision import decision
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.state import anomalies
@@ -37,7 +38,7 @@ def list_(
 ) -> None:
     """List anomalies, the latest first; exit code 1 if one is open."""
     settings = Settings.for_role("reader")
-    contracts = load_contracts(settings.contracts_dir)
+    contracts = load_applied(settings)
     streams = [c.stream for c in contracts] if stream is None else [find_contract(contracts, stream).stream]
     with connect_or_explain(settings, application="streamgauge anomalies") as connection:
         if not anomalies.is_set_up(connection):

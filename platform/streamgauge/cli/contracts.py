@@ -30,6 +30,8 @@ _STYLES = {
     "register": "green",
     "change": "yellow",
     "rename": "yellow",
+    "rebuild": "yellow",
+    "drop": "yellow",
     "allow": "cyan",
     "forbid": "cyan",
     "read": "dim",

@@ -9,7 +9,8 @@ import typer
 from rich.text import Text
 
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.measure_kinds import error_names, figures
@@ -39,7 +40,7 @@ def rollups(
 ) -> None:
     """Show a stream's rollups for any window; by default the 60 windows up to its newest minute."""
     settings = Settings.for_role("reader")
-    contract = find_contract(load_contracts(settings.contracts_dir), stream)
+    contract = find_contract(load_applied(settings), stream)
     length = Window.parse(window, hop)
     groups = tuple(group_by or ())
     with connect_or_explain(settings, application="streamgauge rollups") as connection:

@@ -14,7 +14,8 @@ from rich.text import Text
 from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.output import RIGHT, Json, console, print_json, table
-from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.in_use import load_applied
+from streamgauge.contract.load import find_contract
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.pseudonyms import pseudonyms_of
@@ -41,7 +42,7 @@ def top(
     if window not in WINDOWS:
         raise UserError(f"there is no window {window!r}", f"the windows are {', '.join(WINDOWS)}")
     settings = Settings.for_role("api")
-    contracts = load_contracts(settings.contracts_dir)
+    contracts = load_applied(settings)
     if stream != "all":
         contracts = (find_contract(contracts, stream),)
     redis = redis_client(settings)

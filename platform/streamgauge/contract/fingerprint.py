@@ -15,8 +15,8 @@ DATA = frozenset(
 
 
 def fingerprint(contract: Contract) -> str:
-    """Of what the contract says: comments and layout of its file make no other one."""
-    return hashlib.sha256(AS_JSON.dump_json(contract)).hexdigest()[:32]
+    """Of what the contract's file says: its comments and layout make no other one, nor does the generation."""
+    return hashlib.sha256(AS_JSON.dump_json(contract, exclude={"generation"})).hexdigest()[:32]
 
 
 def data_fingerprint(contract: Contract) -> str:

@@ -5,16 +5,20 @@ It takes up what was applied since it began. What is in a file and was not appli
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
 
 from streamgauge.contract.fingerprint import fingerprint
 from streamgauge.contract.folder import Folder, read_folder
+from streamgauge.contract.load import load_contracts
 from streamgauge.contract.model import Contract
 from streamgauge.errors import UserError
+from streamgauge.settings import Settings
 from streamgauge.state.applied import Applied, read_applied_contracts
-from streamgauge.stores.postgres import Connection
+from streamgauge.stores.postgres import Connection, connect_or_explain
 
 log = logging.getLogger(__name__)
 
@@ -27,21 +31,36 @@ def contracts_to_use(
 ) -> dict[str, Contract]:
     """By stream. `applied` is None where Postgres does not answer; `files` says where each running contract came from.
 
-    A contract that changed is taken when it was applied: until then a process goes on with the one that it has, and
-    one that begins takes what was applied. One whose file has a mistake now goes on as it was.
+    A contract that changed is taken when it was applied, and a new generation of its rollups when it is filled: until
+    then a process works by what was applied. One whose file has a mistake now goes on as it was.
     """
     if applied is None:
         return dict(running) or {c.stream: c for c in found.contracts}
     usable: dict[str, Contract] = {}
     for contract in found.contracts:
         before, known = running.get(contract.stream), applied.get(contract.stream)
-        if before is not None and before != contract and (known is None or known.fingerprint != fingerprint(contract)):
+        if known is not None:
+            usable[contract.stream] = _as_applied(contract, known, before)
+        elif before is not None:
             usable[contract.stream] = before
-        elif known is not None:
-            changed = before is None and known.fingerprint != fingerprint(contract)
-            usable[contract.stream] = (known.contract if changed else None) or contract
     faulty = {f.file for f in found.faults}
     return usable | {s: c for s, c in running.items() if s not in usable and files.get(s) in faulty}
+
+
+def _as_applied(contract: Contract, known: Applied, before: Contract | None) -> Contract:
+    if known.fingerprint == fingerprint(contract):
+        return replace(contract, generation=known.generation)
+    return known.contract or before or contract
+
+
+def load_applied(settings: Settings) -> tuple[Contract, ...]:
+    """For a command that ends soon: as they were applied. As the files say where they never were, or where Postgres
+    does not answer. Raises UserError for a mistake in a file.
+    """
+    contracts, applied = load_contracts(settings.contracts_dir), dict[str, Applied]()
+    with suppress(UserError), connect_or_explain(settings, application="streamgauge") as connection:
+        applied = read_applied_contracts(connection)
+    return tuple(_as_applied(c, applied[c.stream], None) if c.stream in applied else c for c in contracts)
 
 
 class ContractsInUse(Mapping[str, Contract]):
@@ -74,7 +93,11 @@ class ContractsInUse(Mapping[str, Contract]):
         waiting = [c.stream for c in found.contracts if applied is not None and c.stream not in applied]
         notes += [f"{stream} is not applied yet: run `streamgauge apply`" for stream in waiting]
         changed = [c.stream for c in found.contracts if current.get(c.stream, c) != c]
-        notes += [f"{s}: its file was changed since it was applied; `streamgauge apply` makes it so" for s in changed]
+        notes += [
+            f"{s}: its file was changed since it was applied; `streamgauge apply` makes it so, at once or "
+            "when a generation of its rollups is filled"
+            for s in changed
+        ]
         for note in (n for n in notes if n not in self._noted):
             log.warning("%s", note)
         self._noted = set(notes)

@@ -155,6 +155,8 @@ class _Loader:
             return None
         schema = schemas[0]
         stream = schema.name or ""
+        if re.search(r"_g\d+$", stream):
+            self._add((*_RECORD, "name"), f"{stream!r} ends as the tables of another stream's later rollups do")
         if not stream.isidentifier() or not stream.isascii() or stream.lower() != stream:
             self._add((*_RECORD, "name"), f"{_shown(schema.name)} must be a lower-case name: letters, digits and _")
         properties = list(enumerate(schema.properties or []))

@@ -242,6 +242,14 @@ class FieldSpec:
         return self.type in ("int", "long", "double")
 
 
+MINUTES, TOP_MINUTES = "minutes", "top_minutes"
+"""The tables that the worker writes, behind the stream's name and its generation."""
+
+
+def rollups_of(stream: str, generation: int) -> str:
+    return stream if generation == 1 else f"{stream}_g{generation}"
+
+
 def app_topic(stream: str) -> str:
     """The topic of a contract that names none."""
     return f"app-{stream.replace('_', '-')}"
@@ -312,6 +320,8 @@ class Contract:
     """Of facts, duplicates and quarantine, by event time."""
     minutes_retention_ms: int | None
     """Of minute rollups, provisional and final; hours and days stay."""
+    generation: int = 1
+    """Of the stream's rollups: each has tables of its own (streamgauge.contract.generations). No file says it."""
 
     def check_written_here(self) -> None:
         """Raises UserError where the topic is somebody else's."""
@@ -330,7 +340,9 @@ class Contract:
 
     @property
     def counts_topic(self) -> str | None:
-        return self.own_topic and self.own_topic.countsTopic
+        """Of a later generation another one: its records have other fields, and the old ones would be counted too."""
+        name = self.own_topic and self.own_topic.countsTopic
+        return name and (name if self.generation == 1 else f"{name}-g{self.generation}")
 
     @property
     def assigns_ids(self) -> bool:
@@ -397,12 +409,17 @@ class Contract:
         return f"streamgauge-worker-{self.stream}"
 
     @property
+    def rollups(self) -> str:
+        """How the names of all tables begin that hold rollups of the stream, in Postgres and in the lake."""
+        return rollups_of(self.stream, self.generation)
+
+    @property
     def minutes_table(self) -> str:
-        return f"{self.stream}_minutes"
+        return f"{self.rollups}_{MINUTES}"
 
     @property
     def top_table(self) -> str:
-        return f"{self.stream}_top_minutes"
+        return f"{self.rollups}_{TOP_MINUTES}"
 
     @property
     def lateness_ms(self) -> int:
@@ -418,7 +435,8 @@ class Contract:
         return self.reference.columns if self.reference and known else ()
 
     def redis_top_key(self, top: str, window: str) -> str:
-        return f"{KEY_PREFIX}{self.stream}:top:{top}:{window}"
+        kind = "top" if self.generation == 1 else f"top:g{self.generation}"
+        return f"{KEY_PREFIX}{self.stream}:{kind}:{top}:{window}"
 
     @property
     def redis_minutes_key(self) -> str:

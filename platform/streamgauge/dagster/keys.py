@@ -6,7 +6,7 @@ A key is the layer and a name. Dagster's graph shows only the name, so a name is
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from streamgauge.contract.model import Contract
+from streamgauge.contract.model import MINUTES, Contract, rollups_of
 
 AssetPath = tuple[str, str]
 
@@ -16,7 +16,7 @@ def kafka(contract: Contract) -> AssetPath:
 
 
 def minutes(contract: Contract) -> AssetPath:
-    return ("speed", contract.minutes_table)
+    return ("speed", rollups_of(contract.stream, 1) + f"_{MINUTES}")
 
 
 def redis_top(contract: Contract) -> AssetPath:
@@ -75,6 +75,10 @@ def lake_job(contract: Contract) -> str:
 
 def reconcile_job(contract: Contract) -> str:
     return f"{contract.stream}_reconcile"
+
+
+def fill_job(contract: Contract) -> str:
+    return f"{contract.stream}_fill_generation"
 
 
 def event_hours_assets(contract: Contract) -> tuple[AssetPath, ...]:

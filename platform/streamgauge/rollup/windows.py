@@ -21,7 +21,7 @@ from streamgauge.rollup.finality import Finality, read_finality
 from streamgauge.rollup.measure_kinds import shown, sketched
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import read_watermark
-from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.batch import rollups_table
 from streamgauge.stores.tables.speed import COUNTERS
 
 MINUTE = timedelta(minutes=1)
@@ -162,7 +162,7 @@ def read_minutes(
         )
         for table, named, final_rows in (
             (contract.minutes_table, {}, False),
-            (f"{contract.stream}_{ROLLUPS['1m']}", batch, True),
+            (rollups_table(contract, "1m"), batch, True),
         )
     )
     with connection.cursor(binary=True) as cursor:

@@ -16,6 +16,7 @@ RelationGroup: TypeAlias = Literal[
     "windows",
     "references",
     "contracts",
+    "generations",
     "offsets",
     "log-history",
     "arrivals",

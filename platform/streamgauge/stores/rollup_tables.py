@@ -31,9 +31,9 @@ def daily_schema(contract: Contract) -> pl.Schema:
 
 def hourly_table(root: str, contract: Contract) -> LakeTable:
     about = f"{contract.stream}: rollups by minute (size 1m) and hour (1h), by hour of event time"
-    return table_at(root, f"rollups/{contract.stream}_hourly", hourly_schema(contract), EVENT_HOUR, about)
+    return table_at(root, f"rollups/{contract.rollups}_hourly", hourly_schema(contract), EVENT_HOUR, about)
 
 
 def daily_table(root: str, contract: Contract) -> LakeTable:
     about = f"{contract.stream}: rollups by day of event time"
-    return table_at(root, f"rollups/{contract.stream}_daily", daily_schema(contract), EVENT_DAY, about)
+    return table_at(root, f"rollups/{contract.rollups}_daily", daily_schema(contract), EVENT_DAY, about)

@@ -11,6 +11,7 @@ from streamgauge.stores.tables import (
     anomalies,
     audit,
     batch,
+    generations,
     quality,
     reconciliation,
     speed,
@@ -19,10 +20,11 @@ from streamgauge.stores.tables import (
 )
 
 
-def database(contracts: Iterable[Contract]) -> Database:
+def database(contracts: Iterable[Contract], pending: Iterable[Contract] = ()) -> Database:
+    """`pending` are generations that are being filled."""
     tables: list[Table] = [*speed.STATE_TABLES, *batch.STATE_TABLES]
     tables += [*reconciliation.TABLES, *quality.TABLES, *alerts.TABLES, *anomalies.TABLES]
-    tables += [*access.TABLES, *audit.TABLES]
+    tables += [*access.TABLES, *audit.TABLES, *generations.TABLES]
     views = [speed.ACCOUNTING, speed.DEAD_LETTER_LIST, reconciliation.FINAL_HOURS]
     for contract in contracts:
         tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
@@ -30,8 +32,12 @@ def database(contracts: Iterable[Contract]) -> Database:
         for reference in (speed.reference_table(contract), speed.reference_history_table(contract)):
             if reference is not None:
                 tables.append(_shared(reference, tables, contract))
+    for contract in pending:
+        tables += [*speed.stream_tables(contract), *batch.stream_tables(contract)]
+        views += windows.window_views(contract, current=False)
     unique = {t.name: t for t in tables}
-    return Database(tuple(unique.values()), tuple(views), (upkeep.DROP_OLD, audit.APPEND))
+    functions = (upkeep.DROP_OLD, audit.APPEND, generations.TAKE_UP, generations.DROP)
+    return Database(tuple(unique.values()), tuple(views), functions)
 
 
 def _shared(reference: Table, tables: list[Table], contract: Contract) -> Table:

@@ -7,9 +7,9 @@ from streamgauge.stores.tables.speed import measure_columns
 
 def stream_tables(contract: Contract) -> list[Table]:
     """Rollups by minute, hour and day, and the top-N of each. Written whole, a window at a time."""
-    windows = [_windows_table(contract, name) for name in ROLLUPS.values()]
+    windows = [_windows_table(contract, size) for size in ROLLUPS]
     tops = Table(
-        f"{contract.stream}_{TOPS}",
+        tops_table(contract),
         "batch-tops",
         (
             Column("size", "text"),
@@ -23,7 +23,7 @@ def stream_tables(contract: Contract) -> list[Table]:
     return [*windows, checked(contract, tops)]
 
 
-def _windows_table(contract: Contract, name: str) -> Table:
+def _windows_table(contract: Contract, size: str) -> Table:
     """`count` is of facts, `duplicates` of the records that were left out as such: as the speed layer counts them."""
     columns = (
         Column("window_start", TIME),
@@ -33,14 +33,24 @@ def _windows_table(contract: Contract, name: str) -> Table:
         *measure_columns(contract),
     )
     key = ("window_start", *contract.dimension_names)
-    table = Table(f"{contract.stream}_{name}", "batch-rollups", columns, key, time="window_start")
+    table = Table(rollups_table(contract, size), "batch-rollups", columns, key, time="window_start")
     return checked(contract, table)
 
 
 ROLLUPS = {"1m": "batch_minutes", "1h": "batch_hours", "1d": "batch_days"}
-"""The table of each window, behind the stream's name."""
+"""The table of each window, behind the stream's name and its generation."""
 
 TOPS = "batch_tops"
+
+
+def rollups_table(contract: Contract, size: str) -> str:
+    """Of windows of `size`: 1m, 1h or 1d."""
+    return f"{contract.rollups}_{ROLLUPS[size]}"
+
+
+def tops_table(contract: Contract) -> str:
+    return f"{contract.rollups}_{TOPS}"
+
 
 STATE_TABLES = (
     # What pseudonyms stand for, for those who may see personal values: sealed by a key that is not in the database.

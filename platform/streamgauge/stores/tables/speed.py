@@ -108,6 +108,8 @@ STATE_TABLES = (
             # Whole, for a process that begins while its file says something else, and for a plan to say what is new;
             # null where an earlier version applied it.
             Column("contract", "text", null=True),
+            # Of the rollups that readers get: streamgauge.contract.generations.
+            Column("generation", "integer", default="1"),
         ),
         ("stream",),
         former=("personal", "expressions"),

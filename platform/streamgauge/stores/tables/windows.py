@@ -3,18 +3,22 @@
 from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.stores.ddl import View, bucket, check_name, literal, names, quote
-from streamgauge.stores.tables.batch import ROLLUPS
+from streamgauge.stores.tables.batch import rollups_table
 from streamgauge.stores.tables.speed import COUNTERS
 
+WINDOWS = ("1m", "5m", "1h", "5m_hop_1m")
+"""The views, behind the stream's name."""
 
-def window_views(contract: Contract) -> list[View]:
-    """Sums over partitions for each window: of the batch layer's minutes where the hour is final, of the worker's where
+
+def window_views(contract: Contract, *, current: bool = True) -> list[View]:
+    """Of the stream's `current` generation under its own name, so that who asks in SQL gets the next one at once.
+
+    Sums over partitions for each window: of the batch layer's minutes where the hour is final, of the worker's where
     it is not, as the API and the command answer. Sketches don't merge in SQL: streamgauge.rollup.windows merges them.
     """
-    views = [
-        View(f"{contract.stream}_{w}", "windows", _windows(contract, bucket(w, "minute"), "", _ALL_FINAL))
-        for w in ("1m", "5m", "1h")
-    ]
+    name = contract.stream if current else f"{contract.stream}_g{contract.generation}"
+    *tumbling, hop = WINDOWS
+    views = [View(f"{name}_{w}", "windows", _windows(contract, bucket(w, "minute"), "", _ALL_FINAL)) for w in tumbling]
     hopping = _windows(
         contract,
         "minute - __hop * interval '1 minute'",
@@ -27,9 +31,7 @@ def window_views(contract: Contract) -> list[View]:
     unchecked = " OR ".join(_is_final(contract, at, " AND NOT r.__checked") for at in ends)
     columns = ", ".join(map(quote, view_columns(contract)[: -len(_STANDING)]))
     status = f"CASE WHEN status AND {final} THEN 'final' ELSE 'provisional' END AS status, {unchecked} AS unchecked"
-    views.append(
-        View(f"{contract.stream}_5m_hop_1m", "windows", f"SELECT {columns}, {status} FROM ({hopping}) AS windows")
-    )
+    views.append(View(f"{name}_{hop}", "windows", f"SELECT {columns}, {status} FROM ({hopping}) AS windows"))
     for view in views:
         check_name(contract, view.name)
     return views
@@ -68,7 +70,7 @@ def _windows(contract: Contract, start: str, more: str, status: str) -> str:
 
 def _minutes_of_both(contract: Contract) -> str:
     kept = names((*contract.dimension_names, "count", "duplicates", *_figures(contract)))
-    batch, hour = f"{contract.stream}_{ROLLUPS['1m']}", bucket("1 hour", "window_start")
+    batch, hour = rollups_table(contract, "1m"), bucket("1 hour", "window_start")
     return (
         f"SELECT minute, {kept}, late, false AS __final, false AS unchecked FROM {quote(contract.minutes_table)}"
         f" WHERE NOT {_is_final(contract, 'minute')}"

@@ -42,6 +42,13 @@ const QUALITY = /** @type {const} */ ({
 /** @typedef {import("./api.js").Api["TopShape"]} Top */
 /** @typedef {import("./measures.js").Measure} Measure */
 
+/** @param {Stream} stream */
+function filling({ generation, filling: next }) {
+  if (!next) return "";
+  const far = next.hours ? `${number(next.done)} of ${plural(next.hours, "hour")} are made` : "not begun yet";
+  return `The contract has changed: generation ${next.generation} of the rollups is being filled, ${far}. Until then the numbers are of generation ${generation}.`;
+}
+
 export class StreamView {
   #connection = new Connection();
   /** @type {Stream} */
@@ -267,6 +274,7 @@ export class StreamView {
     setText(byId("account-sum"), a.lag ? `${text} ${plural(a.lag, "event")} on the way.` : text);
     setAttribute(byId("account-sum"), "data-level", a.adds_up == null ? "unknown" : a.adds_up ? "good" : "bad");
     keyed(byId("pauses"), this.stream.pauses, (p) => p, () => el("li"), (e, p) => setText(e, p));
+    setText(byId("filling"), filling(this.stream));
   }
 
   #ranking() {
