@@ -57,7 +57,7 @@ def verify(
         faults.append("the contract is not the one that the evidence names")
     if faults:
         return VerifiedNumber(None, (), tuple(faults))
-    checks = [f"{plural(len(hours), 'hour')} of evidence signed by {hours[0].public_key}"]
+    checks = [f"{plural(len(hours), 'hour')} of evidence: signed by {hours[0].public_key}"]
     lake, files = Files(root), [f for h in hours for f in h.files]
     facts, duplicates = facts_table(root, contract), duplicates_table(root, contract)
     tables = {"facts": facts, "duplicates": duplicates}
@@ -65,7 +65,7 @@ def verify(
         faults += _of_file(lake, root, tables, file)
     if faults:
         return VerifiedNumber(None, tuple(checks), tuple(faults))
-    checks.append(f"{plural(len(files), 'file')} of the lake as they were signed")
+    checks.append(f"{plural(len(files), 'file')} of the lake: as signed")
     value = _made_again(proven, facts, duplicates, hours, pseudonyms(contract))
     if not _same(value, proven.value):
         faults.append(f"the lake makes {value}, and the number is {proven.value}")

@@ -43,6 +43,7 @@ const REFRESH_MS = 10_000;
 const SLOW_REFRESH_MS = 60_000;
 const SIZES = { "1m": "1 minute", "5m": "5 minutes", "15m": "15 minutes", "1h": "1 hour", "3h": "3 hours", "1d": "1 day (UTC)" };
 const AGAINST = { before: "the period before", week: "a week before" };
+const NOTHING = { before: "nothing in the period before", week: "nothing a week before" };
 
 export class ExploreView {
   #question;
@@ -278,7 +279,8 @@ export class ExploreView {
     const state = !all ? "no events" : sure === "open" ? el("span", { class: "badge provisional" }, SURE.open.label) : badge(all.status, all.unchecked);
     const part = all && all.status !== "final" && all.final_share > 0 ? ` ${percent(all.final_share)} of it final` : "";
     byId("explore-when").replaceChildren(`${measure.label}, ${days} `, state, part);
-    setText(byId("explore-change"), q.against ? `${change(now, answer.before)} against ${against}: ${number(answer.before)}` : "");
+    const compared = answer.before === null ? "" : `${change(now, answer.before)} against ${against}: ${number(answer.before)}`;
+    setText(byId("explore-change"), q.against ? compared || NOTHING[q.against] : "");
     const used = new Set(slots.map((s) => s.sure));
     for (const kind of Object.keys(SURE)) byId(`explore-legend-${kind}`).hidden = !used.has(/** @type {any} */ (kind));
     byId("explore-legend-before").hidden = !slots.some((s) => s.before !== null);
