@@ -34,7 +34,10 @@ class OwnStream:
         return yaml.safe_load(self.file.read_text())
 
     def write(self, document: Document) -> Contract:
-        self.file.write_text(yaml.safe_dump(document))
+        # whole at once: who sends or works by it meanwhile must not read half of it
+        part = self.file.with_suffix(".part")
+        part.write_text(yaml.safe_dump(document))
+        part.replace(self.file)
         return self.contract
 
     @property

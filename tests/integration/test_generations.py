@@ -167,7 +167,7 @@ class Flow:
         finally:
             self.over.set()
             thread.join(60)
-        assert not self.failures, self.failures
+            assert not self.failures, self.failures
 
 
 @dataclass

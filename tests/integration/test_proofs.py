@@ -31,7 +31,7 @@ from tests.integration.running import Running
 from tests.integration.serving_client import in_process
 from tests.integration.workers import wait_until_read
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 EVENTS = 3_000
 SIZES = {"1m": timedelta(minutes=1), "5m": timedelta(minutes=5), "1h": HOUR}
