@@ -6,22 +6,19 @@ from typing import Any
 import dagster as dg
 
 from assets import event_hours
+from assets.compare_hours import compare_hours
 from assets.evaluations import Verdict, log_evaluations
-from assets.locks import partition_lock
 from assets.partitions import HOURLY_RUNS, Partitions, PartitionsOf, hours_of
-from assets.proof.collect import final_hours, note_evidence
 from assets.resources import BatchResource
 from assets.specs import asset_spec, hourly_freshness, postgres_uri, table_columns
 from assets.tracing import asset_span
 from quality.reconciliation.compare import Difference
-from quality.reconciliation.reconcile import compare
-from quality.reconciliation.verdict import HourResult
-from quality.reconciliation.write import HourStatus, write
+from quality.reconciliation.verdict import FIGURES, HourResult
+from quality.reconciliation.write import HourStatus
 from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, hour_key
 from streamgauge.dagster.names import PARTITION_ROW_COUNT
-from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.stores.tables.reconciliation import TABLES
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.text import number
@@ -29,7 +26,6 @@ from streamgauge.text import number
 CHECK = "layers_agree"
 
 _LISTED = 20
-_FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "duplicates", "batch_duplicates")
 
 
 def definitions(contracts: Sequence[Contract], partitions_of: PartitionsOf) -> dg.Definitions:
@@ -54,7 +50,7 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
                 uri=postgres_uri("reconciliations"),
                 columns=table_columns(TABLES[0]),
                 freshness=hourly_freshness(contract),
-                code=["assets.reconciliation", "quality.reconciliation"],
+                code=["assets.reconciliation", "assets.compare_hours", "quality.reconciliation"],
                 deps=[asset_keys.rollups_hourly(contract), asset_keys.facts(contract), asset_keys.minutes(contract)],
                 partitions=partitions.event_hours,
             )
@@ -74,25 +70,11 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
         context: dg.AssetExecutionContext, batch: BatchResource
     ) -> Iterator[dg.MaterializeResult[Any] | dg.AssetCheckResult]:
         hours = hours_of(context)
-        with (
-            asset_span(context, contract, path, event_hours.runs(batch, contract, hours)) as making,
-            # what is compared must not be replaced before the verdict on it is written
-            partition_lock(batch, asset_keys.facts(contract), hours),
-            partition_lock(batch, asset_keys.rollups_hourly(contract), hours),
-            partition_lock(batch, path, hours) as lock,
-            batch.connect(autocommit=True) as connection,
-        ):
-            compared = compare(
-                connection, contract, pseudonyms_of(batch.settings, contract), batch.settings.lake, hours
-            )
-            lock.check()
-            standings = write(connection, contract, compared.results, compared.snapshot.progress, context.run.run_id)
-            lock.check()
-            good = final_hours((r, standings[r.hour]) for r in compared.results)
-            note_evidence(connection, batch.settings, contract, context.run.run_id, good)
-            making.set_attribute(a.ROWS.name, sum(result.buckets for result in compared.results))
+        with asset_span(context, contract, path, event_hours.runs(batch, contract, hours)) as making:
+            results, standings = compare_hours(batch, contract, hours, context.run.run_id)
+            making.set_attribute(a.ROWS.name, sum(result.buckets for result in results))
         verdicts: list[Verdict] = []
-        for result in compared.results:
+        for result in results:
             partition, metadata = hour_key(result.hour), _metadata(contract, result, standings[result.hour])
             context.add_asset_metadata(metadata, asset_key=key, partition_key=partition)
             verdicts.append((partition, _result(key, result.passed, _why(result), metadata)))
@@ -101,7 +83,7 @@ def make_reconciliation(contract: Contract, partitions: Partitions) -> dg.Assets
             yield verdicts[0][1]
         else:
             log_evaluations(context, key, verdicts)
-            yield _overall(key, compared.results)
+            yield _overall(key, results)
 
     return reconciliation
 
@@ -111,7 +93,7 @@ def _metadata(contract: Contract, result: HourResult, standing: HourStatus) -> d
     begin, end = hour_key(result.hour), hour_key(result.hour + HOUR)
     metadata: dict[str, Any] = {
         PARTITION_ROW_COUNT: result.buckets,
-        **{f: getattr(result, f) for f in _FIGURES},
+        **{f: getattr(result, f) for f in FIGURES},
         "status": standing.status,
         "command": f"streamgauge reconcile {contract.stream} --from {begin} --to {end} --explained",
     }
@@ -148,7 +130,7 @@ def _why(result: HourResult) -> str:
 def _overall(key: dg.AssetKey, results: Sequence[HourResult]) -> dg.AssetCheckResult:
     failed = [r for r in results if not r.passed]
     metadata = {
-        **{f: sum(getattr(r, f) for r in results) for f in _FIGURES},
+        **{f: sum(getattr(r, f) for r in results) for f in FIGURES},
         "hours": len(results),
         "hours that differ": ", ".join(hour_key(r.hour) for r in failed) or "none",
     }

@@ -24,9 +24,7 @@ _FORMATS = ["%Y-%m-%dT%H:%M", "%Y-%m-%d-%H"]
 def proof(
     stream: Annotated[str, typer.Argument(help="The stream, such as user_events.")],
     figure: Annotated[str, typer.Argument(help="The number, such as count or commits_mean.")],
-    start: Annotated[
-        datetime, typer.Option("--at", formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d-%H"], help="Start of the window, UTC.")
-    ],
+    start: Annotated[datetime, typer.Option("--at", formats=_FORMATS, help="Start of the window, UTC.")],
     window: Annotated[str, typer.Option(help="1m, 5m or 1h.")] = "1h",
     of: Annotated[
         list[str] | None, typer.Option(help="A dimension's member, such as level=error; may be repeated.")

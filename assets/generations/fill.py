@@ -15,21 +15,16 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from assets.compare_hours import compare_hours
 from assets.generations.minutes import Maker, Span, first_possible, maker
 from assets.generations.progress import Progress
 from assets.generations.rollups import roll_days, roll_hours, without_facts
-from assets.locks import partition_lock
 from assets.partitions import HOURS_A_RUN
-from assets.proof.collect import final_hours, note_evidence
 from assets.rebuild.rebuild import only_one
 from assets.resources import BatchResource
-from quality.reconciliation.reconcile import compare
-from quality.reconciliation.write import write
 from streamgauge.contract.model import Contract
-from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, contiguous, hour_start
 from streamgauge.errors import UserError
-from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.state.applied import APPLY_LOCK, read_applied_contracts
 from streamgauge.state.generations import Superseded, lock_generation, read_generations
 from streamgauge.stores.postgres import Connection
@@ -78,7 +73,8 @@ def fill(
             filling = GenerationFill(batch, connection, present, following, done)
             filling.fill()
             filled = filling.take_up(run_id)
-        _compare(batch, connection, filled, run_id)
+        for some in contiguous(filled.hours, HOURS_A_RUN):
+            compare_hours(batch, filled.contract, some.hours, run_id)
         return filled
 
 
@@ -262,18 +258,3 @@ class GenerationFill:
                 f"{self._following.stream}: generation {self._following.generation} is not wanted any more as it was",
                 "what was applied since is filled by itself",
             )
-
-
-def _compare(batch: BatchResource, connection: Connection, filled: Filled, run_id: str) -> None:
-    contract = filled.contract
-    pseudonyms = pseudonyms_of(batch.settings, contract)
-    for some in contiguous(filled.hours, HOURS_A_RUN):
-        with (
-            partition_lock(batch, asset_keys.facts(contract), some.hours),
-            partition_lock(batch, asset_keys.rollups_hourly(contract), some.hours),
-            partition_lock(batch, asset_keys.reconciliation(contract), some.hours),
-        ):
-            compared = compare(connection, contract, pseudonyms, batch.settings.lake, some.hours)
-            standings = write(connection, contract, compared.results, compared.snapshot.progress, run_id)
-            good = final_hours((r, standings[r.hour]) for r in compared.results)
-            note_evidence(connection, batch.settings, contract, run_id, good)

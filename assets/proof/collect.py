@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assets.code import code_version
-from quality.reconciliation.verdict import HourResult
+from quality.reconciliation.verdict import FIGURES, HourResult
 from quality.reconciliation.write import HourStatus
 from streamgauge.audit.checkpoint import public_text, signing_key
 from streamgauge.audit.entry import AuditEvent
@@ -24,7 +24,6 @@ from streamgauge.stores.progress import read_progress, watermark_of
 
 CODE = ("assets.facts", "assets.rollups", "streamgauge.rollup", "streamgauge.expression")
 """What makes numbers of records."""
-_FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "duplicates", "batch_duplicates")
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ def final_hours(compared: Iterable[tuple[HourResult, HourStatus]]) -> list[Final
 
 def note_evidence(
     connection: Connection, settings: Settings, contract: Contract, run_id: str, hours: Sequence[FinalHour]
-) -> int:
-    """Of hours whose facts and rollups the caller keeps from changing since they were compared. Returns of how many the
-    evidence is another than before. Without a key to sign by, there is none.
+) -> None:
+    """Of hours whose facts and rollups the caller keeps from changing since they were compared, where it is another
+    than before. Without a key to sign by, there is none.
     """
     if settings.audit_key is None or not hours:
-        return 0
+        return
     key = signing_key(settings)
     progress = read_progress(connection, [contract.topic])[contract.topic]
     files = _files(settings.lake, contract, [hour_key(h.result.hour) for h in hours])
@@ -64,18 +63,19 @@ def note_evidence(
         "offsets": {str(p.partition): p.next for p in progress},
         "public_key": public_text(key),
     }
-    written = 0
+    ends = min(h.result.hour for h in hours), max(h.result.hour for h in hours) + HOUR
+    stored = (signed.evidence for signed in read_evidence(connection, contract.stream, *ends))
+    before = {evidence.hour: evidence for evidence in stored}
     for hour in hours:
         at = hour.result.hour
         evidence = Evidence(
             **shared,
             hour=at,
             revision=hour.revision,
-            reconciliation={**{f: getattr(hour.result, f) for f in _FIGURES}, "accepted": hour.accepted},
+            reconciliation={**{f: getattr(hour.result, f) for f in FIGURES}, "accepted": hour.accepted},
             files=tuple(files.get(hour_key(at), ())),
         )
-        before = read_evidence(connection, contract.stream, at, at + HOUR)
-        if before and before[0].evidence.says_as(evidence):
+        if at in before and before[at].says_as(evidence):
             continue
         body = evidence.as_text()
         with connection.transaction():
@@ -83,18 +83,15 @@ def note_evidence(
             event = AuditEvent("hour.evidence", f"{contract.stream}/{hour_key(at)}", f"run {run_id}", after=about)
             entry = append(connection, event)
             write_evidence(connection, contract.stream, at, SignedEvidence(body, signature_of(key, body), entry))
-        written += 1
-    return written
 
 
 def _files(root: str, contract: Contract, keys: list[str]) -> dict[str, list[LakeFile]]:
     """By hour: facts, then duplicates."""
-    lake = Files(root)
     found: dict[str, list[LakeFile]] = {}
     for name, table in (("facts", facts_table(root, contract)), ("duplicates", duplicates_table(root, contract))):
-        below = table.url.removeprefix(root.rstrip("/") + "/")
+        files = Files(table.url)
         for key, paths in table.paths(keys).items():
             for path in paths:
-                size, digest = lake.digest(f"{below}/{path}")
+                size, digest = files.digest(path)
                 found.setdefault(key, []).append(LakeFile(name, path, size, digest))
     return found

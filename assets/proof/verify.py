@@ -58,11 +58,11 @@ def verify(
     if faults:
         return VerifiedNumber(None, (), tuple(faults))
     checks = [f"{plural(len(hours), 'hour')} of evidence: signed by {hours[0].public_key}"]
-    lake, files = Files(root), [f for h in hours for f in h.files]
+    files = [f for h in hours for f in h.files]
     facts, duplicates = facts_table(root, contract), duplicates_table(root, contract)
     tables = {"facts": facts, "duplicates": duplicates}
     for file in files:
-        faults += _of_file(lake, root, tables, file)
+        faults += _of_file(tables, contract, file)
     if faults:
         return VerifiedNumber(None, tuple(checks), tuple(faults))
     checks.append(f"{plural(len(files), 'file')} of the lake: as signed")
@@ -81,17 +81,17 @@ def _of_signatures(proven: ProvenNumber, key: Ed25519PublicKey | None) -> list[s
     return faults
 
 
-def _of_file(lake: Files, root: str, tables: dict[str, LakeTable], file: LakeFile) -> list[str]:
+def _of_file(tables: dict[str, LakeTable], contract: Contract, file: LakeFile) -> list[str]:
     table = tables.get(file.table)
     if table is None or ".." in file.path:
         return [f"{file.table}/{file.path} is no file of facts or duplicates"]
-    below = table.url.removeprefix(root.rstrip("/") + "/")
+    name = f"{file.table}/{contract.stream}/{file.path}"
     try:
-        if lake.digest(f"{below}/{file.path}") == (file.bytes, file.sha256):
+        if Files(table.url).digest(file.path) == (file.bytes, file.sha256):
             return []
-        return [f"{below}/{file.path} is not what was signed"]
+        return [f"{name} is not what was signed"]
     except LakeError:
-        return [f"{below}/{file.path} is not there: the hour was built again, compacted, or its time is over"]
+        return [f"{name} is not there: the hour was built again, compacted, or its time is over"]
 
 
 def _made_again(

@@ -13,6 +13,7 @@ from quality.reconciliation.accept import accept
 from quality.reconciliation.compare import Difference
 from quality.reconciliation.reconcile import compare
 from quality.reconciliation.stored import read_compared, read_differences
+from quality.reconciliation.verdict import FIGURES
 from streamgauge.audit.entry import AuditEvent
 from streamgauge.audit.log import append, person
 from streamgauge.cli.decision import decision
@@ -31,7 +32,6 @@ HOURS = 24
 """How many of the latest hours are shown where none are named."""
 
 DIFFERENCES = 50
-_FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "duplicates", "batch_duplicates")
 
 Row = Mapping[str, Any]
 
@@ -132,7 +132,7 @@ def _now(
     results = compare(connection, contract, pseudonyms_of(settings, contract), settings.lake, wanted).results
     hours = [
         {"stream": contract.stream, "hour": r.hour, "passed": r.passed, "waits_for": r.waits_for}
-        | {f: getattr(r, f) for f in _FIGURES}
+        | {f: getattr(r, f) for f in FIGURES}
         for r in results
         if r.buckets
     ]
@@ -156,11 +156,11 @@ def _show(out: Console, hours: Sequence[Row], differences: Sequence[Row]) -> Non
     if not hours:
         out.print("No hour has been compared in that time.")
         return
-    shown = table(stream="left", hour="left", status="left", **dict.fromkeys(_FIGURES, RIGHT), note="left")
+    shown = table(stream="left", hour="left", status="left", **dict.fromkeys(FIGURES, RIGHT), note="left")
     for h in hours:
         style = None if h["passed"] else "red"
         shown.add_row(
-            h["stream"], hour_key(h["hour"]), _status(h), *(number(h[f]) for f in _FIGURES), _note(h), style=style
+            h["stream"], hour_key(h["hour"]), _status(h), *(number(h[f]) for f in FIGURES), _note(h), style=style
         )
     out.print(shown)
     if not differences:

@@ -16,6 +16,7 @@ from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR
 from streamgauge.state.topics import claimed_first_positions
+from streamgauge.stores.merging import merged_sql
 from streamgauge.stores.postgres import Connection
 from streamgauge.stores.progress import read_progress, watermark_of
 from streamgauge.stores.tables.batch import rollups_table
@@ -99,11 +100,7 @@ def read_settled(connection: Connection, contract: Contract) -> Settled:
 def _speed(connection: Connection, contract: Contract, hours: Sequence[datetime]) -> pl.DataFrame:
     wanted = schema(contract, SPEED_COUNTERS)
     keys = sql.SQL(", ").join(map(sql.Identifier, (MINUTE, *contract.dimension_names)))
-    columns = [
-        sql.SQL(c.merge.aggregate).format(c=sql.Identifier(c.name), by=sql.Identifier(c.by or c.name))
-        for c in (*map(counter, SPEED_COUNTERS), *compared(contract))
-        if c.merge
-    ]
+    columns = [merged_sql(c) for c in (*map(counter, SPEED_COUNTERS), *compared(contract)) if c.merge]
     query = sql.SQL("SELECT {keys}, {sums} FROM {table} WHERE minute >= %s AND minute < %s GROUP BY {keys}").format(
         keys=keys, sums=sql.SQL(", ").join(columns), table=sql.Identifier(contract.minutes_table)
     )

@@ -14,6 +14,9 @@ from quality.reconciliation.layers import MINUTE
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
 
+FIGURES = ("buckets", "explained", "unexplained", "facts", "counted", "late", "duplicates", "batch_duplicates")
+"""What of a result is numbers, in the order in which people see them."""
+
 
 @dataclass(frozen=True)
 class LayerMinutes:

@@ -1,7 +1,7 @@
 """Evaluates every condition by itself: what an error keeps from being evaluated stays as it was, and is reported."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import chain
@@ -136,9 +136,9 @@ def evaluate(
         lambda: arrivals.alerts(contracts, arrivals.read_arrived(sources.connection, contracts, now), now),
     )
     odd = failures.attempt(conditions.ANOMALIES, lambda: anomalies_under_way(sources.connection, contracts, now))
-    bounded = [_numbers(sources, c, before, failures, now) for c in contracts if c.alerts]
-    faulty = failures.attempt(conditions.CONTRACTS, lambda: faulty_contracts(sources.contracts_dir, now))
     reported = {i.alert.cause for i in before.incidents}
+    bounded = [_numbers(sources, c, reported, failures, now) for c in contracts if c.alerts]
+    faulty = failures.attempt(conditions.CONTRACTS, lambda: faulty_contracts(sources.contracts_dir, now))
     # A failed run or check of an asset that waits for something upstream follows from that.
     standing = [a for a in failed if a.cause in reported or a.asset not in fresh.waiting]
     standing += unexplained or []
@@ -194,10 +194,11 @@ def _freshness(
     return found, memory | {k: _SUBJECT.dump_python(m, mode="json") for k, m in found.memory.items()}
 
 
-def _numbers(sources: Sources, contract: Contract, before: Before, failures: _Failures, now: datetime) -> list[Alert]:
-    fires = frozenset(i.alert.cause for i in before.incidents)
+def _numbers(
+    sources: Sources, contract: Contract, reported: Set[str], failures: _Failures, now: datetime
+) -> list[Alert]:
     found = failures.attempt(
-        conditions.NUMBERS, lambda: numbers_out_of_bounds(sources.connection, contract, fires, now), contract.stream
+        conditions.NUMBERS, lambda: numbers_out_of_bounds(sources.connection, contract, reported, now), contract.stream
     )
     return found or []
 

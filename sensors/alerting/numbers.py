@@ -30,7 +30,7 @@ def numbers_out_of_bounds(connection: Connection, contract: Contract, fires: Set
     stale = until < now - _CURRENT - timedelta(milliseconds=contract.lateness_ms)
     found: list[Alert] = []
     for alert in contract.alerts:
-        stands = f"number/{contract.stream}/{alert.name}" in fires
+        stands = _cause(contract, alert) in fires
         if stale and not stands:
             continue
         readings = read_numbers(connection, contract, alert, until, windows_needed(alert))
@@ -42,10 +42,14 @@ def numbers_out_of_bounds(connection: Connection, contract: Contract, fires: Set
     return found
 
 
+def _cause(contract: Contract, alert: NumberAlert) -> str:
+    return f"number/{contract.stream}/{alert.name}"
+
+
 def _alert(contract: Contract, alert: NumberAlert, level: Level, first: Reading, last: Reading) -> Alert:
     about = f" {alert.description}" if alert.description else ""
     return Alert(
-        cause=f"number/{contract.stream}/{alert.name}",
+        cause=_cause(contract, alert),
         name="StreamgaugeNumberOutOfBounds",
         severity="critical" if level is Level.CRITICAL else "warning",
         stream=contract.stream,

@@ -12,7 +12,7 @@ from streamgauge.anomaly.episodes import GAP_FOR, Ended, Found
 from streamgauge.anomaly.state import RING
 from streamgauge.contract.model import Contract
 from streamgauge.stores.postgres import Connection
-from streamgauge.stores.progress import read_watermark
+from streamgauge.stores.progress import read_complete
 
 _AT_ONCE = 720
 """Minutes that are judged in one transaction: so much is done again after a kill."""
@@ -39,10 +39,9 @@ _NOTHING = Advanced(0, 0, 0, False)
 
 def advance(connection: Connection, contract: Contract) -> Advanced:
     """`connection` commits each statement by itself, where there is no transaction."""
-    watermark = read_watermark(connection, contract.topic)
-    if watermark is None:
+    complete = read_complete(connection, contract)
+    if complete is None:
         return _NOTHING
-    complete = watermark - timedelta(milliseconds=contract.lateness_ms)
     last = number_of(complete)
     with connection.transaction():
         store.begin(connection, contract, complete - _HISTORY, complete)

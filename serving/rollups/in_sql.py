@@ -6,11 +6,11 @@ It asks the views of windows, so it says the same as the API whichever layer an 
 from datetime import datetime, timedelta
 
 from serving.rollups.asked import Asked
-from streamgauge.contract.measures import StoredColumn
 from streamgauge.dagster.hours import HOUR
 from streamgauge.rollup.measure_kinds import Figure
 from streamgauge.rollup.windows import WINDOWS
 from streamgauge.stores.ddl import literal, quote
+from streamgauge.stores.merging import merged_text
 
 
 def in_sql(asked: Asked) -> tuple[str, list[str]]:
@@ -46,13 +46,8 @@ def _since_midnight(asked: Asked) -> timedelta:
 def _value(m: Figure) -> str:
     first, *more = m.columns
     if not more or first.by:
-        return _merged(first)
-    return f"({_merged(first)})::double precision / nullif({_merged(more[0])}, 0)"
-
-
-def _merged(column: StoredColumn) -> str:
-    assert column.merge is not None
-    return column.merge.aggregate.format(c=quote(column.name), by=quote(column.by or column.name))
+        return merged_text(first)
+    return f"({merged_text(first)})::double precision / nullif({merged_text(more[0])}, 0)"
 
 
 def _standing(asked: Asked, start: str) -> tuple[str, str]:

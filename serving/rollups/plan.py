@@ -17,6 +17,7 @@ from streamgauge.contract.measures import StoredColumn
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, hour_start
 from streamgauge.rollup.windows import MINUTE
+from streamgauge.stores.merging import merged_sql
 from streamgauge.stores.tables.batch import rollups_table
 
 PIECE, WINDOW = Identifier("__piece"), Identifier("window_start")
@@ -154,10 +155,7 @@ def where_of(asked: Asked, layer: Layer) -> sql.Composed:
 
 
 def _merged(stored: StoredColumn) -> Composable:
-    assert stored.merge is not None
-    name = Identifier(stored.name)
-    merged = SQL(stored.merge.aggregate).format(c=name, by=Identifier(stored.by or stored.name))
-    return SQL("{} AS {}").format(merged, name)
+    return SQL("{} AS {}").format(merged_sql(stored), Identifier(stored.name))
 
 
 def _in_range(asked: Asked) -> Composable:

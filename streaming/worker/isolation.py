@@ -82,8 +82,10 @@ class Isolation:
         again, new = (np.flatnonzero(chosen) for chosen in (at.offsets < first_new, at.offsets >= first_new))
         if len(again) or not len(new):
             yield some_of(records, again), False
-        for start in range(0, len(new), self.size):
-            yield some_of(records, new[start : start + self.size]), True
+        while len(new):
+            # the size may grow after each part
+            part, new = np.split(new, [self.size])
+            yield some_of(records, part), True
 
     def begin(self, records: Records) -> None:
         """A part of at least one record is on its way."""

@@ -163,10 +163,11 @@ class Session:
                 self._isolation.begin(part)
             batch = self._begin(reader, assignment, part, began)
             self._hand_over(reader, batch)
-            while not batch.ticket.done.is_set():
+            reader.poll_group(0)
+            while not batch.ticket.done.wait(TICK_SECONDS):
                 if self._lifetime.over or self._stop.is_set() or assignment.revoked.is_set():
                     return
-                reader.poll_group(TICK_SECONDS)
+                reader.poll_group(0)
             if is_new:
                 self._isolation.part_done()
 

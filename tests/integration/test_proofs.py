@@ -20,7 +20,7 @@ from streamgauge.audit.checkpoint import public_key, public_text, signing_key
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import HOUR, HourRange, hour_key, hour_start
 from streamgauge.errors import UserError
-from streamgauge.proof.evidence import SignedEvidence
+from streamgauge.proof.evidence import SignedEvidence, digest_of
 from streamgauge.proof.number import Asked, NotProvable, ProvenNumber, numbers_of, prove
 from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import PREFIX, Settings
@@ -166,7 +166,7 @@ def test_evidence_is_recorded_and_only_final_numbers_have_it(proven: Proven) -> 
             (f"{contract.stream}/{hour_key(first)}",),
         ).fetchall()
     ((entry, body),) = entries
-    assert entry == signed.entry and json.loads(body)["after"] == {"revision": 1, "sha256": signed.digest}
+    assert entry == signed.entry and json.loads(body)["after"] == {"revision": 1, "sha256": digest_of(signed.body)}
     reconcile(contract, proven.hours.hours)
     assert proven.number().evidence == [signed], "compared again, and nothing of it is another"
     with pytest.raises(NotProvable, match="is provisional"):

@@ -19,7 +19,7 @@ _STOP_SECONDS = 10.0
 _LOG_CHARACTERS = 20_000
 
 
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"after {seconds:.0f} s still not: {what}"
@@ -95,7 +95,7 @@ def account_of(contract: Contract) -> Account:
         return read_accounts(connection, admin_client(Settings.for_role("admin")), [contract])[0]
 
 
-def wait_until_read(contract: Contract, seconds: float = 60.0) -> Account:
+def wait_until_read(contract: Contract, seconds: float = 120.0) -> Account:
     """Waits until all that is in the log is committed. Nothing else may be sending."""
     deadline = time.monotonic() + seconds
     while (account := account_of(contract)).lag:

@@ -19,7 +19,7 @@ _PASSING = ("at", "watermark", "offsets")
 
 @dataclass(frozen=True)
 class LakeFile:
-    """`path` is below the lake's root; `sha256` is hexadecimal."""
+    """`path` is below its table's folder; `sha256` is hexadecimal."""
 
     table: str
     path: str
@@ -81,11 +81,6 @@ class SignedEvidence:
     entry: int
 
     @property
-    def digest(self) -> str:
-        """As the audit log has it."""
-        return digest_of(self.body)
-
-    @property
     def evidence(self) -> Evidence:
         return Evidence.from_text(self.body)
 
@@ -98,6 +93,7 @@ class SignedEvidence:
 
 
 def digest_of(body: str) -> str:
+    """As the audit log has it."""
     return hashlib.sha256(body.encode()).hexdigest()
 
 

@@ -16,7 +16,7 @@ from streamgauge.errors import UserError
 from streamgauge.proof.evidence import SignedEvidence
 from streamgauge.rollup.finality import FINAL
 from streamgauge.rollup.measure_kinds import figures
-from streamgauge.rollup.windows import WINDOWS, Window, merge_minutes, read_windows
+from streamgauge.rollup.windows import WINDOWS, Window, check_dimensions, merge_minutes, read_windows
 from streamgauge.state.evidence import read_evidence
 from streamgauge.stores.postgres import Connection
 from streamgauge.text import moment
@@ -95,12 +95,7 @@ def check_asked(contract: Contract, asked: Asked) -> Window:
         raise UserError(
             f"{contract.stream} has no number {asked.figure!r}", f"its numbers are {', '.join(numbers_of(contract))}"
         )
-    for name in asked.dimensions:
-        if name not in contract.dimension_names:
-            raise UserError(
-                f"{contract.stream} has no dimension {name!r}",
-                f"its dimensions are {', '.join(contract.dimension_names)}",
-            )
+    check_dimensions(contract, asked.dimensions)
     if asked.start.tzinfo is None or int(asked.start.timestamp()) % int(window.size.total_seconds()):
         raise UserError(
             f"no window of {asked.window} starts at {asked.start.isoformat()}",

@@ -12,11 +12,12 @@ from psycopg import sql
 from streamgauge.contract.measures import StoredColumn, counter
 from streamgauge.contract.model import Contract, NumberAlert, RollupSpec
 from streamgauge.rollup.measure_kinds import Figure, figures, stored_figure
+from streamgauge.rollup.windows import MINUTE
+from streamgauge.stores.merging import merged_sql
 from streamgauge.stores.postgres import Connection
-from streamgauge.stores.progress import read_watermark
+from streamgauge.stores.progress import read_complete
 from streamgauge.text import moment, number
 
-MINUTE = timedelta(minutes=1)
 _COUNT = counter("count")
 _CALM = 5
 """Windows in a row that must be within bounds before an alert ends: one that comes and goes would report each time."""
@@ -60,10 +61,8 @@ def alert_numbers(rollup: RollupSpec) -> dict[str, Figure]:
 
 def complete_until(connection: Connection, contract: Contract) -> datetime | None:
     """The end of the last minute that is complete: what comes for it later is late. None before any event."""
-    watermark = read_watermark(connection, contract.topic)
-    if watermark is None:
-        return None
-    return (watermark - timedelta(milliseconds=contract.lateness_ms)).replace(second=0, microsecond=0)
+    complete = read_complete(connection, contract)
+    return complete and complete.replace(second=0, microsecond=0)
 
 
 def windows_needed(alert: NumberAlert) -> int:
@@ -210,10 +209,9 @@ def _minutes(
 
 
 def _aggregate(column: StoredColumn) -> sql.Composable:
-    name = sql.Identifier(column.name)
     if column.merge is None:
-        return sql.SQL("array_agg({0}) FILTER (WHERE {0} IS NOT NULL)").format(name)
-    return sql.SQL(column.merge.aggregate).format(c=name, by=sql.Identifier(column.by or column.name))
+        return sql.SQL("array_agg({0}) FILTER (WHERE {0} IS NOT NULL)").format(sql.Identifier(column.name))
+    return merged_sql(column)
 
 
 def _merged(column: StoredColumn) -> pl.Expr:

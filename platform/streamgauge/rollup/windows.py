@@ -74,16 +74,21 @@ def merge_minutes(
     stands their error: `<name>_distinct_error` relative to the count, `<measure>_rank_error` of the quantiles' ranks;
     both are 0 where few values make it exact.
     """
-    for name in group_by:
+    check_dimensions(contract, group_by)
+    keys = ["window_start", *group_by]
+    columns = [*map(counter, COUNTERS), *contract.rollup.columns]
+    merged = _spread(minutes, window).group_by(keys).agg(c.merged() for c in columns).sort(keys)
+    return merged.select(*keys, *COUNTERS, *shown(contract.rollup))
+
+
+def check_dimensions(contract: Contract, names: Iterable[str]) -> None:
+    """Raises UserError for a name that is none."""
+    for name in names:
         if name not in contract.dimension_names:
             raise UserError(
                 f"{contract.stream} has no dimension {name!r}",
                 f"its dimensions are {', '.join(contract.dimension_names)}",
             )
-    keys = ["window_start", *group_by]
-    columns = [*map(counter, COUNTERS), *contract.rollup.columns]
-    merged = _spread(minutes, window).group_by(keys).agg(c.merged() for c in columns).sort(keys)
-    return merged.select(*keys, *COUNTERS, *shown(contract.rollup))
 
 
 def with_status(

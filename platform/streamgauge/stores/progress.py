@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from streamgauge.contract.model import Contract
 from streamgauge.stores.postgres import Connection
 
 _ROWS = """select o.topic, o.partition, o.start_offset, o.next_offset, o.counted, o.late, o.duplicates, o.dead_letters,
@@ -71,6 +72,12 @@ def watermark_of(progress: Iterable[Progress]) -> datetime | None:
 
 def read_watermark(connection: Connection, topic: str) -> datetime | None:
     return watermark_of(read_progress(connection, [topic])[topic])
+
+
+def read_complete(connection: Connection, contract: Contract) -> datetime | None:
+    """Before it the stream's minutes are complete: what comes for them later is late. None before any event."""
+    watermark = read_watermark(connection, contract.topic)
+    return watermark and watermark - timedelta(milliseconds=contract.lateness_ms)
 
 
 def pauses_of(progress: Iterable[Progress]) -> tuple[str, ...]:

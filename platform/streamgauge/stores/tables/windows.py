@@ -3,6 +3,7 @@
 from streamgauge.contract.measures import counter
 from streamgauge.contract.model import Contract
 from streamgauge.stores.ddl import View, bucket, check_name, literal, names, quote
+from streamgauge.stores.merging import merged_text
 from streamgauge.stores.tables.batch import rollups_table
 from streamgauge.stores.tables.speed import COUNTERS
 
@@ -55,7 +56,7 @@ def _figures(contract: Contract) -> list[str]:
 
 def _windows(contract: Contract, start: str, more: str, status: str) -> str:
     columns = [*map(counter, COUNTERS), *contract.rollup.columns]
-    merged = {c.name: c.merge.aggregate.format(c=quote(c.name), by=quote(c.by or c.name)) for c in columns if c.merge}
+    merged = {c.name: merged_text(c) for c in columns if c.merge}
     measures = [f"{aggregate} AS {quote(name)}" for name, aggregate in merged.items()]
     measures += [
         f"({merged[r.of]})::double precision / nullif({merged[r.to]}, 0) AS {quote(r.name)}"
