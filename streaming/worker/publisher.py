@@ -34,6 +34,7 @@ from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.tracing import fail, span
 from streaming.worker.connection import connect_publisher
+from streaming.worker.heartbeats import Heartbeats
 from streaming.worker.outbox import Outbox
 from streaming.worker.recent import Recent, Snapshot
 from streaming.worker.topics import NotAcknowledged, Topics
@@ -64,10 +65,18 @@ _LETTERS = 500
 class Publisher:
     """Runs in a thread of its own; nothing it waits for holds a commit up."""
 
-    def __init__(self, settings: Settings, contract: Contract, registry: Registry, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        contract: Contract,
+        registry: Registry,
+        stop: threading.Event,
+        heartbeats: Heartbeats,
+    ) -> None:
         self._settings = settings
         self._contract = contract
         self._stop = stop
+        self._heartbeats = heartbeats
         self._dirty = threading.Event()
         self._commits: deque[SpanContext] = deque(maxlen=_LINKED)
         self._outbox = Outbox(contract)
@@ -91,11 +100,13 @@ class Publisher:
         self._dirty.set()
 
     def run(self) -> None:
-        with bound_to(stream=self._contract.stream):
+        stream = self._contract.stream
+        with bound_to(stream=stream), self._heartbeats.of_thread(f"{stream}-publish"):
             self._run()
 
     def _run(self) -> None:
         while not self._stop.is_set():
+            self._heartbeats.beat()
             try:
                 with connect_publisher(self._settings) as connection:
                     self._give_back(connection)
@@ -117,6 +128,7 @@ class Publisher:
         recent, last = Recent(self._contract), 0.0
         leading = False
         while not self._stop.is_set():
+            self._heartbeats.beat()
             self._dirty.wait(_TICK_SECONDS)
             rest = _TICK_SECONDS
             leading = leading or self._lead(connection)
@@ -214,6 +226,7 @@ class Publisher:
 
     def _dead_letters(self, connection: Connection) -> None:
         while letters := self._outbox.unforwarded(connection, _LETTERS):
+            self._heartbeats.beat()
             self._topics.send_dead_letters(letters)
             self._outbox.mark_forwarded(connection, [(r.partition, r.offset) for r, _ in letters])
 

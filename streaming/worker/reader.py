@@ -89,6 +89,11 @@ class Reader:
             [contract.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
         )
 
+    @property
+    def settled(self) -> bool:
+        """Whether the group gave partitions that are read, or said that there are none for it."""
+        return self._unassigned_since is None and (self.assignment is not None or not self._wanted)
+
     def read(self) -> Records | None:
         """The next batch; None where there is nothing to do. Raises KafkaException for what won't pass by itself."""
         self.poll_group(0 if self.assignment else LINGER_SECONDS)

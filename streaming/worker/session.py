@@ -29,6 +29,7 @@ from streaming.worker.batch import Batch, Ticket
 from streaming.worker.classifier import Classifier
 from streaming.worker.committer import Committer
 from streaming.worker.connection import connect_worker
+from streaming.worker.heartbeats import Heartbeats
 from streaming.worker.isolation import Isolation, as_set_aside, without_values
 from streaming.worker.lifetime import TICK_SECONDS, Lifetime, Waits
 from streaming.worker.pipeline import Checked, StateSize
@@ -89,6 +90,11 @@ class Session:
         return {"classify": self._classifier.inbox.qsize(), "commit": self._committer.inbox.qsize()}
 
     @property
+    def heartbeats(self) -> Heartbeats:
+        """Of its threads."""
+        return self._lifetime.heartbeats
+
+    @property
     def state(self) -> StateSize | None:
         """None before the group has given it partitions."""
         assignment = self._committer.assignment
@@ -96,9 +102,13 @@ class Session:
 
     def run(self) -> None:
         """Returns when `stop` is set and what was read is committed. Raises what ended the session otherwise."""
+        with self.heartbeats.of_thread(f"{self._contract.stream}_read"):
+            self._run()
+
+    def _run(self) -> None:
         threads = [
             threading.Thread(
-                target=self._lifetime.guard, args=(work,), name=f"{self._contract.stream}_{name}", daemon=True
+                target=self._lifetime.guard, args=(name, work), name=f"{self._contract.stream}_{name}", daemon=True
             )
             for name, work in (("classify", self._classifier.run), ("commit", self._committer.run))
         ]
@@ -133,6 +143,7 @@ class Session:
         while not self._stop.is_set() and not self._lifetime.over:
             since = time.monotonic()
             began = time.time_ns()
+            self.heartbeats.wait_for(None if reader.settled else "Kafka or the takeover of its partitions")
             records = reader.read()
             if records is None or len(records.positions) < BATCH_RECORDS:
                 # it waited for more
@@ -167,6 +178,7 @@ class Session:
             while not batch.ticket.done.wait(TICK_SECONDS):
                 if self._lifetime.over or self._stop.is_set() or assignment.revoked.is_set():
                     return
+                self.heartbeats.beat()
                 reader.poll_group(0)
             if is_new:
                 self._isolation.part_done()
@@ -185,7 +197,8 @@ class Session:
     def _check(self, reader: Reader, assignment: Assignment, records: Records, ticket: Ticket) -> Checked | None:
         if assignment.revoked.is_set():
             return None
-        with within(ticket.span), bound_to(stream=self._contract.stream):
+        stream = self._contract.stream
+        with within(ticket.span), bound_to(stream=stream), self.heartbeats.of_thread(f"{stream}_check"):
             rows = self._isolation.rows(records)
             check = partial(assignment.pipeline.check, without_values(records, rows) if rows else records)
             checked = self._lifetime.retry(RegistryUnavailable, "the schema registry", check)

@@ -31,6 +31,28 @@ class Container:
         variables = [part for name, value in (environment or {}).items() for part in ("--env", f"{name}={value}")]
         return [*_buildah(self.root), "run", "--workingdir", folder, *variables, self.name, "--", *arguments]
 
+    def read_only(
+        self, *arguments: str, environment: Mapping[str, str], folder: str, writable: Iterable[str], user: int
+    ) -> list[str]:
+        """The command, as Kubernetes runs it: as this user, with `writable` as empty folders, and nothing else that can
+        be written.
+        """
+        buildah = _buildah(self.root)
+        root = _run([*buildah, "mount", self.name])
+        listed = _run([*buildah, "inspect", "--format", "{{range .OCIv1.Config.Env}}{{println .}}{{end}}", self.name])
+        variables = [*listed.splitlines(), *(f"{name}={value}" for name, value in environment.items())]
+        mounts = [f"mount -t tmpfs -o mode=1777 tmpfs {root}{path}" for path in writable]
+        script = " && ".join(
+            (
+                f"mount --bind {root} {root}",
+                *(f"mount --rbind {path} {root}{path}" for path in ("/dev", "/proc")),
+                *mounts,
+                f"mount -o remount,bind,ro {root}",
+                f'exec chroot --userspec={user}:{user} {root} env -i --chdir={folder} "$@"',
+            )
+        )
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *(v for v in variables if v), *arguments]
+
     def run(self, *arguments: str, environment: Mapping[str, str] | None = None, folder: str = "/") -> str:
         return _run(self.command(*arguments, environment=environment, folder=folder))
 

@@ -10,9 +10,12 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlencode
 
+import grpc
 import httpx
 import psutil
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect as connect_websocket
 
@@ -27,6 +30,7 @@ from streamgauge.stack.credentials import credentials
 from streamgauge.state import api_keys
 from streamgauge.state.api_keys import PERSONAL, READ_ALL
 from streamgauge.stores.postgres import connect
+from tests.chart import chart
 from tests.integration.browser import chromium, opened
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.free_port import free_port
@@ -305,3 +309,22 @@ def test_in_a_browser_the_key_is_the_password(guarded_url: str) -> None:
     login = {"username": "anybody", "password": _key(READ_ALL, "operations")}
     with chromium() as browser, opened(browser, f"{guarded_url}/locations", http_credentials=login) as shown:
         shown.get_by_text("streamgauge", exact=True).first.wait_for(timeout=30_000)
+
+
+def test_the_charts_probe_of_the_pages_passes_the_guard(guarded_url: str) -> None:
+    """The kubelet asks by the pod's address, which is no name that people find it under."""
+    probe = chart().container("dagster-web")["livenessProbe"]["httpGet"]
+    headers = {header["name"]: header["value"] for header in probe["httpHeaders"]}
+    assert httpx.get(f"{guarded_url}{probe['path']}", headers=headers).status_code == 200
+    assert httpx.get(f"{guarded_url}{probe['path']}", headers={"Host": "10.1.2.3:3000"}).status_code == 403
+
+
+def test_the_charts_probe_of_the_code_server_is_answered(stack: Stack, url: str) -> None:
+    probe = chart().container("dagster-code")["livenessProbe"]["grpc"]
+    socket = stack.layout.part("dagster") / "code"
+    with grpc.insecure_channel(f"unix:{socket}") as channel:
+        asked: Any = HealthStub(channel)
+        answer = asked.Check(HealthCheckRequest(service=probe["service"]), timeout=10)
+        assert answer.status == HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError):
+            asked.Check(HealthCheckRequest(service="another"), timeout=10)

@@ -13,6 +13,7 @@ from streamgauge.rollup.pseudonyms import Pseudonyms
 from streamgauge.settings import Settings
 from streamgauge.stores.postgres import connect
 from streaming.worker.assignment import Assignment, Takeover
+from streaming.worker.heartbeats import Heartbeats
 from streaming.worker.pipeline import Pipeline
 from streaming.worker.publisher import Publisher
 from streaming.worker.reader import FetchStalled, Reader, Unassigned
@@ -124,7 +125,7 @@ def test_the_publisher_gets_another_producer(running: Running, monkeypatch: pyte
     monkeypatch.setenv(*NOWHERE)
     settings, stop = Settings.for_role("worker"), threading.Event()
     with closing(registry(settings)) as client:
-        publisher = Publisher(settings, running.contract, client, stop)
+        publisher = Publisher(settings, running.contract, client, stop, Heartbeats())
         first = publisher._topics  # pyright: ignore[reportPrivateUsage]
         thread = threading.Thread(target=publisher.run)
         thread.start()

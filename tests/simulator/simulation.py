@@ -105,7 +105,7 @@ class Simulation:
         stop = self._stops[process] = Event()
 
         def work() -> None:
-            self._process_module._run_sessions(_Settings(), self.contract, stop, {})
+            self._process_module._run_sessions(_Settings(), self.contract, stop, {}, self._process_module.Heartbeats())
             self.scheduler.at(self.scheduler.now, lambda: self._over(process))
 
         self.scheduler.spawn(process, "main", work)

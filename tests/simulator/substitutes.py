@@ -212,7 +212,7 @@ def python_modules() -> dict[str, ModuleType]:
             time_ns=lambda: int(wall(_ahead()) * 1e9),
             sleep=_sleep,
         ),
-        "threading": module("threading", Event=Event, Thread=Thread),
+        "threading": module("threading", Event=Event, Thread=Thread, get_ident=lambda: id(scheduler().current)),
         "queue": module("queue", Queue=Queue, Full=real_queue.Full, Empty=real_queue.Empty),
         "concurrent.futures": module("concurrent.futures", Future=Future, ThreadPoolExecutor=Executor, wait=_wait),
         "random": module("random", uniform=lambda low, high: scheduler().random.uniform(low, high)),  # pyright: ignore[reportUnknownLambdaType, reportUnknownArgumentType]

@@ -96,6 +96,14 @@ def test_all_of_ours_work_by_the_same_contracts() -> None:
         assert "${STREAMGAUGE_CONTRACTS:-../contracts}:/contracts:ro" in service["volumes"]
 
 
+def test_new_volumes_are_the_services_own() -> None:
+    """Docker gives a new volume the owner of the folder that the image has at its place."""
+    (owned,) = re.findall(r"install -d -o streamgauge (.+) *$", (DEPLOY / "Dockerfile").read_text(), re.MULTILINE)
+    ours = [s for s in SERVICES.values() if s.get("image", "").startswith("streamgauge")]
+    written = {v.split(":")[1] for s in ours for v in s["volumes"] if not v.endswith(":ro")}
+    assert written == set(owned.split())
+
+
 def test_nobody_is_let_in_without_a_key() -> None:
     """Only the local stack's own files turn that on; in front of these services there may be a proxy."""
     assert all(f"{PREFIX}API_ANONYMOUS" not in service.get("environment", {}) for service in SERVICES.values())

@@ -69,7 +69,7 @@ def test_the_first_failure_is_the_one_that_counts() -> None:
 
     lifetime.fail(Ended())
     assert not lifetime.over
-    lifetime.guard(work)
+    lifetime.guard("commit", work)
     lifetime.fail(ValueError("second"))
     assert lifetime.failure is first
 

@@ -1,6 +1,5 @@
 """The instruments, made from the catalog: no process can emit a metric that is not in it. Exported for Prometheus."""
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
@@ -11,12 +10,10 @@ from opentelemetry.exporter.prometheus import PrometheusMetricReader
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Observation, UpDownCounter
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.resources import Resource
-from prometheus_client import start_http_server
 
 from streamgauge.telemetry.catalog import metrics as catalog
 from streamgauge.telemetry.catalog.model import Kind, Metric
 
-log = logging.getLogger(__name__)
 _meter = metrics.get_meter("streamgauge")
 _LATENCY = [0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0]
 
@@ -99,12 +96,3 @@ def export_metrics(service: str) -> None:
     )
     process = psutil.Process()
     observe(catalog.THREADS, lambda: [Observation(process.num_threads())])
-
-
-def serve_metrics(service: str, port: int, host: str = "127.0.0.1") -> None:
-    """Exports this process's metrics for Prometheus at http://host:port/metrics."""
-    export_metrics(service)
-    try:
-        start_http_server(port, addr=host)
-    except OSError as e:
-        log.warning("no metrics at port %d (%s): give this process a port by STREAMGAUGE_METRICS_PORT", port, e)
