@@ -43,6 +43,8 @@ async def authorised(request: Request, services: ServicesDep) -> None:
         caller.require(rule.scope)
     elif services.contracts.get(stream := request.path_params["stream"]) is not None:
         caller.require(rule.scope, stream)
+        if rule.scope == "read":
+            services.readers.note(stream, caller.name)
 
 
 def find_stream(services: Services, caller: Caller, stream: str) -> Contract:

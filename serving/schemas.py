@@ -129,6 +129,62 @@ class Stream(_Shape):
     fields: list[FieldShape] = Field(default=[], description="Of one stream only.")
 
 
+class CatalogueField(FieldShape):
+    allowed: list[str] = Field(description="What holds of its values: a record with another becomes a dead letter.")
+    read_from: str = Field(description="Where a record of a JSON topic has it; else empty.")
+    used_as: list[str] = Field(description="What is made of it.")
+
+
+class CatalogueNumber(_Shape):
+    name: str
+    kind: Literal["dimension", "count", "measure", "ratio", "distinct", "top"]
+    definition: str
+    personal: bool = Field(description="Made of personal values: shown as pseudonyms, or counted by them.")
+
+
+class CatalogueDerived(_Shape):
+    name: str
+    type: str
+    expression: str
+
+
+class CatalogueReader(_Shape):
+    caller: str = Field(description="The name of an API key, or of who asked without one.")
+    key_id: str | None
+    requests: int
+    last_at: datetime
+
+
+class Kept(_Shape):
+    """Days; null for ever, and of `events` also where others keep the topic."""
+
+    events: float
+    lake: float | None
+    facts: float | None
+    minutes: float | None
+
+
+class Catalogue(_Shape):
+    stream: str
+    description: str
+    owner: str
+    version: str
+    topic: str
+    event_id: str
+    event_time: str
+    reference: str | None = Field(description="The table in Postgres that adds to each event.")
+    fields: list[CatalogueField]
+    derived: list[CatalogueDerived]
+    numbers: list[CatalogueNumber]
+    kept_days: Kept
+    views: list[str] = Field(description="In Postgres, for the login `reader`.")
+    counts_topic: str | None = Field(description="The topic in Kafka to which every minute's counts are published.")
+    readers: list[CatalogueReader] | None = Field(
+        description="Who asked the API for this stream in the last 30 days, most requests first; null for a caller"
+        " without the scope `operations`. Those who read Kafka or Postgres themselves are not in it."
+    )
+
+
 class Streams(_Shape):
     as_of: datetime
     streams: list[Stream]

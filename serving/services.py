@@ -16,6 +16,7 @@ from serving.ingest.ingest import Ingest
 from serving.live import Channel, Hub
 from serving.numbers import Reader
 from serving.personal import PersonalValues
+from serving.readers import Readers
 from serving.tops import Tops
 from serving.watch import Watch
 from streamgauge.access.api import Rule, known_scopes, rules
@@ -42,6 +43,7 @@ class Services:
     watch: Watch
     tops: Tops
     personal: PersonalValues
+    readers: Readers
     hub: Hub
     ingest: Ingest
     dagster: DagsterActivity | None
@@ -50,6 +52,7 @@ class Services:
     def open(self) -> None:
         self.database.open()
         self.watch.start()
+        self.readers.start()
         self.hub.start()
         self.ingest.open()
         if self.dagster is not None:
@@ -59,6 +62,7 @@ class Services:
         self.hub.close()
         self.ingest.close()
         self.watch.stop()
+        self.readers.stop()
         if self.dagster is not None:
             self.dagster.stop()
         self.database.close()
@@ -94,6 +98,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
         watch=watch,
         tops=tops,
         personal=PersonalValues(settings, database),
+        readers=Readers(database),
         hub=Hub(contracts, channel, config.live_clients, _now),
         ingest=Ingest(settings),
         dagster=DagsterActivity(settings.dagster_url, settings.dagster_key) if settings.dagster_url else None,

@@ -20,5 +20,9 @@ def delete_arrivals(connection: Connection, now: datetime) -> int:
     return connection.execute("DELETE FROM stream_arrivals WHERE slot < %s", (now - DELAYS_KEPT,)).rowcount
 
 
+def delete_readers(connection: Connection, before: datetime) -> int:
+    return connection.execute("DELETE FROM stream_readers WHERE day < %s", (before.date(),)).rowcount
+
+
 def delete_delays(connection: Connection, now: datetime) -> int:
     return connection.execute("DELETE FROM stream_delays WHERE minute < %s", (now - DELAYS_KEPT,)).rowcount

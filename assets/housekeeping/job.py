@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from assets.housekeeping import event_log
-from assets.housekeeping.chunks import delete_arrivals, delete_delays, drop_chunks
+from assets.housekeeping.chunks import delete_arrivals, delete_delays, delete_readers, drop_chunks
 from assets.housekeeping.generations import drop_generations
 from assets.housekeeping.lake import tend
 from assets.housekeeping.policy import HISTORY_KEPT, hypertables, lake_tables
@@ -48,7 +48,7 @@ def lake_files(context: dg.OpExecutionContext, batch: BatchResource) -> None:
         raise dg.Failure("\n".join(failed))
 
 
-@dg.op(description="Postgres: chunks of minute rollups past their retention, and the worker's old delays.")
+@dg.op(description="Postgres: chunks of minute rollups past their retention, old delays, who asked the API long ago.")
 def minute_chunks(context: dg.OpExecutionContext, batch: BatchResource) -> None:
     now = datetime.now(UTC)
     with batch.connect() as connection:
@@ -56,6 +56,7 @@ def minute_chunks(context: dg.OpExecutionContext, batch: BatchResource) -> None:
             context.log.info(f"{table}: {chunks} chunks dropped")
         context.log.info(f"stream_delays: {delete_delays(connection, now)} rows deleted")
         context.log.info(f"stream_arrivals: {delete_arrivals(connection, now)} rows deleted")
+        context.log.info(f"stream_readers: {delete_readers(connection, now - HISTORY_KEPT)} rows deleted")
 
 
 @dg.op(description="Rollups that a later generation took the place of, after the grace time.")

@@ -7,11 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from psycopg import sql
 
+from serving.catalogue import described
 from serving.depends import CallerDep, ServicesDep, StreamDep, problems
 from serving.formats import momentary_answer
 from serving.links import assets_of
 from serving.numbers import standing
-from serving.schemas import Stream, Streams
+from serving.readers import read_by
+from serving.schemas import Catalogue, Stream, Streams
 from serving.services import Services
 from serving.stream_state import StreamState, read_state
 from streamgauge.contract.measures import COUNT, SUM, Measure, Named
@@ -46,6 +48,19 @@ def stream(request: Request, services: ServicesDep, contract: StreamDep) -> Resp
         state, flow = read_state(connection, contract), _flow(connection, contract)
         filling = read_filling(connection).get(contract.stream)
     return momentary_answer(request, {**_described(services, state, filling), **flow, "fields": _fields(contract)})
+
+
+@router.get(
+    "/v1/streams/{stream}/catalogue",
+    summary="What a stream's fields and numbers are, how long they are kept, and who asks for them",
+    responses={200: {"model": Catalogue}, **problems(404)},
+)
+def catalogue(request: Request, services: ServicesDep, contract: StreamDep, caller: CallerDep) -> Response:
+    named = None
+    if caller.may("operations"):
+        with services.database.snapshot() as connection:
+            named = read_by(connection, contract.stream, datetime.now(UTC))
+    return momentary_answer(request, described(contract, named))
 
 
 _RECENT = timedelta(minutes=10)

@@ -9,11 +9,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
+import orjson
 import uvicorn
 from fastapi import FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from serving import documentation, page
+from serving.catalogue import described
+from serving.readers import ReadBy
+from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.settings import CONTRACTS
 
 Json = dict[str, Any]
 
@@ -268,6 +273,12 @@ class Answers:
             ],
         }
 
+    def catalogue(self, name: str) -> Json:
+        """What the contract says, with two readers."""
+        contract = find_contract(load_contracts(CONTRACTS), name)
+        readers = [ReadBy("grafana", "a1b2c3d4e5f6", 12_034, self.now), ReadBy("anonymous", None, 7, self.now)]
+        return json.loads(orjson.dumps(described(contract, readers)))
+
     def traces(self, name: str) -> Json:
         step = {"partition": None, "run_id": None}
         speed = {**step, "layer": "speed", "asset": f"speed/{name}_minutes", "url": None, "description": _MARKUP}
@@ -477,9 +488,14 @@ def make_app(answers: Answers) -> FastAPI:
     def reconciliation(stream: str) -> Json:
         return {"rows": [answers.check(stream, back) for back in range(1, 6)]}
 
+    @app.get("/v1/streams/{name}/catalogue")
+    def catalogue(name: str) -> Json:
+        return answers.catalogue(name)
+
     @app.get("/v1/quality")
-    def quality(stream: str) -> Json:
-        common = {"asset": f"facts/{stream}_facts", "at": text(answers.now), "url": "http://127.0.0.1:1/runs/r"}
+    def quality(stream: str = "user_events") -> Json:
+        run = "http://127.0.0.1:1/runs/r"
+        common = {"stream": stream, "asset": f"facts/{stream}_facts", "at": text(answers.now), "url": run}
         failed = {"check": "null_rate", "status": "failed", "description": "3 % without an owner; expected at most 1 %"}
         passed = {"check": "event_id_unique", "status": "passed", "description": "0 twice; expected 0"}
         return {"rows": [{**common, **failed}, {**common, **passed}]}

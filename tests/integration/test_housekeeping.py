@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from assets.housekeeping.chunks import delete_readers
 from assets.housekeeping.superseded import delete_superseded
 from streamgauge.apply.execute import apply
 from streamgauge.contract.load import load_contracts
@@ -34,6 +35,20 @@ def test_what_was_found_again_since_goes_after_a_month(stack: Stack) -> None:
         compared = connection.execute("SELECT hour, at FROM reconciliations WHERE stream = 'kept'").fetchall()
     assert checks == [("made again lately", NOW), ("made long ago", OLD + timedelta(days=1))]
     assert compared == [(HOUR, OLD + timedelta(days=1))]
+
+
+@pytest.mark.usefixtures("stack")
+def test_who_asked_long_ago_is_forgotten(stack: Stack) -> None:
+    apply(Settings.for_role("admin"), load_contracts(CONTRACTS))
+    days = (OLD.date(), NOW.date())
+    with connect(Settings.for_role("admin"), autocommit=True) as admin:
+        for day in days:
+            admin.execute("INSERT INTO stream_readers VALUES ('kept', %s, 'somebody', 1, %s)", (day, NOW))
+        with connect(Settings.for_role("batch"), autocommit=True) as batch:
+            assert delete_readers(batch, NOW - timedelta(days=30)) == 1
+        rows = admin.execute("SELECT day FROM stream_readers WHERE stream = 'kept'").fetchall()
+        admin.execute("DELETE FROM stream_readers WHERE stream = 'kept'")
+    assert rows == [(NOW.date(),)]
 
 
 def _check(connection: Connection, partition: str, at: datetime) -> None:

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quality.report.model import Hour
 from quality.report.page import render
-from serving.schemas import Anomalies, Stream, Traces
+from serving.schemas import Anomalies, Catalogue, Stream, Traces
 from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
 from tests.integration.page_api import KINDS, ODD, Answers, serve
@@ -18,6 +18,7 @@ from tests.unit.test_report import DAY, sample_report
 MARKUP = "<img src=x onerror=alert(1)>"
 NONE = "\N{EN DASH}"
 EXPLORE = "#/user_events/explore?by=event_type&where=event_type%3AKind01&where=event_type%3AKind02"
+VIEWS = ("", "#/operations", "#/all-streams", "#/user_events/about", EXPLORE)
 FRESH = re.compile(r"^Fresh, complete until \d\d:\d\d, final until \d\d:\d\d\.$")
 GONE = re.compile(r"^Disconnected since \d\d:\d\d:\d\d\. The numbers are from")
 
@@ -57,6 +58,7 @@ def status(page: Page) -> str | None:
 def test_the_answers_here_have_the_shape_of_the_apis(answers: Answers) -> None:
     Stream.model_validate(answers.stream("user_events"))
     Anomalies.model_validate(answers.anomalies("user_events"))
+    Catalogue.model_validate(answers.catalogue("user_events"))
     Traces.model_validate(answers.traces("user_events"))
 
 
@@ -352,8 +354,36 @@ def test_operations(browser: Browser, api: str, answers: Answers) -> None:
         expect(page.locator("#operations-view")).to_be_visible()
 
 
+def test_what_a_stream_is_and_who_reads_it(browser: Browser, api: str, answers: Answers) -> None:
+    with opened(browser, f"{api}#/all-streams") as page:
+        rows = page.locator("#all-streams tbody tr")
+        expect(rows).to_have_count(2)
+        expect(rows.first).to_contain_text("product-analytics")
+        expect(rows.first).to_contain_text("1 of 2 checks failed")
+        rows.first.get_by_role("link", name="User events").click()
+        expect(page).to_have_url(f"{api}#/user_events/about")
+        expect(page.locator("nav a[aria-current=page]")).to_have_text(["User events", "About"])
+        expect(page.locator("#about-facts")).to_contain_text(
+            "events in Kafka 7 days, in the lake 400 days, facts 20 years"
+        )
+        expect(page.locator("#about-today")).to_contain_text("4.2 s behind now, target 60 s")
+        expect(page.locator("#about-checks")).to_have_text("1 of 2 checks failed")
+        report = page.get_by_role("link", name="Report of 2026-11-22")
+        expect(report).to_have_attribute("href", "/v1/streams/user_events/reports/2026-11-22")
+        fields = page.locator("#about-fields tbody tr")
+        expect(fields).to_have_count(7)
+        person = fields.filter(has=page.get_by_role("rowheader", name="user_id"))
+        expect(person).to_contain_text("personal")
+        expect(person).to_contain_text("1 to 128 characters")
+        expect(person).to_contain_text("dimension actor kind, by the reference table; distinct users; top users")
+        expect(page.locator("#about-readers tbody tr")).to_have_count(2)
+        expect(page.locator("#about-readers tbody tr").first).to_contain_text("grafana12,034")
+        page.locator("#about-numbers").get_by_role("link", name="actor kind").click()
+        expect(page).to_have_url(f"{api}#/user_events/explore?by=actor_kind")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["", "#/operations", EXPLORE])
+@pytest.mark.parametrize("path", VIEWS)
 def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path: str) -> None:
     with opened(browser, api + path, color_scheme=scheme, reduced_motion="reduce") as page:
         expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Up to date)$"))
@@ -367,11 +397,12 @@ def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path
             assert serious(page) == []
 
 
-@pytest.mark.parametrize("path", ["", "#/operations", EXPLORE])
+@pytest.mark.parametrize("path", VIEWS)
 def test_a_phone_scrolls_in_one_direction(browser: Browser, api: str, path: str) -> None:
     with opened(browser, api + path, viewport={"width": 360, "height": 700}, has_touch=True) as page:
         expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Up to date)$"))
-        page.locator("#reading-where, #parts li, #explore-totals tbody tr").locator("visible=true").first.wait_for()
+        drawn = "#reading-where, #parts li, #explore-totals tbody tr, #all-streams tbody tr, #about-fields tbody tr"
+        page.locator(drawn).locator("visible=true").first.wait_for()
         assert page.evaluate("() => document.documentElement.scrollWidth") == 360
         if not path:
             page.locator("#reading-where").tap()

@@ -33,6 +33,7 @@ RelationGroup: TypeAlias = Literal[
     "anomaly-models",
     "heartbeats",
     "api-keys",
+    "readers",
     "pseudonyms",
     "upkeep",
     "audit",

@@ -1,4 +1,4 @@
-"""Who may ask the API."""
+"""Who may ask the API, and who did."""
 
 from streamgauge.stores.ddl import TIME, Column, Table
 
@@ -17,5 +17,18 @@ TABLES: tuple[Table, ...] = (
             Column("revoked_at", TIME, null=True),
         ),
         ("id",),
+    ),
+    Table(
+        "stream_readers",
+        "readers",
+        (
+            Column("stream", "text"),
+            Column("day", "date"),
+            # The id of a key, or who asked without one.
+            Column("caller", "text"),
+            Column("requests", "bigint"),
+            Column("last_at", TIME),
+        ),
+        ("stream", "day", "caller"),
     ),
 )

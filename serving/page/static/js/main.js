@@ -1,6 +1,8 @@
 // Opens the view that the address names, and keeps it while the reader stays.
 
+import { AboutView } from "./about-view.js";
 import { showAlerts, watchAlerts } from "./alerts.js";
+import { AllStreamsView } from "./all-streams-view.js";
 import { ApiError, get, keepKey } from "./api.js";
 import { backoffMs } from "./backoff.js";
 import { byId, el, setText } from "./dom.js";
@@ -16,11 +18,13 @@ import * as times from "./times.js";
 const OPERATIONS = "operations";
 /** No stream has this name: a dash is none of the letters it may have. */
 const FIND_EVENT = "find-event";
+const ALL_STREAMS = "all-streams";
 const EXPLORE = "explore";
+const ABOUT = "about";
 
 /** @type {import("./api.js").Api["Stream"][]} */
 let streams = [];
-/** @type {StreamView | ExploreView | EventView | OperationsView | null} */
+/** @type {StreamView | ExploreView | AboutView | EventView | AllStreamsView | OperationsView | null} */
 let view = null;
 let opened = false;
 
@@ -60,19 +64,24 @@ function open() {
   if (opened && !location.hash.startsWith("#/")) return; // a place on this page
   opened = true;
   const { name, part, question } = parseAddress(location.hash);
-  const operations = name === OPERATIONS && !part;
-  const finds = name === FIND_EVENT;
-  const stream = operations || finds || !["", EXPLORE].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
-  const nowhere = name !== "" && !operations && !finds && !stream;
+  const place = part && name !== FIND_EVENT ? "" : name;
+  const operations = place === OPERATIONS;
+  const finds = place === FIND_EVENT;
+  const all = place === ALL_STREAMS;
+  const stream = operations || finds || all || !["", EXPLORE, ABOUT].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
+  const nowhere = name !== "" && !operations && !finds && !all && !stream;
   const explores = part === EXPLORE && stream !== undefined;
+  const describes = part === ABOUT && stream !== undefined;
   if (view instanceof ExploreView && explores && view.stream.stream === stream.stream) return view.ask(question);
   view?.stop();
   byId("operations-view").hidden = !operations;
   byId("event-view").hidden = !finds;
+  byId("all-streams-view").hidden = !all;
   byId("stream-nav").hidden = !stream;
-  byId("stream-view").hidden = !stream || explores;
+  byId("stream-view").hidden = !stream || explores || describes;
   byId("explore-view").hidden = !explores;
-  byId("no-streams").hidden = streams.length > 0 || operations || finds;
+  byId("about-view").hidden = !describes;
+  byId("no-streams").hidden = streams.length > 0 || operations || finds || all;
   byId("nowhere").hidden = !nowhere;
   if (nowhere) {
     setText(byId("nowhere-name"), `There is no ${part ? "view" : "stream"} “${part || name}” here.`);
@@ -81,18 +90,22 @@ function open() {
   }
   if (operations) view = new OperationsView();
   else if (finds) view = new EventView(streams.map((s) => s.stream), part, question, () => askForKey(null));
+  else if (all) view = new AllStreamsView(() => askForKey(null));
   else if (!stream) view = null;
   else if (explores) view = new ExploreView(stream, question, () => askForKey(null));
+  else if (describes) view = new AboutView(stream, () => askForKey(null));
   else view = new StreamView(stream, byId("stream-view"), () => askForKey(null));
-  const shown = operations ? OPERATIONS : finds ? FIND_EVENT : stream?.stream;
-  byId("to-live", HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}`;
-  byId("to-explore", HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}/${EXPLORE}`;
+  const shown = operations || finds || all ? name : stream?.stream;
+  const tabs = { "to-live": "", "to-explore": `/${EXPLORE}`, "to-about": `/${ABOUT}` };
+  for (const [id, path] of Object.entries(tabs)) byId(id, HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}${path}`;
+  const tab = explores ? "to-explore" : describes ? "to-about" : "to-live";
   for (const a of document.querySelectorAll("nav a")) {
-    const is = a.closest("#stream-nav") ? (a.id === "to-explore") === explores : a.getAttribute("href") === `#/${shown}`;
+    const is = a.closest("#stream-nav") ? a.id === tab : a.getAttribute("href") === `#/${shown}`;
     if (is) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
-  document.title = `${operations ? "Operations" : finds ? "Find an event" : capital(words(shown ?? (nowhere ? "Not found" : "Live")))} · Streamgauge`;
+  const title = operations ? "Operations" : finds ? "Find an event" : all ? "All streams" : capital(words(shown ?? (nowhere ? "Not found" : "Live")));
+  document.title = `${title} · Streamgauge`;
 }
 
 function showZone() {

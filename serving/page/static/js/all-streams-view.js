@@ -1,0 +1,85 @@
+// Every stream that the reader may see, on one page.
+
+import { ApiError, get } from "./api.js";
+import { byId, el, setText } from "./dom.js";
+import { capital, number, words } from "./numbers.js";
+import { preferences } from "./preferences.js";
+import { checked } from "./quality.js";
+import { makeTable } from "./rows.js";
+import * as verdict from "./verdict.js";
+
+const REFRESH_MS = 10_000;
+
+export class AllStreamsView {
+  #asked = new AbortController();
+  #timer = setInterval(() => void this.#ask(), REFRESH_MS);
+  /** @type {{ streams: import("./api.js").Api["Stream"][], rows: import("./quality.js").Check[] } | null} */
+  #found = null;
+  #table = makeTable("Streams, those with most events first", [
+    { name: "Stream" },
+    { name: "What it is", kind: "wide" },
+    { name: "Owner" },
+    { name: "Events in 10 min", kind: "numeric" },
+    { name: "Behind" },
+    { name: "Final until" },
+    { name: "Checks" },
+  ]);
+
+  /** @param {() => void} unauthorized */
+  constructor(unauthorized) {
+    this.unauthorized = unauthorized;
+    byId("all-streams").replaceChildren(this.#table.whole);
+    setText(byId("connection"), "Asking…");
+    setText(byId("connection-age"), "");
+    void this.#ask();
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+    this.#asked.abort();
+    delete document.body.dataset.connection;
+  }
+
+  recolour() {
+    this.#render();
+  }
+
+  async #ask() {
+    if (document.hidden && this.#found) return;
+    try {
+      const [{ streams }, { rows }] = await Promise.all([get("/v1/streams", this.#asked.signal), get("/v1/quality?limit=1000", this.#asked.signal)]);
+      this.#found = { streams, rows };
+      setText(byId("connection"), "Live");
+      setText(byId("connection-age"), "asked every 10 s");
+      document.body.dataset.connection = "live";
+      this.#render();
+    } catch (error) {
+      if (this.#asked.signal.aborted) return;
+      if (!(error instanceof ApiError)) throw error;
+      if (error.status === 401) return this.unauthorized();
+      setText(byId("connection"), `${error.message} Trying again.`);
+      document.body.dataset.connection = "lost";
+    }
+  }
+
+  #render() {
+    if (!this.#found) return;
+    const { streams, rows } = this.#found;
+    const now = Date.now();
+    const ordered = [...streams].sort((a, b) => b.recent_events - a.recent_events || a.stream.localeCompare(b.stream));
+    this.#table.fill(ordered, (s) => s.stream, (s) => [
+      el("a", { href: `#/${s.stream}/about` }, capital(words(s.stream))),
+      s.description,
+      s.owner,
+      number(s.recent_events),
+      level(verdict.fresh(s, 0)),
+      level(verdict.final(s, preferences.zone, now)),
+      level(checked(rows.filter((r) => r.stream === s.stream))),
+    ]);
+  }
+}
+
+/** @param {{ level: string, text: string, value?: string }} said */
+function level(said) {
+  return el("span", { class: "level", "data-level": said.level }, said.value ?? said.text);
+}
