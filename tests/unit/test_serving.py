@@ -137,7 +137,7 @@ def test_a_budget_fills_up_again() -> None:
 
 
 def test_one_asks_for_all() -> None:
-    flight = SingleFlight[int](keep_seconds=0.2)
+    flight = SingleFlight[int](keep_seconds=1)
     asked: list[int] = []
 
     def work() -> int:
@@ -146,14 +146,20 @@ def test_one_asks_for_all() -> None:
         return len(asked)
 
     answers: list[int] = []
-    threads = [threading.Thread(target=lambda: answers.append(flight.do("key", work))) for _ in range(20)]
+    together = threading.Barrier(20)
+
+    def ask() -> None:
+        together.wait()
+        answers.append(flight.do("key", work))
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
     assert answers == [1] * 20
     assert flight.do("key", work) == 1
-    time.sleep(0.25)
+    time.sleep(1.1)
     assert flight.do("key", work) == 2
 
 
