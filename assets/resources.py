@@ -21,7 +21,7 @@ class BatchResource(dg.ConfigurableResource["BatchResource"]):
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["BatchResource"]:
         """Dagster gives it to a run once, and takes it back at the end."""
-        with nullcontext() if context.run is None else run_span(context.run):
+        with nullcontext() if context.run is None else run_span(context.run, self.settings.zipkin_url):
             yield self
 
     @cached_property

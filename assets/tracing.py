@@ -50,17 +50,17 @@ class _RunIds(IdGenerator):
 
 
 @cache
-def _ids() -> _RunIds:
+def _ids(zipkin_url: str | None) -> _RunIds:
     """From its first use on, this process's spans are exported."""
     ids = _RunIds()
-    export_traces("streamgauge-dagster", head=ALWAYS_ON, id_generator=ids)
+    export_traces("streamgauge-dagster", zipkin_url, head=ALWAYS_ON, id_generator=ids)
     return ids
 
 
 @contextmanager
-def run_span(run: dg.DagsterRun) -> Generator[None]:
+def run_span(run: dg.DagsterRun, zipkin_url: str | None) -> Generator[None]:
     """Around all that a run does."""
-    ids = _ids()
+    ids = _ids(zipkin_url)
     ids.run_id = run.run_id
     try:
         started = trace.get_tracer("streamgauge.dagster").start_span(

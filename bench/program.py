@@ -39,7 +39,8 @@ def running(
             [sys.executable, "-m", module, *arguments],
             stdout=file,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environment or {})},
+            # what traces cost is measured apart
+            env={**os.environ, "OTEL_TRACES_EXPORTER": "none", **(environment or {})},
         )
     try:
         yield Program(psutil.Process(process.pid), log)

@@ -38,7 +38,7 @@ def measure(contract: Contract, folder: Path, records: int, rounds: int, on_prog
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
+    exporting = {"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{port}"}
     with program.running(folder / "collector.log", "bench.children.collector", str(port)):
         for n in range(rounds):
             turns: list[tuple[list[Run], Mapping[str, str]]] = [(traced.off, {}), (traced.on, exporting)]

@@ -35,7 +35,7 @@ def api(
     configure_logs(settings)
     quiet()
     export_metrics("streamgauge-api")
-    export_traces("streamgauge-api")
+    export_traces("streamgauge-api", settings.zipkin_url)
     services = make_services(settings, config)
     export_state(settings, services.contracts)
     running = server(create_app(services), services, config)

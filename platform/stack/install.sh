@@ -64,7 +64,7 @@ logged() { # NAME COMMAND…: its output in a file of that name, whose end is sh
 
 install_packages() {
   local wanted=(ca-certificates gcc libc6-dev "postgresql-$postgres" redis-server "${monitors[@]}") missing=() package
-  has_java_servers || wanted+=(maven) # which brings a Java if there is none
+  { has_java_servers && has_zipkin; } || wanted+=(maven) # which brings a Java if there is none
   has_timescaledb || wanted+=("postgresql-server-dev-$postgres" cmake make dpkg-dev libssl-dev libkrb5-dev)
   has_ensurepip || wanted+=(python3-venv)
   for package in "${wanted[@]}"; do
@@ -120,6 +120,8 @@ build_timescaledb() {
 }
 
 has_java_servers() { [ -d "$kafka" ] && [ -d "$registry" ] && [ -d "$jmx" ]; }
+
+has_zipkin() { [ -e "$cache/zipkin-$(version zipkin)/zipkin.jar" ]; } # by install_stores.sh, later
 
 install_java_servers() {
   has_java_servers && return

@@ -150,6 +150,8 @@ class Settings(LogSettings):
     so: only the local stack, before which there is none, turns this on."""
     prometheus_url: str | None = None
     alertmanager_url: str | None = None
+    zipkin_url: str | None = None
+    """Where spans go unless OpenTelemetry's own settings name a collector, and where links to traces lead."""
     alert_webhook_url: SecretStr | None = None
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"

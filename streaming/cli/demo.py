@@ -22,10 +22,11 @@ from streamgauge.rollup.reference import find_reference, load_reference
 from streamgauge.rollup.windows import MINUTE, latest_minute, read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stack.control import Stack
-from streamgauge.stack.parts import EXPORTERS, PARTS
+from streamgauge.stack.parts import EXPORTERS, PARTS, STORES
 from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client
 from streamgauge.stores.postgres import Connection, connect_or_explain
+from streamgauge.telemetry.span_export import export_traces
 from streamgauge.text import duration, moment, number, plural
 from streaming.cli.batch import hours_since, hours_table, load_hours, until_final
 from streaming.cli.outcome import warn
@@ -59,8 +60,9 @@ def demo() -> None:
         with connect_or_explain(admin, application=_NAME) as connection:
             load_reference(connection, find_reference(contracts, "actors"), DATA / "github_actors.csv")
         progress.update(task, description="starting the worker, the API, Dagster and the monitors")
-        programs = [p.name for p in PARTS if p.optional and p.name not in EXPORTERS]
+        programs = [p.name for p in PARTS if p.optional and p.name not in (*EXPORTERS, *STORES)]
         stack.start_program(*programs, say=progress.console.print)
+        stack.join_stores()
         progress.remove_task(task)
     sending = datetime.now(UTC)
     with connect_or_explain(api, autocommit=True, application=_NAME) as connection:
@@ -68,9 +70,11 @@ def demo() -> None:
     again = any(a.acknowledged for a in before.values())
     if again:
         steps.print(_AGAIN)
+    producer = Settings.for_role("producer")
+    export_traces("streamgauge-producer", producer.zipkin_url)
     with progress_bars(console=steps) as bars:
         results = replay_files(
-            Settings.for_role("producer"),
+            producer,
             [DATA / f for f in FILES],
             end=sending,
             fresh_ids=again,
@@ -103,7 +107,7 @@ def demo() -> None:
             )
     out.print()
     out.print(health_table(stack, stack.health()))
-    out.print(_NEXT.format(page=api.api_url, dagster=api.dagster_url))
+    out.print(_NEXT.format(page=api.api_url, dagster=api.dagster_url, traces=f"{api.zipkin_url}/zipkin"))
     if not all(a.adds_up for a in accounts) or any(h.unexplained for h in hours):
         raise typer.Exit(1)
 
@@ -116,6 +120,7 @@ _NEXT = """
 What to try next
   {page:<50} the live page
   {dagster:<50} Dagster: lineage, checks, backfills, reports
+  {traces:<50} Zipkin: each batch's, request's and run's trace
   streamgauge top                                    what happens most, live
   streamgauge rollups user_events --window 5m        minute rollups merged to any window
   streamgauge load user_events --rate 2000 --seconds 60 --bad 0.001

@@ -42,7 +42,7 @@ def load(
 ) -> None:
     """Send synthetic events, made from the stream's contract."""
     settings = Settings.for_role("producer")
-    export_traces("streamgauge-producer")
+    export_traces("streamgauge-producer", settings.zipkin_url)
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     contract = find_contract(load_contracts(settings.contracts_dir), stream)

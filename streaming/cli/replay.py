@@ -36,7 +36,7 @@ def replay(
 ) -> None:
     """Send data sets to their streams, in the order of event time, and say what becomes of their events."""
     settings = Settings.for_role("producer")
-    export_traces("streamgauge-producer")
+    export_traces("streamgauge-producer", settings.zipkin_url)
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
     at, factor = parse_end(end), _speed(speed)

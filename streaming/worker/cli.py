@@ -43,7 +43,7 @@ def worker(
     stderr = own_stderr()
     faulthandler.enable(stderr)
     configure_logs(settings, stderr)
-    export_traces("streamgauge-worker")
+    export_traces("streamgauge-worker", settings.zipkin_url)
     connect_to_applied = partial(connect, settings, autocommit=True, application="streamgauge worker contracts")
     run_worker(settings, ContractsInUse(settings.contracts_dir, connect_to_applied, stream or ()))
 

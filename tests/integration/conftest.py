@@ -37,6 +37,8 @@ def stack() -> Generator[Stack]:
         patch.setenv(f"{PREFIX}INSTANCE", instance)
         if port is not None:
             patch.setenv(f"{PREFIX}BASE_PORT", str(port))
+        # no span is made but in the tests of spans: a tracer provider is for ever, in this process too
+        patch.setenv("OTEL_TRACES_EXPORTER", "none")
         built = Stack()
         built.reset()
         # pytest finishes its fixtures on Ctrl-C, and on SIGTERM only if it looks the same.

@@ -191,6 +191,7 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
     with connect(Settings.for_role("admin")) as connection:
         connection.execute("truncate alerts, alert_messages, alert_memory, sensor_heartbeats")
     with collector() as (traces, collected), receiver() as webhook:
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", traces)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         monkeypatch.setenv(f"{PREFIX}ALERT_WEBHOOK_URL", webhook.url)
@@ -213,7 +214,7 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
             ask(api, stream)
             run_the_batch_layer(running, hour, collected)
             # what this process itself makes is not to be exported: it would be for the rest of the session
-            monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT")
+            monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
             make_final(running, hour)
             wait_for(lambda: figure(api_port, "streamgauge_alerts_undelivered") > 0, "an alert is not delivered", 120)
             wait_for(lambda: figure(api_port, "streamgauge_dagster_tick_duration_seconds") > 0, "a tick has ended")

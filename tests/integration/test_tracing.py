@@ -19,6 +19,7 @@ TRACE, SENDER = "ab" * 16, "cd" * 8
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> Generator[Collected]:
     with collector() as (url, collected):
+        monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
         monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
         yield collected
@@ -99,6 +100,7 @@ def test_a_share_of_nothing_keeps_what_a_sender_wants_and_what_has_dead_letters(
 
 
 def test_a_collector_that_is_away_holds_nothing_up(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_EXPORTER", "otlp")
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{free_port()}")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     running.apply()

@@ -24,7 +24,7 @@ from streamgauge.telemetry.tracing import batch_span
 from streamgauge.producer.trace import publishing, tracer
 
 configure_logs(Settings.model_construct(log_format="json", log_level="INFO"))
-export_traces("streamgauge-test")
+export_traces("streamgauge-test", None)
 with publishing(tracer(), "app-s", 2, "order-7") as headers:
     pass
 span = batch_span("app-s", "group", 3, [headers, headers, [("traceparent", b"nonsense")], [("other", None)]])

@@ -17,7 +17,7 @@ app = typer.Typer(help="The local stack: Kafka, schema registry, Postgres and Re
 @app.command()
 def up(
     everything: Annotated[
-        bool, typer.Option("--all", help="The worker, the API, Dagster, Prometheus and Alertmanager too.")
+        bool, typer.Option("--all", help="The worker, the API, Dagster, Prometheus, Zipkin and the rest too.")
     ] = False,
 ) -> None:
     """Start every server that isn't running, and wait until all answer."""
@@ -29,6 +29,13 @@ def up(
 def down() -> None:
     """Stop everything. What was stored stays."""
     console().print("Stopped." if Stack().down() else "Nothing was running.")
+
+
+@app.command()
+def stores() -> None:
+    """Start Zipkin, the store of traces; what is missing is fetched first. `up --all` does so behind all else."""
+    out = console()
+    Stack().start_stores(say=out.print)
 
 
 _PartName = Annotated[str, typer.Argument(metavar="PART", help="kafka, postgres, worker, dagster-daemon …")]

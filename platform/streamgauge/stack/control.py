@@ -17,7 +17,8 @@ from streamgauge.stack.credentials import Credentials, credentials
 from streamgauge.stack.installed import check_installed
 from streamgauge.stack.layout import Layout, layout
 from streamgauge.stack.part import NotReady, Part
-from streamgauge.stack.parts import PARTS, part
+from streamgauge.stack.parts import PARTS, STORES, part
+from streamgauge.stack.stores import install, join
 from streamgauge.stack.supervisor import MARK, Process, Supervisor
 
 MIN_FREE_BYTES = 1 << 30
@@ -66,15 +67,28 @@ class Stack:
         return self._supervisor.pid() is not None
 
     def up(self, everything: bool = False, say: Say = lambda _: None) -> None:
-        """Starts the servers, or `everything`, and returns when all of it answers. A second time it changes nothing."""
+        """Starts the servers, or `everything`, and returns when all of it answers. A second time it changes nothing.
+        The stores of traces, which are part of `everything`, come later by themselves.
+        """
         check_installed()
         self._check_disk()
         self.layout.make_folders()
         with self._alone():
             known = credentials(self.layout)
-            wanted = [p for p in PARTS if everything or not p.optional]
+            wanted = [p for p in PARTS if (everything and p.name not in STORES) or not p.optional]
             self._launch(known, wanted)
             self._start(known, wanted, say)
+        if everything:
+            self.join_stores()
+
+    def join_stores(self) -> None:
+        """Has the stores fetched, where they are missing, and started, without waiting for it."""
+        join(self.layout)
+
+    def start_stores(self, say: Say = lambda _: None) -> None:
+        """Fetches the stores, where they are missing, and starts them."""
+        install()
+        self.start_program(*STORES, say=say)
 
     def start_program(self, *names: str, say: Say = lambda _: None) -> None:
         """Starts parts of a running stack, and waits until they are ready."""

@@ -64,6 +64,7 @@ class Credentials:
             "redis_url": "",
             "dagster_url": f"http://{LOOPBACK}:{port('dagster')}",
             "api_url": f"http://{LOOPBACK}:{port('serving')}",
+            "zipkin_url": f"http://{LOOPBACK}:{port('zipkin')}",
         }
         if role in logins(access, "monitoring"):
             values |= {f"{part}_url": self.monitoring_url(part, role) for part in ("prometheus", "alertmanager")}

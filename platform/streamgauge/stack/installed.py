@@ -29,6 +29,11 @@ def registry_jar() -> Path:
     return _there(_java_part("registry") / "quarkus-run.jar", "Apicurio Registry")
 
 
+def zipkin_jar() -> Path:
+    """What install_stores.sh fetches, behind the first numbers."""
+    return _java_part("zipkin") / "zipkin.jar"
+
+
 def _java_part(name: str) -> Path:
     """The folder bears the version, so that a new one in stack.toml is never answered with the old."""
     return cache_dir() / f"{name}-{stack_file().versions[name]}"

@@ -4,7 +4,18 @@ from collections.abc import Callable
 from functools import partial
 
 from streamgauge.errors import UserError
-from streamgauge.stack import api, dagster, exporters, kafka, monitoring, postgres, redis, schema_registry, worker
+from streamgauge.stack import (
+    api,
+    dagster,
+    exporters,
+    kafka,
+    monitoring,
+    postgres,
+    redis,
+    schema_registry,
+    stores,
+    worker,
+)
 from streamgauge.stack.credentials import Credentials
 from streamgauge.stack.part import Part, Program
 
@@ -106,6 +117,16 @@ PARTS = (
         needed=False,
     ),
     Part(
+        "zipkin",
+        ports=("zipkin",),
+        needs=(),
+        program=stores.zipkin,
+        probe=stores.probe_zipkin,
+        prepare=stores.prepare_zipkin,
+        optional=True,
+        needed=False,
+    ),
+    Part(
         "dagster-code",
         ports=(),
         needs=("postgres", "kafka", "registry"),
@@ -136,6 +157,8 @@ PARTS = (
 )
 
 EXPORTERS = ("postgres-exporter", "redis-exporter", "host-exporter", "process-exporter")
+STORES = ("zipkin",)
+"""Fetched and started behind all else, and never waited for."""
 
 
 def part(name: str) -> Part:

@@ -4,13 +4,12 @@ Where they go is said in span_export.py. Names follow the conventions for messag
 (https://opentelemetry.io/docs/specs/semconv/messaging/kafka/, https://opentelemetry.io/docs/specs/semconv/db/).
 """
 
-import os
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 from opentelemetry import trace
-from opentelemetry.trace import INVALID_SPAN, Link, Span, SpanKind, StatusCode
+from opentelemetry.trace import INVALID_SPAN, Link, ProxyTracerProvider, Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from streamgauge.telemetry.catalog import attributes as a
@@ -22,13 +21,8 @@ PRODUCER = "producer"
 Headers = Sequence[tuple[str, str | bytes | None]]
 Values = Mapping[str, str | int]
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _propagator = TraceContextTextMapPropagator()
 _tracer = trace.get_tracer("streamgauge")
-
-
-def tracing_wanted() -> bool:
-    return any(os.environ.get(name) for name in _ENDPOINTS)
 
 
 @contextmanager
@@ -126,7 +120,7 @@ def batch_span(topic: str, group: str, records: int, headers: Iterable[Headers],
     It has no parent, because a batch has many senders: it is linked to those of the records whose `headers` are given,
     each once.
     """
-    if not records or not tracing_wanted():
+    if not records or isinstance(trace.get_tracer_provider(), ProxyTracerProvider):
         return INVALID_SPAN
     attributes = {**messaging(topic, "process", "process", records), a.CONSUMER_GROUP.name: group}
     return _tracer.start_span(
