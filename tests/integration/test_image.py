@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 import yaml
+from kubernetes.utils import parse_quantity  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from streamgauge.contract.load import load_contract
 from streamgauge.producer.producer import EventProducer
@@ -77,6 +79,9 @@ def _service(
         )
     try:
         yield process
+        asked = int(parse_quantity(container["resources"]["requests"]["memory"]))
+        used = psutil.Process(process.pid).memory_info().rss
+        assert used < asked, f"{process_name} asks for {asked} bytes of memory and has {used}"
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
