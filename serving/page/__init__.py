@@ -14,7 +14,8 @@ from streamgauge.style import FOLDER, TOKENS
 
 _HERE = Path(__file__).parent
 _STATIC = _HERE / "static"
-_UPLOT = _HERE / "node_modules" / "uplot" / "dist"
+_PACKAGES = _HERE / "node_modules"
+_LIBRARIES = {"uplot": _PACKAGES / "uplot" / "dist", "swagger-ui": _PACKAGES / "swagger-ui-dist"}
 _ASK_AGAIN = {"Cache-Control": "no-cache"}
 """A browser keeps a file, and asks each time whether it is still the same: no page of two versions."""
 
@@ -40,11 +41,15 @@ def mount(app: FastAPI) -> None:
     async def index(request: Request) -> Response:
         return await static.get_response("index.html", request.scope)
 
+    async def reference(request: Request) -> Response:
+        return await static.get_response("api.html", request.scope)
+
     async def tokens(request: Request) -> Response:
         return await shared.get_response(TOKENS, request.scope)
 
     # Not a route of the API, which would refuse the parameters that a shared link may bring along.
-    app.router.routes += [Route("/", index), Route(f"/static/css/{TOKENS}", tokens)]
+    app.router.routes += [Route("/", index), Route("/api", reference), Route(f"/static/css/{TOKENS}", tokens)]
     # Installed by npm: where that was left out, the API starts all the same.
-    app.mount("/static/uplot", _Files(directory=_UPLOT, check_dir=False))
+    for name, folder in _LIBRARIES.items():
+        app.mount(f"/static/{name}", _Files(directory=folder, check_dir=False))
     app.mount("/static", static)

@@ -104,7 +104,7 @@ def test_the_worker_counts(applied: None, image: Container, tmp_path: Path) -> N
         wait_for(counted, "the events are counted")
 
 
-def test_the_api_serves_the_page_with_its_library(applied: None, image: Container, tmp_path: Path) -> None:
+def test_the_api_serves_the_page_with_its_libraries(applied: None, image: Container, tmp_path: Path) -> None:
     port = free_port()
     with (
         _service(image, "api", tmp_path / "log", {**_settings("api"), f"{PREFIX}API_PORT": str(port)}) as api,
@@ -119,10 +119,16 @@ def test_the_api_serves_the_page_with_its_library(applied: None, image: Containe
                 return False
 
         wait_for(answers, "the API is ready")
-        page = client.get("/").text
-        for path in ("/static/uplot/uPlot.esm.js", "/static/uplot/uPlot.min.css"):
-            assert path in page
-            assert client.get(path).raise_for_status().content
+        page, reference = client.get("/").text, client.get("/api").text
+        libraries = {
+            "uplot/uPlot.esm.js": page,
+            "uplot/uPlot.min.css": page,
+            "swagger-ui/swagger-ui-bundle.js": reference,
+            "swagger-ui/swagger-ui.css": reference,
+        }
+        for name, used_by in libraries.items():
+            assert f"/static/{name}" in used_by
+            assert client.get(f"/static/{name}").raise_for_status().content
         assert "stopped committing" in client.get("/docs/runbooks/worker-stopped.md").raise_for_status().text
         assert client.get("/v1/streams").raise_for_status()
 

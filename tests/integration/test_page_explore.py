@@ -187,3 +187,18 @@ def asked_by_sql(query: Any) -> dict[tuple[datetime, str], int]:
     with connect(Settings.for_role("reader")) as connection, connection.cursor(row_factory=dict_row) as cursor:
         rows = cursor.execute(query).fetchall()
     return {(row["window_start"], row["event_type"]): row["count"] for row in rows}
+
+
+def test_the_reference_asks_the_api(data: tuple[Data, str], browser: Browser) -> None:
+    built, url = data
+    with opened(browser, f"{url}api") as page:
+        asked = page.locator(".opblock", has=page.get_by_text("/v1/streams/{stream}/catalogue"))
+        asked.locator(".opblock-summary-control").click()
+        asked.get_by_role("button", name="Try it out").click()
+        asked.locator("select[name=stream], .parameters select").first.select_option(built.contract.stream)
+        asked.get_by_role("button", name="Execute").click()
+        answer = asked.locator(".live-responses-table tbody")
+        expect(answer.locator(".response-col_status")).to_contain_text("200")
+        expect(answer).to_contain_text(built.contract.topic)
+        page.get_by_role("link", name="What the API promises").click()
+        expect(page.locator("h1")).to_have_text("The API")
