@@ -1,5 +1,6 @@
 """The one place where Dagster's parts meet: every asset, check, job and sensor of every contract."""
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 
@@ -18,15 +19,20 @@ from sensors import audit, contract_changes, generations, late_data, observer
 from sensors.alerting import sensor as alerts
 from sensors.anomalies import sensor as anomalies
 from streamgauge.contract.in_use import ContractsInUse
+from streamgauge.errors import UserError
 from streamgauge.settings import LogSettings, contracts_dir
 from streamgauge.state.starts import where_data_begins
+from streamgauge.telemetry.log_export import export_logs
 from streamgauge.telemetry.logs import configure_logs_once
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    configure_logs_once(LogSettings())
     batch = BatchResource()
+    if configure_logs_once(LogSettings()):
+        # without settings they are loaded too, to be looked at
+        with suppress(UserError):
+            export_logs("streamgauge-dagster", batch.settings.logs_url)
     connect = partial(batch.connect, autocommit=True)
     in_use = ContractsInUse(contracts_dir(), connect)
     in_use.refresh()

@@ -22,6 +22,7 @@ from streamgauge.dagster.keys import AssetPath
 from streamgauge.dagster.names import PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
 from streamgauge.telemetry.catalog import attributes as a
 from streamgauge.telemetry.catalog import log_fields as f
+from streamgauge.telemetry.log_export import flush_logs
 from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.span_export import export_traces, flush_traces
 from streamgauge.telemetry.threads import place_of
@@ -75,6 +76,7 @@ def run_span(run: dg.DagsterRun, zipkin_url: str | None) -> Generator[None]:
             yield
     finally:
         flush_traces()
+        flush_logs()
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from streamgauge.rollup.enrich import Reference
 from streamgauge.rollup.plan import COUNTED, DUPLICATE, LATE, MINUTE, RollupPlan
 from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
+from streamgauge.state.commits import commits_of, trace_page
 from streamgauge.stores.fact_tables import RULE, duplicates_table, facts_table, quarantine_table
 from streamgauge.stores.lake import (
     ERROR,
@@ -60,6 +61,11 @@ class Step:
     url: str | None = None
     partition: str | None = None
     run_id: str | None = None
+    at: str | None = None
+    """When it was done; None where nobody knows."""
+    trace_url: str | None = None
+    logs_url: str | None = None
+    """The pages of the stores of traces and logs, where there are any."""
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,7 @@ class _Walk:
         # nothing is said of a broken record's fields: what stands in the wrong one may be another's value
         broken = None if verdict in (FACT, DUPLICATE_OF) else self._broken()
         served = self._served() if verdict in (FACT, OPEN) and broken is None else ()
-        steps = [self._log(), *self._speed(broken), *self._lake(), *batch, *served]
+        steps = [self._log(), *self._speed(broken), *self._commit(), *self._lake(), *batch, *served]
         return Trace(
             c.stream,
             c.topic,
@@ -188,19 +194,43 @@ class _Walk:
         )
 
     def _step(
-        self, layer: str, path: AssetPath, description: str, hour: datetime | None = None, run_id: str | None = None
+        self,
+        layer: str,
+        path: AssetPath,
+        description: str,
+        hour: datetime | None = None,
+        run_id: str | None = None,
+        at: datetime | None = None,
     ) -> Step:
         base = self._settings.dagster_url
         key = None if hour is None else hour_key(hour)
         url = None if base is None else f"{base}/assets/{'/'.join(map(quote, path))}"
         if url is not None and key is not None:
             url += "?" + urlencode({"view": "partitions", "partition": key})
-        return Step(layer, "/".join(path), description, url, key, run_id)
+        trace = trace_page(self._settings.zipkin_url, None if run_id is None else run_id.replace("-", ""))
+        return Step(layer, "/".join(path), description, url, key, run_id, _moment(at), trace)
 
     def _log(self) -> Step:
         row = self._row
         place = f"partition {row[PARTITION]}, offset {row[OFFSET]}, appended {row[INGEST_TIME]:%Y-%m-%d %H:%M:%S} UTC"
-        return self._step("log", asset_keys.kafka(self._contract), place)
+        return self._step("log", asset_keys.kafka(self._contract), place, at=row[INGEST_TIME])
+
+    def _commit(self) -> Iterator[Step]:
+        """Of the worker, where there is a store of logs that tells of it."""
+        commits, c = commits_of(self._settings), self._contract
+        if commits is None or not self._read_by_worker():
+            return
+        asset = "/".join(asset_keys.minutes(c))
+        try:
+            found = commits.of(c.stream, self._row[PARTITION], self._row[OFFSET], self._row[INGEST_TIME])
+        except UserError as e:
+            yield Step("commit", asset, f"{e.what}: {e.hint}")
+            return
+        if found is None:
+            yield Step("commit", asset, "the store of logs has no line of it")
+            return
+        message = f"with the records {found.offsets}, and readable from then on"
+        yield Step("commit", asset, message, at=_moment(found.at), trace_url=found.trace_url, logs_url=found.logs_url)
 
     def _broken(self) -> str | None:
         """The first rule of the contract that the record breaks; None where it breaks none, or can't be decoded."""
@@ -296,11 +326,12 @@ class _Walk:
         files = [] if opened is None else opened.file_uris(partition_filters=[(INGEST_HOUR, "=", key)])
         file = next((f for f in files if self._holds(f, same)), "?")
         found = self._connection.execute(
-            "SELECT run_id FROM lake_hours WHERE stream = %s AND hour = %s AND partition = %s",
+            "SELECT run_id, written_at FROM lake_hours WHERE stream = %s AND hour = %s AND partition = %s",
             (self._contract.stream, hour_of(key), self._row[PARTITION]),
         ).fetchone()
         path = asset_keys.lake(self._contract)
-        yield self._step("lake", path, f"file {file}", hour_of(key), None if found is None else found[0])
+        run_id, at = found or (None, None)
+        yield self._step("lake", path, f"file {file}", hour_of(key), run_id, at)
 
     def _holds(self, file: str, same: pl.Expr) -> bool:
         options = dict(lake_table(self._settings.lake, self._contract).options) or None
@@ -317,11 +348,11 @@ class _Walk:
                 if row is None:
                     continue
                 built = self._connection.execute(
-                    "SELECT run_id FROM event_hours WHERE stream = %s AND hour = %s", (c.stream, hour)
+                    "SELECT run_id, built_at FROM event_hours WHERE stream = %s AND hour = %s", (c.stream, hour)
                 ).fetchone()
                 reason = f": {row[RULE]}" if verdict == QUARANTINED else ""
                 text = f"a row of {kind}/{c.stream} ({verdict}{reason})"
-                step = self._step("facts", asset_keys.facts(c), text, hour, None if built is None else built[0])
+                step = self._step("facts", asset_keys.facts(c), text, hour, *(built or (None, None)))
                 return verdict, [step, *(self._numbers(hour) if verdict == FACT else ())]
         return OPEN, [self._step("facts", asset_keys.facts(c), "its hour has not been built since it came", hours[0])]
 
@@ -345,12 +376,12 @@ class _Walk:
                     "rollups", path, f"one of {number(found[0])} in its window of {window} from {start:%H:%M}", hour
                 )
         checked = self._connection.execute(
-            "SELECT passed, run_id FROM reconciliations WHERE stream = %s AND hour = %s ORDER BY at DESC LIMIT 1",
+            "SELECT passed, run_id, at FROM reconciliations WHERE stream = %s AND hour = %s ORDER BY at DESC LIMIT 1",
             (c.stream, hour),
         ).fetchone()
         if checked is not None:
             message = "both layers agree" if checked[0] else "the layers differ: streamgauge reconcile"
-            yield self._step("reconciliation", asset_keys.reconciliation(c), message, hour, checked[1])
+            yield self._step("reconciliation", asset_keys.reconciliation(c), message, hour, *checked[1:])
 
     def _served(self) -> Iterator[Step]:
         if self._happened is None or self._row[ERROR] is not None:
@@ -358,7 +389,8 @@ class _Walk:
         c = self._contract
         minute, bucket = self._bucket()
         final = self._connection.execute(
-            "SELECT revision FROM final_hours WHERE stream = %s AND hour = %s", (c.stream, hour_start(minute))
+            "SELECT revision, revised_at FROM final_hours WHERE stream = %s AND hour = %s",
+            (c.stream, hour_start(minute)),
         ).fetchone()
         message = "provisional" if final is None else f"final, revision {final[0]}"
         ends = {"from": _iso(minute), "to": _iso(minute + timedelta(minutes=1)), "window": "1m"}
@@ -367,7 +399,13 @@ class _Walk:
         )
         base = self._settings.api_url
         url = None if base is None else f"{base}/v1/streams/{c.stream}/rollups?{query}"
-        yield Step("serving", f"{c.stream} 1m", f"part of the number served for its minute, which is {message}", url)
+        at = None if final is None else _moment(final[1])
+        text = f"part of the number served for its minute, which is {message}"
+        yield Step("serving", f"{c.stream} 1m", text, url, at=at)
+
+
+def _moment(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat()
 
 
 def _iso(moment: datetime) -> str:

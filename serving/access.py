@@ -11,7 +11,7 @@ from serving.config import ApiConfig
 from serving.database import Database
 from serving.problems import AWAY, FORBIDDEN, NO_KEY, TOO_OFTEN, Problem
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import PERSONAL, READ_ALL
+from streamgauge.state.api_keys import OPERATIONS, PERSONAL, READ_ALL
 from streamgauge.web.origin import address, from_this_machine
 
 _TRUSTED_SECONDS = 10.0
@@ -35,6 +35,10 @@ class Caller:
         needed = scope if stream is None else f"{scope}:{stream}"
         if self.scopes.isdisjoint({needed, scope if stream is None else f"{scope}:*"}):
             raise Problem(FORBIDDEN, f"The scope {needed} is needed.")
+
+    @property
+    def sees_operations(self) -> bool:
+        return OPERATIONS in self.scopes
 
     @property
     def sees_personal(self) -> bool:

@@ -13,6 +13,7 @@ from streamgauge.errors import UserError
 from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
 from streamgauge.state.metrics import export_state
+from streamgauge.telemetry.log_export import export_logs
 from streamgauge.telemetry.logs import configure_logs
 from streamgauge.telemetry.metrics import export_metrics
 from streamgauge.telemetry.span_export import export_traces
@@ -35,6 +36,7 @@ def api(
     configure_logs(settings)
     quiet()
     export_metrics("streamgauge-api")
+    export_logs("streamgauge-api", settings.logs_url)
     export_traces("streamgauge-api", settings.zipkin_url)
     services = make_services(settings, config)
     export_state(settings, services.contracts)

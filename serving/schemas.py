@@ -416,10 +416,23 @@ class _Stored(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
+_PAGE = "The page of the store of traces or of logs, for those with the scope operations."
+
+
+class CommitRead(_Shape):
+    at: datetime
+    offsets: str = Field(description="The records that it counted, as PARTITION:FIRST-LAST.")
+    trace_url: str | None = Field(description=_PAGE)
+    logs_url: str | None = Field(description=_PAGE)
+
+
 class PartitionRead(_Shape):
     partition: int
     upto: int | None = Field(description="The offset before which all records are in the number.")
     count: int | None
+    commit: CommitRead | None = Field(
+        description="The latest one that the number has records of, for those with the scope operations."
+    )
 
 
 class ProvenanceSource(_Shape):
@@ -431,6 +444,8 @@ class ProvenanceSource(_Shape):
     written_at: datetime | None
     url: str | None
     run_url: str | None
+    trace_url: str | None = Field(description=_PAGE)
+    logs_url: str | None = Field(description=_PAGE)
 
 
 class LakeHour(_Stored):
@@ -503,6 +518,9 @@ class TraceStep(_Shape):
     url: str | None
     partition: str | None
     run_id: str | None
+    at: datetime | None = Field(description="When it was done, where somebody knows.")
+    trace_url: str | None = Field(description=_PAGE)
+    logs_url: str | None = Field(description=_PAGE)
 
 
 class Trace(_Shape):

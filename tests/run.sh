@@ -11,7 +11,10 @@ without_servers=(tests/integration/test_pythons.py tests/unit)
 log=$(mktemp)
 nice .venv/bin/pytest "${without_servers[@]}" >"$log" 2>&1 &
 background=$!
-trap 'kill "$background" 2>/dev/null || true; rm -f "$log"' EXIT
+# what tests/integration/test_stores.py needs, and would wait for
+nice -n 15 platform/stack/install_stores.sh >/dev/null &
+stores=$!
+trap 'kill "$background" "$stores" 2>/dev/null || true; rm -f "$log"' EXIT
 
 failed=0
 .venv/bin/pytest "${alone[@]}" || failed=1

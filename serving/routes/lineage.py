@@ -1,5 +1,6 @@
 """Where a number comes from, and what became of an event."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import entry_points
@@ -21,10 +22,14 @@ from serving.rollups.read import read
 from serving.routes.batch import hour_details
 from serving.routes.rollups import WindowName, Words
 from serving.schemas import Provenance, Traces
+from serving.services import Services
 from serving.stream_state import StreamState, read_state
+from streamgauge.contract.model import Contract
 from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, HourRange, hour_start
+from streamgauge.errors import UserError
 from streamgauge.rollup.finality import FINAL, WindowStatus, read_finality
+from streamgauge.state.commits import commits_of, run_pages
 from streamgauge.stores.lake import LakeError
 from streamgauge.stores.postgres import Connection
 
@@ -73,6 +78,9 @@ def lineage(
         raise Problem(AWAY, f"{e.what}.", f"{e.hint}.", headers={"Retry-After": "5"}) from e
     finally:
         _SEARCHES.release()
+    if not caller.sees_operations:
+        for step in (step for each in found.traces for step in each["steps"]):
+            step["trace_url"] = step["logs_url"] = None
     names = ", ".join(c.stream for c in contracts)
     if not found.traces and found.begin > hours.first:
         raise Problem(
@@ -114,6 +122,7 @@ def _hours_of_ingest(begin: datetime | None, to: datetime | None) -> HourRange:
 def provenance(
     request: Request,
     services: ServicesDep,
+    caller: CallerDep,
     contract: StreamDep,
     start: Annotated[str, Query(max_length=64, description="Where the window starts.")],
     window: WindowName = "1m",
@@ -154,6 +163,7 @@ def provenance(
     for source in sources:
         source["url"] = asset_url(services.settings, tuple(source["asset"].split("/", 1)))
         source["run_url"] = run_url(services.settings, source.get("run_id"))
+    _add_pages(services, contract, sources if caller.sees_operations else [])
     upstream = UPSTREAM["final" if standing.final_share else "provisional"]
     return json_answer(
         request,
@@ -219,9 +229,12 @@ def _source(connection: Connection, asked: Asked, layer: Layer) -> dict[str, Any
             "partitions": [],
             "run_id": built[0] if built else None,
             "written_at": built[1] if built else None,
+            "trace_url": None,
+            "logs_url": None,
         }
     query = sql.SQL(
-        "SELECT partition, max(upto) AS upto, sum(count)::bigint AS count FROM {} WHERE {} GROUP BY 1 ORDER BY 1"
+        "SELECT partition, max(upto) AS upto, sum(count)::bigint AS count, null AS commit FROM {} WHERE {}"
+        " GROUP BY 1 ORDER BY 1"
     )
     with connection.cursor(row_factory=dict_row) as cursor:
         partitions = cursor.execute(query.format(sql.Identifier(layer.table), where_of(asked, layer))).fetchall()
@@ -232,7 +245,25 @@ def _source(connection: Connection, asked: Asked, layer: Layer) -> dict[str, Any
         "partitions": partitions,
         "run_id": None,
         "written_at": None,
+        "trace_url": None,
+        "logs_url": None,
     }
+
+
+def _add_pages(services: Services, contract: Contract, sources: list[dict[str, Any]]) -> None:
+    """Where the stores of traces and logs tell of the commits and the run. A number's answer does not hang on them."""
+    for source in sources:
+        if source["run_id"] and source["written_at"]:
+            source["trace_url"], source["logs_url"] = run_pages(
+                services.settings, source["run_id"], source["written_at"]
+            )
+    commits = commits_of(services.settings)
+    if commits is None:
+        return
+    with suppress(UserError):
+        for read in (read for source in sources for read in source["partitions"]):
+            found = commits.up_to(contract.stream, read["partition"], read["upto"])
+            read["commit"] = found and {k: getattr(found, k) for k in ("at", "offsets", "trace_url", "logs_url")}
 
 
 def _lake(connection: Connection, stream: str, hours: list[datetime]) -> list[dict[str, Any]]:

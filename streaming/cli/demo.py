@@ -22,6 +22,7 @@ from streamgauge.rollup.reference import find_reference, load_reference
 from streamgauge.rollup.windows import MINUTE, latest_minute, read_top
 from streamgauge.settings import CHECKOUT, Settings
 from streamgauge.stack.control import Stack
+from streamgauge.stack.layout import LOOPBACK
 from streamgauge.stack.parts import EXPORTERS, PARTS, STORES
 from streamgauge.state.accounts import Account, read_accounts
 from streamgauge.stores.kafka import admin_client
@@ -107,7 +108,8 @@ def demo() -> None:
             )
     out.print()
     out.print(health_table(stack, stack.health()))
-    out.print(_NEXT.format(page=api.api_url, dagster=api.dagster_url, traces=f"{api.zipkin_url}/zipkin"))
+    logs = f"http://{LOOPBACK}:{stack.layout.port('victoria-logs')}/select/vmui"
+    out.print(_NEXT.format(page=api.api_url, dagster=api.dagster_url, traces=f"{api.zipkin_url}/zipkin", logs=logs))
     if not all(a.adds_up for a in accounts) or any(h.unexplained for h in hours):
         raise typer.Exit(1)
 
@@ -121,6 +123,7 @@ What to try next
   {page:<50} the live page
   {dagster:<50} Dagster: lineage, checks, backfills, reports
   {traces:<50} Zipkin: each batch's, request's and run's trace
+  {logs:<50} VictoriaLogs, built behind all else: the log lines
   streamgauge top                                    what happens most, live
   streamgauge rollups user_events --window 5m        minute rollups merged to any window
   streamgauge load user_events --rate 2000 --seconds 60 --bad 0.001

@@ -1,37 +1,53 @@
-"""The stack's store of traces: a batch's trace is in it, and nobody waits for it where it is away, slow or refusing."""
+"""The stack's stores of traces and logs lead from a number to its commit, and nobody waits for them."""
 
+import json
 import os
+import random
+import re
 import signal
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from starlette.testclient import TestClient
+from typer.testing import CliRunner
 
+from lineage.trace import Step, trace
+from streamgauge.cli import build
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stack.layout import LOOPBACK
 from streamgauge.stack.parts import STORES
+from streamgauge.state import api_keys as keys
+from streamgauge.stores.postgres import connect
+from streamgauge.stores.victoria_logs import LogStore
 from tests.integration.free_port import free_port
-from tests.integration.running import Running, events, rows_of, stored
+from tests.integration.running import Running, events, now_ms, rows_of, stored
+from tests.integration.serving_client import in_process
 from tests.integration.workers import wait_for, wait_until_read
-from tests.spans_store import store
+from tests.telemetry_store import store
 
-pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(480)]
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="module")
+def stopped_at_last(stack: Stack) -> Generator[None]:
+    yield
+    for name in STORES:
+        stack.stop_program(name)
 
 
 @pytest.fixture
-def stores(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Generator[Stack]:
+def stores(stack: Stack, stopped_at_last: None, monkeypatch: pytest.MonkeyPatch) -> Stack:
     monkeypatch.delenv("OTEL_TRACES_EXPORTER")
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     stack.start_stores()
-    try:
-        yield stack
-    finally:
-        for name in STORES:
-            stack.stop_program(name)
+    return stack
 
 
 @pytest.fixture
@@ -47,9 +63,10 @@ def zipkin(path: str) -> httpx.Response:
 
 
 def stored_trace(trace_id: str) -> dict[str, dict[str, Any]]:
-    """Its spans by name; none where the store doesn't know it."""
+    """Its spans by name, in small letters; none where the store doesn't know it. `commit` is not Postgres's own."""
     answer = zipkin(f"/api/v2/trace/{trace_id}")
-    return {s["name"]: s for s in answer.json()} if answer.is_success else {}
+    spans: list[dict[str, Any]] = answer.json() if answer.is_success else []
+    return {s["name"]: s for s in spans if s["name"] != "commit" or "streamgauge.offsets" in s["tags"]}
 
 
 def commits(running: Running) -> list[str]:
@@ -57,9 +74,9 @@ def commits(running: Running) -> list[str]:
     return [trace.split("-")[1] for (trace,) in rows_of("stream_offsets", "trace", running.contract) if trace]
 
 
-def spans(port: int, result: str) -> float:
+def counted(port: int, name: str, result: str) -> float:
     lines = httpx.get(f"http://{LOOPBACK}:{port}/metrics", timeout=10).text.splitlines()
-    of = (x for x in lines if x.startswith("streamgauge_trace_spans_total{") and f'result="{result}"' in x)
+    of = (x for x in lines if x.startswith(f"streamgauge_{name}_total{{") and f'result="{result}"' in x)
     return sum(float(line.rpartition(" ")[2]) for line in of)
 
 
@@ -75,17 +92,21 @@ def test_a_commits_trace_is_in_the_store_and_leads_to_its_senders(stores: Stack,
     assert commit["parentId"] == batch["id"]
     assert commit["localEndpoint"] == {"serviceName": "streamgauge-worker"}
     assert commit["tags"]["streamgauge.offsets"]
-    assert "messaging.message.conversation_id=" in batch["tags"]["link.0"]
+    (sender,) = (name for name in batch["tags"] if name.startswith("link."))
+    assert "messaging.message.conversation_id=" in batch["tags"][sender]
+    linked = zipkin(f"/api/v2/traces?annotationQuery={sender}").json()
+    assert trace_id in {s["traceId"] for t in linked for s in t}, "from a sender's trace to what became of its records"
     assert "zipkin" in zipkin(f"/zipkin/traces/{trace_id}").text.lower(), "the page that a link leads to"
 
 
-def test_the_store_is_for_this_machine_and_its_own_page(stores: Stack) -> None:
-    port = stores.layout.port("zipkin")
+def test_the_stores_are_for_this_machine_and_their_own_pages(stores: Stack) -> None:
     listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN and c.laddr]
-    assert {a.ip.removeprefix("::ffff:") for a in listening if a.port == port} == {LOOPBACK}
-    url = f"http://{LOOPBACK}:{port}/api/v2/services"
-    answer = httpx.get(url, headers={"Origin": "http://elsewhere.example"}, timeout=10)
-    assert "access-control-allow-origin" not in answer.headers
+    ports = [stores.layout.port(name) for name in STORES]
+    assert {a.ip.removeprefix("::ffff:") for a in listening if a.port in ports} == {LOOPBACK}
+    reader = Settings.for_role("reader")
+    for url in (f"{reader.zipkin_url}/api/v2/services", f"{reader.logs_url}/select/logsql/query?query=*"):
+        answer = httpx.get(url, headers={"Origin": "http://elsewhere.example"}, timeout=10).raise_for_status()
+        assert "access-control-allow-origin" not in answer.headers
 
 
 def test_spans_from_before_the_store_was_there_come_into_it(stores: Stack, running: Running) -> None:
@@ -99,12 +120,25 @@ def test_spans_from_before_the_store_was_there_come_into_it(stores: Stack, runni
     wait_for(lambda: "commit" in stored_trace(trace_id), "the commit's trace is in the store", 60)
 
 
-def freeze(stack: Stack) -> int:
-    """Returns the process, which then answers nobody."""
-    (process,) = (h.process for h in stack.health() if h.part.name == "zipkin")
-    assert process is not None and process.pid is not None
-    os.kill(process.pid, signal.SIGSTOP)
-    return process.pid
+@contextmanager
+def frozen(stack: Stack) -> Generator[None]:
+    """The stores answer nobody."""
+    processes = [h.process for h in stack.health() if h.part.name in STORES]
+    pids = [p.pid for p in processes if p is not None and p.pid is not None]
+    assert len(pids) == len(STORES)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def lead_to(monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    """What follows sends its spans and lines there."""
+    for name in ("ZIPKIN_URL", "VICTORIA_LOGS_URL"):
+        monkeypatch.setenv(f"{PREFIX}{name}", f"http://{place}")
 
 
 def paced(running: Running, first: int) -> float:
@@ -119,35 +153,122 @@ def paced(running: Running, first: int) -> float:
     return took
 
 
-def test_a_store_that_is_slow_refuses_or_is_away_changes_no_pace(
+def test_stores_that_are_slow_refuse_or_are_away_change_no_pace(
     stores: Stack, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running.apply()
     well = paced(running, 0)
-    process = freeze(stores)
-    try:
+    with frozen(stores):
         slow = paced(running, 10)
-    finally:
-        os.kill(process, signal.SIGCONT)
-    with store(503) as (url, sent):
-        monkeypatch.setenv(f"{PREFIX}ZIPKIN_URL", url)
+    with store(500) as (place, sent):
+        lead_to(monkeypatch, place)
         refused = paced(running, 20)
-        assert sent
-    monkeypatch.setenv(f"{PREFIX}ZIPKIN_URL", f"http://{LOOPBACK}:{free_port()}")
+        assert {"/api/v2/spans", "/insert/jsonline"} <= {x.path.partition("?")[0] for x in sent}
+    lead_to(monkeypatch, f"{LOOPBACK}:{free_port()}")
     away = paced(running, 30)
     assert stored(running.contract) == [(800,)]
-    # a batch that waited for its spans would wait for two minutes
+    # a batch that waited for its spans or lines would wait for minutes
     assert max(slow, refused, away) < well + 40, (well, slow, refused, away)
 
 
-def test_spans_that_the_store_does_not_take_are_counted(
+def test_what_the_stores_do_not_take_is_counted(
     stores: Stack, running: Running, metrics: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running.apply()
-    with store(400) as (url, _):
-        monkeypatch.setenv(f"{PREFIX}ZIPKIN_URL", url)
+    with store(400) as (place, _):
+        lead_to(monkeypatch, place)
         running.workers.start()
         running.send(events(running.contract, 20))
         wait_until_read(running.contract)
-        wait_for(lambda: spans(metrics, "failed") >= len(("process", "decode", "commit")), "they are counted", 30)
-    assert spans(metrics, "exported") == 0
+        wait_for(lambda: counted(metrics, "trace_spans", "failed") >= 3, "spans are counted", 30)
+        wait_for(lambda: counted(metrics, "log_records", "failed") >= 1, "lines are counted", 30)
+    assert counted(metrics, "trace_spans", "exported") == counted(metrics, "log_records", "exported") == 0
+
+
+def test_a_hundred_numbers_lead_to_their_trace_their_lines_and_their_offsets(stores: Stack, running: Running) -> None:
+    running.apply()
+    contract, stream = running.contract, running.contract.stream
+    running.workers.start()
+    now = now_ms()
+    for n in range(60):
+        running.send(events(contract, 20, start=20 * n, at=now - (60 - n) * 60_000))
+    wait_until_read(contract)
+    with in_process(running.own.folder) as client:
+        asked = {"window": "1m", "group_by": "event_type", "limit": 1000}
+        rows = client.get(f"/v1/streams/{stream}/rollups", params=asked).json()["rows"]
+    numbers = random.Random(7).sample([r for r in rows if r["count"]], 100)
+    logs = LogStore(Settings.for_role("reader").logs_url or "")
+    (trace_id, *_) = commits(running)
+    wait_for(lambda: bool(logs.find(f"trace_id:={trace_id}", 1)), "the latest commit's lines are in the store", 30)
+    wait_for(lambda: "commit" in stored_trace(trace_id), "and its trace", 30)
+    command, environment, slowest = build("trace"), {f"{PREFIX}CONTRACTS_DIR": str(running.own.folder)}, 0.0
+    for row in numbers:
+        began = time.monotonic()
+        arguments = [
+            "--stream",
+            stream,
+            "--minute",
+            row["window_start"],
+            "--of",
+            f"event_type={row['event_type']}",
+            "--json",
+        ]
+        result = CliRunner().invoke(command, ["trace", *arguments], env=environment)
+        slowest = max(slowest, time.monotonic() - began)
+        assert result.exit_code == 0, result.output
+        wrote = json.loads(result.stdout)
+        assert sum(w["count"] for w in wrote) == row["count"]
+        for writer in wrote:
+            assert re.fullmatch(r"\d+:\d+-\d+( \d+:\d+-\d+)*", writer["offsets"])
+            found = writer["trace_url"].rpartition("/")[2]
+            assert stored_trace(found)["commit"]["tags"]["streamgauge.offsets"] == writer["offsets"]
+            lines = logs.find(f"trace_id:={found}", 10)
+            assert writer["offsets"] in {x.get("offsets") for x in lines}
+            assert found in writer["logs_url"]
+    assert slowest < 2, slowest
+
+
+def test_an_events_way_has_its_commit_with_the_time_and_the_pages(stores: Stack, running: Running) -> None:
+    running.apply()
+    contract = running.contract
+    running.workers.start()
+    running.send(events(contract, 50))
+    running.send(events(contract, 50, start=50))
+    wait_until_read(contract)
+
+    def commit() -> Step:
+        (found,) = trace(Settings.for_role("batch"), [contract], "e70")
+        return next(s for s in found.steps if s.layer == "commit")
+
+    wait_for(lambda: commit().logs_url is not None, "the commit's line is in the store", 30)
+    found = commit()
+    assert found.at is not None and abs(datetime.fromisoformat(found.at).timestamp() - time.time()) < 120
+    assert found.trace_url is not None and found.logs_url is not None
+    page = httpx.URL(found.logs_url)
+    assert httpx.get(page, timeout=10).status_code == 401, "lines are for those who have the login"
+    login = httpx.URL(Settings.for_role("reader").logs_url or "")
+    assert httpx.get(page, auth=(login.username, login.password), timeout=10).is_success
+    stores.stop_program("victoria-logs")
+    assert "doesn't answer" in commit().description, "the rest of the way is shown all the same"
+
+
+def test_the_api_shows_a_numbers_commits_to_those_who_may_see_operations(stores: Stack, running: Running) -> None:
+    running.apply()
+    contract = running.contract
+    running.workers.start()
+    running.send(events(contract, 50))
+    wait_until_read(contract)
+    with connect(Settings.for_role("admin")) as connection:
+        ((minute,),) = connection.execute(f'select max(minute) from "{contract.minutes_table}"'.encode()).fetchall()
+        reader, _ = keys.create(connection, "stores-reader", (f"read:{contract.stream}",))
+
+    def partitions(client: TestClient, **headers: str) -> list[dict[str, Any]]:
+        path, asked = f"/v1/streams/{contract.stream}/provenance", {"start": minute.isoformat()}
+        answer = client.get(path, params=asked, headers=headers).raise_for_status().json()
+        return [p for source in answer["sources"] for p in source["partitions"]]
+
+    with in_process(running.own.folder) as client:
+        wait_for(lambda: all(p["commit"] for p in partitions(client)), "the commits' lines are in the store", 30)
+        for read in partitions(client):
+            assert read["commit"]["trace_url"].startswith("http") and read["commit"]["logs_url"].startswith("http")
+        assert {p["commit"] for p in partitions(client, Authorization=f"Bearer {reader}")} == {None}

@@ -22,7 +22,7 @@ from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, ROLES
 from streamgauge.stack import control, installed, monitoring
 from streamgauge.stack.control import Health, Stack
-from streamgauge.stack.credentials import AUDIT_KEY, PSEUDONYM_KEY, Credentials, credentials
+from streamgauge.stack.credentials import AUDIT_KEY, LOGS_KEY, PSEUDONYM_KEY, Credentials, credentials
 from streamgauge.stack.doctor import examine
 from streamgauge.stack.layout import STACK_DIR, Layout, layout, stack_file
 from streamgauge.stack.part import Program
@@ -174,7 +174,8 @@ def test_a_role_s_file_holds_no_other_role_s_password(place: Layout, known: Cred
         held = {name for name, password in known.passwords.items() if password in text}
         assert held
         counts = role in ("worker", "batch", "api")
-        assert {name.split(".")[1] for name in held - {PSEUDONYM_KEY, AUDIT_KEY}} == {role}
+        assert LOGS_KEY in held
+        assert {name.split(".")[1] for name in held - {PSEUDONYM_KEY, AUDIT_KEY, LOGS_KEY}} == {role}
         assert (PSEUDONYM_KEY in held) == counts
         assert (AUDIT_KEY in held) == (role == "batch")
 

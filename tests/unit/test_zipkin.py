@@ -10,10 +10,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import Link, SpanKind, set_span_in_context
 
-from streamgauge.telemetry import zipkin
+from streamgauge.telemetry import delivery
 from streamgauge.telemetry.tracing import fail
 from streamgauge.telemetry.zipkin import ZipkinExporter, zipkin_span
-from tests.spans_store import store
+from tests.telemetry_store import store
 
 
 def spans() -> Sequence[ReadableSpan]:
@@ -37,7 +37,7 @@ def test_a_span_has_its_times_its_place_and_its_links() -> None:
     assert batch["kind"] == "CONSUMER" and "kind" not in commit
     assert batch["tags"] == {
         "records": "3",
-        "link.0": f"{sender['traceId']} {sender['id']} messaging.message.conversation_id=order-7",
+        f"link.{sender['traceId']}": f"{sender['id']} messaging.message.conversation_id=order-7",
     }
     assert (commit["traceId"], commit["parentId"]) == (batch["traceId"], batch["id"])
     assert "parentId" not in batch
@@ -50,21 +50,21 @@ def test_an_errors_type_is_told_and_not_its_text() -> None:
 
 
 def test_a_store_that_is_away_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zipkin, "_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(delivery, "_PAUSE_SECONDS", 0.01)
     with store(503, 500, 202) as (url, sent):
-        assert ZipkinExporter(url).export(spans()) is SpanExportResult.SUCCESS
-    assert len(sent) == 3 and sent[0] == sent[2]
+        assert ZipkinExporter(f"http://{url}").export(spans()) is SpanExportResult.SUCCESS
+    assert len(sent) == 3 and sent[0] == sent[2] and sent[0].path == "/api/v2/spans"
 
 
 def test_what_the_store_refuses_is_not_offered_again() -> None:
     with store(400) as (url, sent):
-        assert ZipkinExporter(url).export(spans()) is SpanExportResult.FAILURE
+        assert ZipkinExporter(f"http://{url}").export(spans()) is SpanExportResult.FAILURE
     assert len(sent) == 1
 
 
 def test_a_process_that_ends_does_not_wait_for_a_store_that_is_away() -> None:
     with store(503) as (url, _):
-        exporter = ZipkinExporter(url)
+        exporter = ZipkinExporter(f"http://{url}")
         threading.Timer(0.2, exporter.force_flush).start()
         began = time.monotonic()
         assert exporter.export(spans()) is SpanExportResult.FAILURE

@@ -17,7 +17,7 @@ app = typer.Typer(help="The local stack: Kafka, schema registry, Postgres and Re
 @app.command()
 def up(
     everything: Annotated[
-        bool, typer.Option("--all", help="The worker, the API, Dagster, Prometheus, Zipkin and the rest too.")
+        bool, typer.Option("--all", help="The worker, the API, Dagster, Prometheus, the stores of traces and logs too.")
     ] = False,
 ) -> None:
     """Start every server that isn't running, and wait until all answer."""
@@ -33,7 +33,9 @@ def down() -> None:
 
 @app.command()
 def stores() -> None:
-    """Start Zipkin, the store of traces; what is missing is fetched first. `up --all` does so behind all else."""
+    """Start Zipkin and VictoriaLogs, the stores of traces and logs; what is missing is fetched and built first.
+
+    `up --all` does so behind all else."""
     out = console()
     Stack().start_stores(say=out.print)
 

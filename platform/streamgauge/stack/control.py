@@ -68,7 +68,7 @@ class Stack:
 
     def up(self, everything: bool = False, say: Say = lambda _: None) -> None:
         """Starts the servers, or `everything`, and returns when all of it answers. A second time it changes nothing.
-        The stores of traces, which are part of `everything`, come later by themselves.
+        The stores of traces and logs, which are part of `everything`, come later by themselves.
         """
         check_installed()
         self._check_disk()
@@ -86,9 +86,10 @@ class Stack:
         join(self.layout)
 
     def start_stores(self, say: Say = lambda _: None) -> None:
-        """Fetches the stores, where they are missing, and starts them."""
-        install()
-        self.start_program(*STORES, say=say)
+        """Fetches the stores, where they are missing, and starts each as soon as it is there."""
+        for name in STORES:
+            install(name)
+            self.start_program(name, say=say)
 
     def start_program(self, *names: str, say: Say = lambda _: None) -> None:
         """Starts parts of a running stack, and waits until they are ready."""

@@ -30,6 +30,10 @@ PSEUDONYM_KEY = "pseudonyms.key"
 AUDIT_KEY = "audit.key"
 """The name of the key that signs checkpoints of the audit log, among the passwords."""
 
+LOGS_USER = "logs"
+LOGS_KEY = "victoria-logs.password"
+"""The name of VictoriaLogs' one password, among the passwords: who writes lines and who reads them have the same."""
+
 DATABASE = "streamgauge"
 
 
@@ -65,6 +69,7 @@ class Credentials:
             "dagster_url": f"http://{LOOPBACK}:{port('dagster')}",
             "api_url": f"http://{LOOPBACK}:{port('serving')}",
             "zipkin_url": f"http://{LOOPBACK}:{port('zipkin')}",
+            "victoria_logs_url": f"http://{LOGS_USER}:{self.passwords[LOGS_KEY]}@{LOOPBACK}:{port('victoria-logs')}",
         }
         if role in logins(access, "monitoring"):
             values |= {f"{part}_url": self.monitoring_url(part, role) for part in ("prometheus", "alertmanager")}
@@ -104,7 +109,7 @@ def _complete(layout: Layout) -> Credentials:
     store = layout.credentials / "passwords.json"
     known: dict[str, str] = json.loads(store.read_text()) if store.exists() else {}
     access = load_access(access_file())
-    names = [*(f"{server}.{user}" for server, user in all_logins(access)), PSEUDONYM_KEY, AUDIT_KEY]
+    names = [*(f"{server}.{user}" for server, user in all_logins(access)), PSEUDONYM_KEY, AUDIT_KEY, LOGS_KEY]
     passwords = {name: known.get(name) or secrets.token_hex(24) for name in names}
     if passwords != known:
         write_private(store, json.dumps(passwords, indent=1) + "\n")

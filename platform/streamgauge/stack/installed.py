@@ -34,6 +34,11 @@ def zipkin_jar() -> Path:
     return _java_part("zipkin") / "zipkin.jar"
 
 
+def victoria_logs() -> Path:
+    """What install_stores.sh builds."""
+    return cache_dir() / f"victoria-logs-{stack_file().versions['victoria-logs']}"
+
+
 def _java_part(name: str) -> Path:
     """The folder bears the version, so that a new one in stack.toml is never answered with the old."""
     return cache_dir() / f"{name}-{stack_file().versions[name]}"

@@ -127,6 +127,16 @@ PARTS = (
         needed=False,
     ),
     Part(
+        "victoria-logs",
+        ports=("victoria-logs",),
+        needs=(),
+        program=stores.victoria_logs,
+        probe=stores.probe_victoria_logs,
+        prepare=stores.prepare_victoria_logs,
+        optional=True,
+        needed=False,
+    ),
+    Part(
         "dagster-code",
         ports=(),
         needs=("postgres", "kafka", "registry"),
@@ -157,7 +167,7 @@ PARTS = (
 )
 
 EXPORTERS = ("postgres-exporter", "redis-exporter", "host-exporter", "process-exporter")
-STORES = ("zipkin",)
+STORES = ("zipkin", "victoria-logs")
 """Fetched and started behind all else, and never waited for."""
 
 

@@ -1,4 +1,4 @@
-"""Stores of traces that a person can open. What they take long to fetch and to start, nothing waits for."""
+"""Stores of traces and logs that a person can open. They take long to fetch and to start: nothing waits for them."""
 
 import os
 import subprocess
@@ -7,9 +7,18 @@ import sys
 import httpx
 
 from streamgauge.errors import UserError
-from streamgauge.stack.credentials import Credentials
+from streamgauge.stack import installed
+from streamgauge.stack.credentials import LOGS_KEY, LOGS_USER, Credentials
 from streamgauge.stack.installed import java, server_user, zipkin_jar
-from streamgauge.stack.layout import LOOPBACK, STACK_DIR, Layout, fresh_folder, private_folder
+from streamgauge.stack.layout import (
+    LOOPBACK,
+    STACK_DIR,
+    Layout,
+    fresh_folder,
+    private_folder,
+    stack_file,
+    write_private,
+)
 from streamgauge.stack.part import NotReady, Program
 from streamgauge.stack.supervisor import MARK
 
@@ -63,11 +72,52 @@ def probe_zipkin(credentials: Credentials) -> str:
         raise NotReady(str(e) or type(e).__name__) from e
 
 
-def install() -> None:
-    """Fetches what is missing, which takes up to some minutes. Raises UserError where that fails."""
-    done = subprocess.run([str(STACK_DIR / "install_stores.sh")], check=False)
+def prepare_victoria_logs(credentials: Credentials) -> None:
+    if not installed.victoria_logs().exists():
+        raise UserError(
+            f"VictoriaLogs is missing: there is no {installed.victoria_logs()}",
+            "build it by `streamgauge stack stores`",
+        )
+    folder = private_folder(credentials.layout.part("victoria-logs"), server_user())
+    write_private(folder / "password", credentials.passwords[LOGS_KEY], server_user())
+
+
+def victoria_logs(credentials: Credentials) -> Program:
+    layout = credentials.layout
+    folder = layout.part("victoria-logs")
+    return Program(
+        (
+            *_LOW_PRIORITY,
+            str(installed.victoria_logs()),
+            f"-storageDataPath={folder / 'data'}",
+            f"-httpListenAddr={LOOPBACK}:{layout.port('victoria-logs')}",
+            "-retentionPeriod=7d",
+            # the oldest day goes first; without a bound a talkative day would fill the disk, and the queries' memory
+            "-retention.maxDiskSpaceUsageBytes=1GiB",
+            "-memory.allowedBytes=128MiB",
+            f"-httpAuth.username={LOGS_USER}",
+            f"-httpAuth.password=file://{folder / 'password'}",
+            # by default a browser lets every site's page read it
+            "-http.disableCORS",
+            "-loggerLevel=WARN",
+        ),
+        user=server_user(),
+    )
+
+
+def probe_victoria_logs(credentials: Credentials) -> str:
+    try:
+        httpx.get(f"http://{LOOPBACK}:{credentials.layout.port('victoria-logs')}/health", timeout=5).raise_for_status()
+    except httpx.HTTPError as e:
+        raise NotReady(str(e) or type(e).__name__) from e
+    return stack_file().versions["victoria-logs"]
+
+
+def install(name: str) -> None:
+    """Fetches or builds it where it is missing, which may take minutes. Raises UserError where that fails."""
+    done = subprocess.run([str(STACK_DIR / "install_stores.sh"), name], check=False)
     if done.returncode != 0:
-        raise UserError("the stores could not be fetched; why stands above", "again: `streamgauge stack stores`")
+        raise UserError(f"{name} could not be fetched; why stands above", "again: `streamgauge stack stores`")
 
 
 def join(layout: Layout) -> None:

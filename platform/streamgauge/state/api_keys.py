@@ -19,6 +19,8 @@ from streamgauge.stores.postgres import Connection
 PERSONAL = "personal"
 """See personal values as they are. What other scopes open stands in platform/access.yaml."""
 READ_ALL = "read:*"
+OPERATIONS = "operations"
+"""See how the platform itself is."""
 
 _PARTS = re.compile(r"sg_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 

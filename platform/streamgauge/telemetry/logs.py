@@ -50,23 +50,28 @@ class _Json(logging.Formatter):
     """One object a line, named as in the OpenTelemetry log data model."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
-            f.TIMESTAMP.name: datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            f.SEVERITY.name: record.levelname,
-            f.LOGGER.name: record.name,
-            f.THREAD.name: record.threadName,
-            f.BODY.name: record.getMessage(),
+        return json.dumps(fields_of(record))
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Of a line that the current thread or task writes."""
+    line: dict[str, Any] = {
+        f.TIMESTAMP.name: datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds"),
+        f.SEVERITY.name: record.levelname,
+        f.LOGGER.name: record.name,
+        f.THREAD.name: record.threadName,
+        f.BODY.name: record.getMessage(),
+    }
+    span = trace.get_current_span().get_span_context()
+    if span.is_valid:
+        line |= {
+            f.TRACE_ID.name: trace.format_trace_id(span.trace_id),
+            f.SPAN_ID.name: trace.format_span_id(span.span_id),
         }
-        span = trace.get_current_span().get_span_context()
-        if span.is_valid:
-            line |= {
-                f.TRACE_ID.name: trace.format_trace_id(span.trace_id),
-                f.SPAN_ID.name: trace.format_span_id(span.span_id),
-            }
-        line |= bound.get({})
-        if record.exc_info:
-            line[f.EXCEPTION.name] = self.formatException(record.exc_info)
-        return json.dumps(line)
+    line |= bound.get({})
+    if record.exc_info:
+        line[f.EXCEPTION.name] = logging.Formatter().formatException(record.exc_info)
+    return line
 
 
 def configure_logs(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
@@ -74,15 +79,21 @@ def configure_logs(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     handler.setFormatter(
         _Json() if settings.log_format == "json" else _Text("%(asctime)s %(levelname)-7s %(threadName)s: %(message)s")
     )
+    # not only the root: a logger whose lines are exported whole may say more
+    handler.setLevel(settings.log_level)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
-def configure_logs_once(settings: LogSettings) -> None:
-    """For a process that somebody else starts: what he has set up stays, and so do the lines of Dagster itself."""
-    if not logging.getLogger().handlers:
-        configure_logs(settings)
-        logging.getLogger("dagster").propagate = False
+def configure_logs_once(settings: LogSettings) -> bool:
+    """For a process that somebody else starts: what he has set up stays, and so do the lines of Dagster itself. Returns
+    whether nothing was set up yet.
+    """
+    if logging.getLogger().handlers:
+        return False
+    configure_logs(settings)
+    logging.getLogger("dagster").propagate = False
+    return True
 
 
 class RunLines(logging.Handler):

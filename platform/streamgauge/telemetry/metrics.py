@@ -61,6 +61,7 @@ def _observable(metric: Metric) -> None:
 
 
 SPANS = _counter(catalog.SPANS)
+LOG_RECORDS = _counter(catalog.LOG_RECORDS)
 SENT = _counter(catalog.SENT)
 ACKNOWLEDGED = BulkHistogram(catalog.ACKNOWLEDGED)
 EVENTS = _counter(catalog.EVENTS)

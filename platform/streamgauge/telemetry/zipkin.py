@@ -1,51 +1,38 @@
 """Spans for Zipkin, in its own form (https://zipkin.io/zipkin-api/#/default/post_spans), mapped as OpenTelemetry says
-(https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/). Links, which Zipkin doesn't know, are tags.
+(https://opentelemetry.io/docs/specs/otel/trace/sdk_exporters/zipkin/). Links, which Zipkin doesn't know, are
+tags named after the other's trace, so that a search for the tag `link.TRACE_ID` finds who is linked to it.
 """
 
-import threading
-import time
+import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
-import httpx
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, format_span_id, format_trace_id
 
+from streamgauge.telemetry.delivery import Delivery
+
 SPANS_PATH = "/api/v2/spans"
-_SECONDS = 10.0
-"""For one request: without it a store that hangs would hold its batch for ever."""
 _PATIENCE_SECONDS = 120.0
-"""How long a batch is sent again to a store that is away: the local stack's starts after the first numbers. Without an
-end, the newest spans would be dropped for the oldest for as long as it is away.
-"""
-_PAUSE_SECONDS = 2.0
 
 
 class ZipkinExporter(SpanExporter):
     def __init__(self, url: str) -> None:
-        self._client = httpx.Client(base_url=url, timeout=_SECONDS)
-        self._hurry = threading.Event()
+        self._delivery = Delivery(url, _PATIENCE_SECONDS)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        encoded = [zipkin_span(s) for s in spans]
-        until = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            with suppress(httpx.HTTPError):
-                status = self._client.post(SPANS_PATH, json=encoded).status_code
-                if status < 500:
-                    return SpanExportResult.SUCCESS if status < 300 else SpanExportResult.FAILURE
-            if self._hurry.wait(_PAUSE_SECONDS) or time.monotonic() > until:
-                return SpanExportResult.FAILURE
+        content = json.dumps([zipkin_span(s) for s in spans]).encode()
+        taken = self._delivery.send(SPANS_PATH, content, "application/json")
+        return SpanExportResult.SUCCESS if taken else SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Who flushes is about to end: from now on a batch is sent once."""
-        self._hurry.set()
+        """Who flushes is about to end."""
+        self._delivery.hurry()
         return True
 
     def shutdown(self) -> None:
-        self._hurry.set()
+        self._delivery.hurry()
 
 
 def zipkin_span(span: ReadableSpan) -> dict[str, Any]:
@@ -53,7 +40,7 @@ def zipkin_span(span: ReadableSpan) -> dict[str, Any]:
     assert context is not None, "a span that was started has a context"
     begun, ended = span.start_time or 0, span.end_time or 0
     tags = {name: _text(value) for name, value in (span.attributes or {}).items()}
-    tags |= {f"link.{n}": _link(link) for n, link in enumerate(span.links)}
+    tags |= {f"link.{format_trace_id(link.context.trace_id)}": _link(link) for link in span.links}
     if span.status.status_code is StatusCode.ERROR:
         # which is all that Zipkin looks at
         tags |= {"otel.status_code": "ERROR", "error": tags.get("error.type", "true")}
@@ -75,10 +62,10 @@ def zipkin_span(span: ReadableSpan) -> dict[str, Any]:
 
 
 def _link(link: Link) -> str:
-    """The other's trace, its span, and what is said of the link, such as a correlation id."""
+    """The other's span, and what is said of the link, such as a correlation id."""
     attributes: Mapping[str, Any] = link.attributes or {}
-    ids = (format_trace_id(link.context.trace_id), format_span_id(link.context.span_id))
-    return " ".join((*ids, *(f"{name}={_text(value)}" for name, value in attributes.items())))
+    said = (f"{name}={_text(value)}" for name, value in attributes.items())
+    return " ".join((format_span_id(link.context.span_id), *said))
 
 
 def _text(value: object) -> str:

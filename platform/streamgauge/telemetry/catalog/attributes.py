@@ -70,3 +70,8 @@ SPAN_RESULT = Attribute(
     "exported; failed: the collector did not take it; dropped: too many wait for it; unsampled.",
     stability=Stability.DEVELOPMENT,
 )
+LOG_RESULT = Attribute(
+    "result",
+    "exported; failed: the store did not take it; dropped: too many wait for it.",
+    stability=Stability.DEVELOPMENT,
+)

@@ -149,6 +149,15 @@ SPANS = Metric(
     (a.SPAN_RESULT,),
     stability=_NEW,
 )
+LOG_RECORDS = Metric(
+    "streamgauge.log.records",
+    Kind.COUNTER,
+    "{record}",
+    "Log lines by what became of them, where they are sent to a store.",
+    (Emitter.WORKER, Emitter.API),
+    (a.LOG_RESULT,),
+    stability=_NEW,
+)
 
 # The API
 REQUEST_DURATION = Metric(

@@ -51,3 +51,10 @@ export function link(url, text, label) {
   const outside = !url.startsWith("/") || url.startsWith("//");
   return el("a", { href: url, rel: outside ? "noopener noreferrer" : null, "aria-label": label ?? null }, text);
 }
+
+/** Links to what the stores of traces and logs have of something, where they have anything and the reader may see it.
+ * @param {{ trace_url?: string | null, logs_url?: string | null }} of */
+export function pages(of) {
+  const found = [of.trace_url ? link(of.trace_url, "Trace") : null, of.logs_url ? link(of.logs_url, "Log lines") : null];
+  return found.flatMap((f) => (f ? [el("span", { class: "line" }, f)] : []));
+}

@@ -1,7 +1,7 @@
 // What became of one event: looked for by its id, and followed from Kafka to the numbers that people read.
 
 import { ApiError, get, query } from "./api.js";
-import { byId, el, link, setText } from "./dom.js";
+import { byId, el, link, pages, setText } from "./dom.js";
 import { capital, number, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
 import * as times from "./times.js";
@@ -100,5 +100,6 @@ function described(t) {
 /** @param {Step} s */
 function step(s) {
   const run = s.run_id ? el("span", { class: "soft line" }, "Run ", el("code", {}, s.run_id.slice(0, 8)), s.partition ? `, ${s.partition}` : "") : null;
-  return el("li", {}, el("strong", {}, link(s.url, s.asset, `${s.asset} in Dagster`)), ` ${s.description}`, run);
+  const at = s.at ? el("span", { class: "soft line" }, times.moment(s.at, preferences.zone)) : null;
+  return el("li", {}, el("strong", {}, link(s.url, s.asset, `${s.asset} in Dagster`)), ` ${s.description}`, at, run, ...pages(s));
 }

@@ -1,7 +1,7 @@
 // "Where does this number come from?": a bucket's way from Kafka's offsets to the page.
 
 import { ApiError, get, query } from "./api.js";
-import { byId, el, link } from "./dom.js";
+import { byId, el, link, pages } from "./dom.js";
 import { number, plural, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
 import { makeTable } from "./rows.js";
@@ -82,7 +82,11 @@ function source(s, zone) {
   if (s.partitions?.length) {
     const parts = s.partitions.map((p) => `${p.partition} to ${number(p.upto)}`);
     item.append(el("span", { class: "soft line" }, `Kafka partitions, each up to its offset: ${parts.join("; ")}`));
+    for (const { commit } of s.partitions) {
+      if (commit) item.append(el("span", { class: "soft line" }, `Commit of ${times.moment(commit.at, zone)}, records ${commit.offsets}`), ...pages(commit));
+    }
   }
+  item.append(...pages(s));
   return item;
 }
 

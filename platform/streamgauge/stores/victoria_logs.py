@@ -1,0 +1,48 @@
+"""Questions to the store of logs, in LogsQL (https://docs.victoriametrics.com/victorialogs/logsql/)."""
+
+import json
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+
+from streamgauge.errors import UserError
+
+_SECONDS = 2.0
+"""For one answer: who asks where a number is from should not wait longer for what else is known of it."""
+
+
+class LogStore:
+    """`url` is VictoriaLogs' own, with its login."""
+
+    def __init__(self, url: str) -> None:
+        self._url = httpx.URL(url)
+
+    def find(self, query: str, limit: int) -> list[dict[str, Any]]:
+        """Lines as their fields. Raises UserError where the store doesn't answer."""
+        try:
+            answer = httpx.post(
+                self._url.join("/select/logsql/query"), data={"query": query, "limit": str(limit)}, timeout=_SECONDS
+            ).raise_for_status()
+        except httpx.HTTPError as e:
+            raise UserError(
+                f"the store of logs doesn't answer ({type(e).__name__})", "start it by `streamgauge stack stores`"
+            ) from e
+        return [json.loads(line) for line in answer.text.splitlines()]
+
+    def page(self, query: str, begin: datetime, end: datetime) -> str:
+        """Its page with the answer to a question, of a range of time. Without the login, which the page asks for."""
+        seconds = max(1, round((end - begin).total_seconds()))
+        asked = {
+            "query": query,
+            "g0.range_input": f"{seconds}s",
+            "g0.end_input": f"{end:%Y-%m-%dT%H:%M:%S}",
+            "g0.relative_time": "none",
+        }
+        return f"{self._url.copy_with(username='', password='', path='/select/vmui/')}#/?{urlencode(asked)}"
+
+
+def quoted(value: str) -> str:
+    """As a value in a query."""
+    return json.dumps(value)
