@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from lineage.correlation import TracedStep, steps_of
 from lineage.number import Writer, writers
 from lineage.trace import Trace, trace
 from streamgauge.cli.output import Json, console, print_json, table
@@ -25,16 +26,27 @@ def trace_event(
         str | None, typer.Option(help="Instead of an event, the number of this minute of the stream, in UTC.")
     ] = None,
     of: Annotated[list[str] | None, typer.Option(help="DIMENSION=VALUE, which the number is of.")] = None,
+    correlation: Annotated[
+        str | None, typer.Option(metavar="ID", help="Instead of an event, what was sent with this correlation id.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Follow one event: Kafka, its commit, the lake's file, its fact, the hours made of it, the number served. Or, by
-    --stream and --minute, find the commits and the run behind a number."""
+    --stream and --minute, find the commits and the run behind a number; by --correlation, each step of what was
+    sent."""
     settings = Settings.for_role("batch")
+    if [event_id, minute, correlation].count(None) != 2 or (minute is not None and stream is None):
+        raise UserError("it isn't said what to trace", "give EVENT_ID, --stream and --minute, or --correlation")
+    if correlation is not None:
+        steps = steps_of(settings, correlation)
+        if as_json:
+            print_json([asdict(s) for s in steps])
+        else:
+            _show_steps(steps)
+        return
     contracts = load_applied(settings)
     if stream is not None:
         find_contract(contracts, stream)
-    if (event_id is None) == (minute is None) or (minute is not None and stream is None):
-        raise UserError("it isn't said what to trace", "give either EVENT_ID, or --stream and --minute")
     if event_id is not None:
         found = trace(settings, contracts, event_id, stream)
         if as_json:
@@ -76,6 +88,18 @@ def _show_writers(found: Sequence[Writer]) -> None:
     _show_pages(w.logs_url for w in found)
 
 
+def _show_steps(steps: Sequence[TracedStep]) -> None:
+    shown = table(at="left", service="left", step="left", ms="right")
+    for s in steps:
+        shown.add_row(_clock(s.at), s.service, escape(s.name), f"{1000 * s.seconds:.1f}")
+    console().print(shown)
+    _show_pages(s.trace_url for s in steps)
+
+
+def _clock(at: str) -> str:
+    return f"{datetime.fromisoformat(at):%m-%d %H:%M:%S.%f}"[:-3]
+
+
 def _show_pages(urls: Iterable[str | None]) -> None:
     """In full: a link in a table is lost where the terminal knows none."""
     for url in dict.fromkeys(filter(None, urls)):
@@ -91,7 +115,7 @@ def _show(found: Trace) -> None:
     shown = table(layer="left", at="left", asset="left", hour="left", what="left", run="left")
     for s in found.steps:
         link = f"[link={s.url}]{escape(s.asset)}[/link]" if s.url else escape(s.asset)
-        at = "" if s.at is None else f"{datetime.fromisoformat(s.at):%m-%d %H:%M:%S.%f}"[:-3]
+        at = "" if s.at is None else _clock(s.at)
         shown.add_row(s.layer, at, link, s.partition or "", escape(s.description), (s.run_id or "")[:8])
     out.print(shown)
     _show_pages(s.trace_url for s in found.steps)

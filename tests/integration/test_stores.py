@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -17,8 +18,10 @@ import pytest
 from starlette.testclient import TestClient
 from typer.testing import CliRunner
 
+from lineage.correlation import steps_of
 from lineage.trace import Step, trace
 from streamgauge.cli import build
+from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stack.control import Stack
 from streamgauge.stack.layout import LOOPBACK
@@ -27,8 +30,8 @@ from streamgauge.state import api_keys as keys
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.victoria_logs import LogStore
 from tests.integration.free_port import free_port
-from tests.integration.running import Running, events, now_ms, rows_of, stored
-from tests.integration.serving_client import in_process
+from tests.integration.running import Running, events, now_ms, one, rows_of, stored
+from tests.integration.serving_client import in_process, served
 from tests.integration.workers import wait_for, wait_until_read
 from tests.telemetry_store import store
 
@@ -272,3 +275,30 @@ def test_the_api_shows_a_numbers_commits_to_those_who_may_see_operations(stores:
         for read in partitions(client):
             assert read["commit"]["trace_url"].startswith("http") and read["commit"]["logs_url"].startswith("http")
         assert {p["commit"] for p in partitions(client, Authorization=f"Bearer {reader}")} == {None}
+
+
+def test_a_correlation_id_leads_from_the_sending_to_the_commit(stores: Stack, running: Running, tmp_path: Path) -> None:
+    """Of events that came over HTTP: the API's spans are exported, as those of `load` are."""
+    running.apply()
+    contract = running.contract
+    running.workers.start()
+    with connect(Settings.for_role("admin")) as connection:
+        key, _ = keys.create(connection, "stores-writer", (f"write:{contract.stream}",))
+    event = {name: value for name, value in one(contract).items() if name != "schema_version"}
+    sent = {"Authorization": f"Bearer {key}", "X-Correlation-Id": "order-7"}
+    with served(running.own.folder, tmp_path) as api:
+        answer = api.client.post(f"/v1/streams/{contract.stream}/events", json=[event], headers=sent)
+        assert answer.status_code == 202, answer.text
+        wait_until_read(contract)
+        settings = Settings.for_role("batch")
+
+        def found() -> list[str]:
+            try:
+                return [s.name for s in steps_of(settings, "order-7")]
+            except UserError:
+                return []
+
+        wait_for(lambda: "commit" in found(), "the commit is found", 30)
+    assert found().index(f"send {contract.topic}") < found().index("commit")
+    with pytest.raises(UserError, match="'order-8'"):
+        steps_of(settings, "order-8")

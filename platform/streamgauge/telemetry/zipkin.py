@@ -40,7 +40,7 @@ def zipkin_span(span: ReadableSpan) -> dict[str, Any]:
     assert context is not None, "a span that was started has a context"
     begun, ended = span.start_time or 0, span.end_time or 0
     tags = {name: _text(value) for name, value in (span.attributes or {}).items()}
-    tags |= {f"link.{format_trace_id(link.context.trace_id)}": _link(link) for link in span.links}
+    tags |= {linked_to(format_trace_id(link.context.trace_id)): _link(link) for link in span.links}
     if span.status.status_code is StatusCode.ERROR:
         # which is all that Zipkin looks at
         tags |= {"otel.status_code": "ERROR", "error": tags.get("error.type", "true")}
@@ -59,6 +59,11 @@ def zipkin_span(span: ReadableSpan) -> dict[str, Any]:
     if span.kind is not SpanKind.INTERNAL:
         built["kind"] = span.kind.name
     return built
+
+
+def linked_to(trace_id: str) -> str:
+    """The tag of the spans that are linked to a trace."""
+    return f"link.{trace_id}"
 
 
 def _link(link: Link) -> str:
