@@ -70,9 +70,8 @@ def create_app(services: Services) -> FastAPI:
 
 def _check_rules(services: Services, found: Iterable[APIRouter]) -> None:
     """A route of which the access file says nothing would be open to all, or to nobody."""
-    routes = [
-        f"{m} {r.path}" for router in found for r in router.routes if isinstance(r, APIRoute) for m in r.methods or ()
-    ]
+    own = (r for router in found for r in router.routes if isinstance(r, APIRoute))
+    routes = [f"{method} {r.path_format}" for r in own for method in r.methods or ()]
     if wrong := unruled(services.rules, routes):
         raise UserError(f"the access file is not of this version: {'; '.join(wrong)}", f"see {ACCESS_FILE}")
 

@@ -26,7 +26,7 @@ class Context:
         """The pattern of the path: a path itself may hold anything."""
         if self.scope is None:
             return BACKGROUND
-        return getattr(self.scope.get("route"), "path", None) or "other"
+        return getattr(self.scope.get("route"), "path_format", None) or "other"
 
 
 _current: ContextVar[Context] = ContextVar("request")

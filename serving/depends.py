@@ -33,7 +33,7 @@ CallerDep = Annotated[Caller, Depends(_caller)]
 
 async def authorised(request: Request, services: ServicesDep) -> None:
     """A dependency of every route: whether the caller may ask it, as the access file says."""
-    rule = services.rules[f"{request.method} {request.scope['route'].path}"]
+    rule = services.rules[f"{request.method} {request.scope['route'].path_format}"]
     if not rule.key:
         return
     caller = await _caller(request, services)

@@ -46,7 +46,8 @@ def _tracer() -> Any:
 
 
 @router.get(
-    "/v1/lineage/{event_id}",
+    # an id may have slashes
+    "/v1/lineage/{event_id:path}",
     summary="What became of an event, layer by layer",
     responses={200: {"model": Traces}, **problems(404)},
 )

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from typer.testing import CliRunner
@@ -65,7 +66,8 @@ def test_a_dead_letter_is_one_from_the_log_to_the_quarantine(stream: Running) ->
     ((schema_id, schema),) = schema_of(contract).items()
     good = one(contract, event_id="good")
     bad = one(contract, event_id="bad", event_type="not a type")
-    stream.send_raw(*((b"ann", encoded(schema, schema_id, e)) for e in (good, good, bad)))
+    slashed = one(contract, event_id="shop/7?a#b/", event_type="not a type")
+    stream.send_raw(*((b"ann", encoded(schema, schema_id, e)) for e in (good, good, bad, slashed)))
     stream.workers.start()
     wait_until_read(contract)
 
@@ -89,6 +91,8 @@ def test_a_dead_letter_is_one_from_the_log_to_the_quarantine(stream: Running) ->
     with in_process(stream.own.folder) as client:
         answer = client.get("/v1/lineage/bad").json()
         assert [t["verdict"] for t in answer["traces"]] == ["quarantined"]
+        slashed = client.get(f"/v1/lineage/{quote('shop/7?a#b/', safe='')}").json()
+        assert [t["verdict"] for t in slashed["traces"]] == ["quarantined"]
         past = (datetime.now(UTC) - timedelta(hours=5)).isoformat()
         assert client.get("/v1/lineage/bad", params={"to": past}).status_code == 404
         assert client.get("/v1/lineage/bad", params={"from": "2026-01-02", "to": "2026-01-01"}).status_code == 422
