@@ -27,9 +27,6 @@ class Caller:
     def may_read(self, stream: str) -> bool:
         return READ_ALL in self.scopes or f"read:{stream}" in self.scopes
 
-    def may(self, scope: str) -> bool:
-        return scope in self.scopes
-
     def require(self, scope: str, stream: str | None = None) -> None:
         """For one stream, where the scope is for streams."""
         needed = scope if stream is None else f"{scope}:{stream}"

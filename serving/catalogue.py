@@ -7,6 +7,7 @@ from typing import Any
 from serving.readers import ReadBy
 from streamgauge.contract.catalogue import described_fields, described_numbers
 from streamgauge.contract.model import Contract
+from streamgauge.rollup.number_alerts import bounds_in_words, watched_in_words
 from streamgauge.stores.tables.windows import window_views
 
 
@@ -24,6 +25,10 @@ def described(contract: Contract, readers: Iterable[ReadBy] | None) -> dict[str,
         "fields": [asdict(f) for f in described_fields(contract)],
         "derived": [{"name": d.name, "type": d.type, "expression": d.text} for d in contract.derived],
         "numbers": [asdict(n) for n in described_numbers(contract)],
+        "alerts": [
+            {"name": a.name, "of": watched_in_words(a), "bounds": bounds_in_words(a), "description": a.description}
+            for a in contract.alerts
+        ],
         "kept_days": {
             "events": None if contract.own_topic is None else _days(contract.retention_ms),
             "lake": _days(contract.lake_retention_ms),

@@ -148,6 +148,13 @@ class CatalogueDerived(_Shape):
     expression: str
 
 
+class CatalogueAlert(_Shape):
+    name: str
+    of: str = Field(description="Which number, over how long, of which members.")
+    bounds: str
+    description: str
+
+
 class CatalogueReader(_Shape):
     caller: str = Field(description="The name of an API key, or of who asked without one.")
     key_id: str | None
@@ -158,7 +165,7 @@ class CatalogueReader(_Shape):
 class Kept(_Shape):
     """Days; null for ever, and of `events` also where others keep the topic."""
 
-    events: float
+    events: float | None
     lake: float | None
     facts: float | None
     minutes: float | None
@@ -176,6 +183,7 @@ class Catalogue(_Shape):
     fields: list[CatalogueField]
     derived: list[CatalogueDerived]
     numbers: list[CatalogueNumber]
+    alerts: list[CatalogueAlert] = Field(description="Those on numbers, which the contract asks for.")
     kept_days: Kept
     views: list[str] = Field(description="In Postgres, for the login `reader`.")
     counts_topic: str | None = Field(description="The topic in Kafka to which every minute's counts are published.")

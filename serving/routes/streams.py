@@ -57,7 +57,7 @@ def stream(request: Request, services: ServicesDep, contract: StreamDep) -> Resp
 )
 def catalogue(request: Request, services: ServicesDep, contract: StreamDep, caller: CallerDep) -> Response:
     named = None
-    if caller.may("operations"):
+    if caller.sees_operations:
         with services.database.snapshot() as connection:
             named = read_by(connection, contract.stream, datetime.now(UTC))
     return momentary_answer(request, described(contract, named))

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -18,6 +18,7 @@ from serving import documentation, page
 from serving.catalogue import described
 from serving.readers import ReadBy
 from streamgauge.contract.load import find_contract, load_contracts
+from streamgauge.contract.model import NumberAlert
 from streamgauge.settings import CONTRACTS
 
 Json = dict[str, Any]
@@ -274,13 +275,15 @@ class Answers:
         }
 
     def catalogue(self, name: str) -> Json:
-        """What the contract says, with two readers."""
-        contract = find_contract(load_contracts(CONTRACTS), name)
+        """What the contract says, with an alert and two readers."""
+        silence = NumberAlert(name="too_few", number="count", windowMinutes=5, below=10, description=_MARKUP)
+        contract = replace(find_contract(load_contracts(CONTRACTS), name), alerts=(silence,))
         readers = [ReadBy("grafana", "a1b2c3d4e5f6", 12_034, self.now), ReadBy("anonymous", None, 7, self.now)]
         return json.loads(orjson.dumps(described(contract, readers)))
 
     def traces(self, name: str) -> Json:
-        step = {"partition": None, "run_id": None}
+        step = {"partition": None, "run_id": None, "at": text(self.now), "logs_url": None}
+        step["trace_url"] = "http://127.0.0.1:1/zipkin/traces/1"
         speed = {**step, "layer": "speed", "asset": f"speed/{name}_minutes", "url": None, "description": _MARKUP}
         lake = {**step, "layer": "lake", "asset": f"lake/{name}_lake", "url": "http://127.0.0.1:1/lake"}
         return {

@@ -376,6 +376,8 @@ def test_what_a_stream_is_and_who_reads_it(browser: Browser, api: str, answers: 
         expect(person).to_contain_text("personal")
         expect(person).to_contain_text("1 to 128 characters")
         expect(person).to_contain_text("dimension actor kind, by the reference table; distinct users; top users")
+        alert = page.locator("#about-alerts tbody tr")
+        expect(alert).to_have_text(f"too fewcount of 5 minbelow 10 is warning{MARKUP}")
         expect(page.locator("#about-readers tbody tr")).to_have_count(2)
         expect(page.locator("#about-readers tbody tr").first).to_contain_text("grafana12,034")
         page.locator("#about-numbers").get_by_role("link", name="actor kind").click()
@@ -477,7 +479,13 @@ def test_an_event_is_found_by_its_id(browser: Browser, api: str, answers: Answer
         page.get_by_role("button", name="Find").click()
         expect(page.locator("#event-traces h2")).to_have_text("System events: Counted: it is a fact")
         expect(page.locator("#event-traces")).to_contain_text(MARKUP)
-        expect(page.locator("#event-traces").get_by_role("link")).to_have_attribute("href", "http://127.0.0.1:1/lake")
+        steps = page.locator("#event-traces")
+        lake = steps.get_by_role("link", name="lake/system_events_lake in Dagster")
+        expect(lake).to_have_attribute("href", "http://127.0.0.1:1/lake")
+        of_both = steps.get_by_role("link", name="Trace")
+        expect(of_both).to_have_count(2)
+        expect(of_both.first).to_have_attribute("href", "http://127.0.0.1:1/zipkin/traces/1")
+        expect(steps.get_by_role("link", name="Log lines")).to_have_count(0)
         assert serious(page) == []
         address_of_it = page.url
         page.go_back()

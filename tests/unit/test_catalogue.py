@@ -1,7 +1,14 @@
 """What the catalogue says of fields and numbers: of the example contract, which uses most of what there is."""
 
+from dataclasses import replace
+
+import orjson
+
+from serving.catalogue import described
+from serving.schemas import Catalogue
 from streamgauge.contract.catalogue import NumberEntry, described_fields, described_numbers
 from streamgauge.contract.load import load_contracts
+from streamgauge.contract.model import SourceSpec
 from streamgauge.settings import CHECKOUT
 
 (ORDERS,) = load_contracts(CHECKOUT / "platform/streamgauge/project/files/contracts")
@@ -30,3 +37,10 @@ def test_numbers_say_what_they_are_of() -> None:
         NumberEntry("return_rate", "ratio", "returned / count", False),
         NumberEntry("customers", "distinct", "how many different customer", True),
     ]
+
+
+def test_what_others_keep_has_no_time_here() -> None:
+    foreign = replace(ORDERS, source=SourceSpec(topic="orders", format="json", key="order_id"), own_topic=None)
+    found = Catalogue.model_validate_json(orjson.dumps(described(foreign, None)))
+    assert (found.kept_days.events, found.readers) == (None, None)
+    assert Catalogue.model_validate_json(orjson.dumps(described(ORDERS, []))).kept_days.events == 7

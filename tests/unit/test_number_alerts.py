@@ -8,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamgauge.contract.model import NumberAlert
-from streamgauge.rollup.number_alerts import Level, Reading, bounds_in_words, episodes, level_of, standing
+from streamgauge.rollup.number_alerts import (
+    Level,
+    Reading,
+    bounds_in_words,
+    episodes,
+    level_of,
+    standing,
+    watched_in_words,
+)
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -72,3 +80,8 @@ def test_too_few_windows_begin_no_alert() -> None:
 def test_bounds_in_words() -> None:
     words = bounds_in_words(alert(above=1200, criticalBelow=0.25, forMinutes=3))
     assert words == "above 1,200 is warning, below 0.25 is critical, for 3 min"
+
+
+def test_what_is_watched_in_words() -> None:
+    compared = alert(dimensions={"service": "nova-api"}, comparedWith="week", below=0.5)
+    assert watched_in_words(compared) == "count of 5 min, service nova-api, divided by what it was a week before"

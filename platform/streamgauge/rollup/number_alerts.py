@@ -144,6 +144,13 @@ def bounds_in_words(alert: NumberAlert) -> str:
     return ", ".join(parts) + lasting
 
 
+def watched_in_words(alert: NumberAlert) -> str:
+    """What the bounds are of."""
+    of = "".join(f", {name} {value}" for name, value in alert.dimensions.items())
+    divided = f", divided by what it was a {alert.comparedWith} before" if alert.comparedWith else ""
+    return f"{alert.number} of {alert.windowMinutes} min{of}{divided}"
+
+
 def reading_in_words(alert: NumberAlert, reading: Reading) -> str:
     of = "".join(f", {name} {value}" for name, value in alert.dimensions.items())
     text = f"{alert.number} of the {alert.windowMinutes} min before {moment(reading.end)}{of}: {number(reading.value)}"

@@ -28,6 +28,7 @@ export class AboutView {
   #fields = makeTable("Fields of its events", [{ name: "Field" }, { name: "Type" }, { name: "Classified" }, { name: "What it is", kind: "wide" }, { name: "Values", kind: "wide" }, { name: "Used as", kind: "wide" }]);
   #derived = makeTable("Computed of each event", [{ name: "Name" }, { name: "Type" }, { name: "Expression", kind: "wide" }]);
   #numbers = makeTable("Numbers, and what they are broken down by", [{ name: "Name" }, { name: "Kind" }, { name: "Of", kind: "wide" }]);
+  #alerts = makeTable("Alerts on these numbers", [{ name: "Alert" }, { name: "On", kind: "wide" }, { name: "Bounds", kind: "wide" }, { name: "What it means", kind: "wide" }]);
   #readers = makeTable("Who asked the API for it in the last 30 days", [{ name: "Key" }, { name: "Requests", kind: "numeric" }, { name: "Last" }]);
 
   /** @param {Stream} stream @param {() => void} unauthorized */
@@ -37,6 +38,7 @@ export class AboutView {
     byId("about-fields").replaceChildren(this.#fields.whole);
     byId("about-derived").replaceChildren(this.#derived.whole);
     byId("about-numbers").replaceChildren(this.#numbers.whole);
+    byId("about-alerts").replaceChildren(this.#alerts.whole);
     byId("about-readers").replaceChildren(this.#readers.whole);
     setText(byId("about-name"), capital(words(stream.stream)));
     setText(byId("about-purpose"), stream.description);
@@ -109,6 +111,8 @@ export class AboutView {
       n.personal && n.kind !== "distinct" ? `${KINDS[n.kind]}, by pseudonyms` : KINDS[n.kind],
       el("code", {}, n.definition),
     ]);
+    byId("about-alerts").hidden = found.alerts.length === 0;
+    this.#alerts.fill(found.alerts, (a) => a.name, (a) => [words(a.name), a.of, a.bounds, a.description]);
     byId("about-views").replaceChildren(...found.views.flatMap((v, i) => [i ? ", " : "", el("code", {}, v)]));
     setText(byId("about-counts"), found.counts_topic ? ` Each minute’s counts are published to the topic ${found.counts_topic}.` : "");
     byId("about-assets").replaceChildren(

@@ -13,6 +13,7 @@ const REFRESH_MS = 10_000;
 export class AllStreamsView {
   #asked = new AbortController();
   #timer = setInterval(() => void this.#ask(), REFRESH_MS);
+  #asking = false;
   /** @type {{ streams: import("./api.js").Api["Stream"][], rows: import("./quality.js").Check[] } | null} */
   #found = null;
   #table = makeTable("Streams, those with most events first", [
@@ -45,7 +46,8 @@ export class AllStreamsView {
   }
 
   async #ask() {
-    if (document.hidden && this.#found) return;
+    if (this.#asking || (document.hidden && this.#found)) return;
+    this.#asking = true;
     try {
       const [{ streams }, { rows }] = await Promise.all([get("/v1/streams", this.#asked.signal), get("/v1/quality?limit=1000", this.#asked.signal)]);
       this.#found = { streams, rows };
@@ -59,6 +61,8 @@ export class AllStreamsView {
       if (error.status === 401) return this.unauthorized();
       setText(byId("connection"), `${error.message} Trying again.`);
       document.body.dataset.connection = "lost";
+    } finally {
+      this.#asking = false;
     }
   }
 
