@@ -42,9 +42,9 @@ def load(
 ) -> None:
     """Send synthetic events, made from the stream's contract."""
     settings = Settings.for_role("producer")
-    export_traces("streamgauge-producer", settings.zipkin_url)
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
+    export_traces("streamgauge-producer", settings.zipkin_url)
     contract = find_contract(load_contracts(settings.contracts_dir), stream)
     seed = random.SystemRandom().getrandbits(32) if seed is None else seed
     plan = Plan(_count(rate, events, seconds), rate, time.time_ns() // 1_000_000, seed, span)

@@ -36,9 +36,9 @@ def replay(
 ) -> None:
     """Send data sets to their streams, in the order of event time, and say what becomes of their events."""
     settings = Settings.for_role("producer")
-    export_traces("streamgauge-producer", settings.zipkin_url)
     if settings.metrics_port is not None:
         serve_metrics("streamgauge-producer", settings.metrics_port, settings.metrics_host)
+    export_traces("streamgauge-producer", settings.zipkin_url)
     at, factor = parse_end(end), _speed(speed)
     contracts = load_contracts(settings.contracts_dir)
     before = accounts_of(contracts)

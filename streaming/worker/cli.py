@@ -14,11 +14,8 @@ from streamgauge.contract.load import find_contract
 from streamgauge.errors import UserError
 from streamgauge.rollup.pseudonyms import pseudonym_secret
 from streamgauge.settings import Settings
-from streamgauge.state.commits import COMMITTER
 from streamgauge.stores.postgres import connect, connect_or_explain
-from streamgauge.telemetry.log_export import export_logs
 from streamgauge.telemetry.logs import configure_logs, own_stderr
-from streamgauge.telemetry.span_export import export_traces
 from streaming.worker.memory import keep_freed_memory
 from streaming.worker.process import run_worker
 
@@ -45,8 +42,6 @@ def worker(
     stderr = own_stderr()
     faulthandler.enable(stderr)
     configure_logs(settings, stderr)
-    export_logs("streamgauge-worker", settings.logs_url, whole=COMMITTER)
-    export_traces("streamgauge-worker", settings.zipkin_url)
     connect_to_applied = partial(connect, settings, autocommit=True, application="streamgauge worker contracts")
     run_worker(settings, ContractsInUse(settings.contracts_dir, connect_to_applied, stream or ()))
 

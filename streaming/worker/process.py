@@ -17,9 +17,12 @@ from streamgauge.contract.model import Contract
 from streamgauge.records.registry import registry
 from streamgauge.rollup.pseudonyms import pseudonyms_of
 from streamgauge.settings import Settings
+from streamgauge.state.commits import COMMITTER
 from streamgauge.telemetry import metrics
+from streamgauge.telemetry.log_export import export_logs
 from streamgauge.telemetry.logs import bound_to
 from streamgauge.telemetry.probes import LIVE, READY, serve_metrics
+from streamgauge.telemetry.span_export import export_traces
 from streamgauge.telemetry.threads import place_of, supervised, watch_other_threads
 from streaming.worker.gauges import export_gauges
 from streaming.worker.health import Health
@@ -63,6 +66,9 @@ def run_worker(settings: Settings, contracts: ContractsInUse) -> None:
         health = Health(heartbeats, running.keys(), sessions)
         probes = {LIVE: health.alive, READY: health.ready}
         serve_metrics("streamgauge-worker", settings.metrics_port, settings.metrics_host, probes)
+    # after the metrics, which count what becomes of both
+    export_logs("streamgauge-worker", settings.logs_url, whole=COMMITTER)
+    export_traces("streamgauge-worker", settings.zipkin_url)
     export_gauges(sessions)
 
     def follow_contracts() -> None:

@@ -1,7 +1,7 @@
 """Questions to the store of logs, in LogsQL (https://docs.victoriametrics.com/victorialogs/logsql/)."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -9,6 +9,8 @@ import httpx
 
 from streamgauge.errors import UserError
 
+_KEPT = "7d"
+"""The local stack's lines are not older."""
 _SECONDS = 2.0
 """For one answer: who asks where a number is from should not wait longer for what else is known of it."""
 
@@ -33,13 +35,9 @@ class LogStore:
 
     def page(self, query: str, begin: datetime, end: datetime) -> str:
         """Its page with the answer to a question, of a range of time. Without the login, which the page asks for."""
-        seconds = max(1, round((end - begin).total_seconds()))
-        asked = {
-            "query": query,
-            "g0.range_input": f"{seconds}s",
-            "g0.end_input": f"{end:%Y-%m-%dT%H:%M:%S}",
-            "g0.relative_time": "none",
-        }
+        # in the question: the page takes a range of its own for one in the reader's time zone
+        ends = ", ".join(f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for at in (begin, end))
+        asked = {"query": f"_time:[{ends}] {query}", "g0.range_input": _KEPT}
         return f"{self._url.copy_with(username='', password='', path='/select/vmui/')}#/?{urlencode(asked)}"
 
 
