@@ -11,7 +11,7 @@ from serving.config import ApiConfig
 from serving.database import Database
 from serving.problems import AWAY, FORBIDDEN, NO_KEY, TOO_OFTEN, Problem
 from streamgauge.state import api_keys as keys
-from streamgauge.state.api_keys import OPERATIONS, PERSONAL, READ_ALL
+from streamgauge.state.api_keys import ADMIN, OPERATIONS, PERSONAL, READ_ALL
 from streamgauge.web.origin import address, from_this_machine
 
 _TRUSTED_SECONDS = 10.0
@@ -21,8 +21,11 @@ _REMEMBERED = 1000
 
 @dataclass(frozen=True)
 class Caller:
+    """`name` is the id of the key, if the caller has one."""
+
     name: str
     scopes: frozenset[str]
+    has_key: bool = True
 
     def may_read(self, stream: str) -> bool:
         return READ_ALL in self.scopes or f"read:{stream}" in self.scopes
@@ -36,6 +39,10 @@ class Caller:
     @property
     def sees_operations(self) -> bool:
         return OPERATIONS in self.scopes
+
+    @property
+    def administers(self) -> bool:
+        return ADMIN in self.scopes
 
     @property
     def sees_personal(self) -> bool:

@@ -7,7 +7,7 @@ from fastapi import Path as InPath
 
 from serving.access import Caller
 from serving.context import current
-from serving.problems import NOT_FOUND, Problem
+from serving.problems import FORBIDDEN, NOT_FOUND, Problem
 from serving.services import Services
 from streamgauge.contract.model import Contract
 from streamgauge.telemetry.catalog.log_fields import STREAM
@@ -29,6 +29,20 @@ async def _caller(request: Request, services: ServicesDep) -> Caller:
 
 
 CallerDep = Annotated[Caller, Depends(_caller)]
+
+
+async def _key_holder(caller: CallerDep) -> Caller:
+    if not caller.has_key:
+        raise Problem(
+            FORBIDDEN,
+            "What is saved belongs to an API key, and the request has none.",
+            "Send one: `streamgauge api-keys create NAME --as viewer` makes it.",
+        )
+    return caller
+
+
+KeyHolderDep = Annotated[Caller, Depends(_key_holder)]
+"""A caller whom what he saves can belong to."""
 
 
 async def authorised(request: Request, services: ServicesDep) -> None:

@@ -390,6 +390,24 @@ class ApiKeys(_Shape):
     keys: list[ApiKey]
 
 
+class SavedView(_Shape):
+    id: str
+    name: str
+    stream: str
+    question: str = Field(
+        description="As the page's address has it after `?`; the page says what of it can't be asked."
+    )
+    shared: bool = Field(description="Seen by all who may read the stream; else by its owner alone.")
+    owner: str = Field(description="The name of the API key that saved it.")
+    own: bool = Field(description="Saved with the key that asks.")
+    created_at: datetime
+    changed_at: datetime
+
+
+class SavedViews(_Shape):
+    views: list[SavedView]
+
+
 class Part(_Shape):
     name: str
     up: bool

@@ -75,7 +75,7 @@ def make_services(settings: Settings, config: ApiConfig) -> Services:
     )
     contracts.refresh()
     rights = load_access(settings.access_file).api
-    anonymous = Caller(ANONYMOUS, frozenset(rights.callers[ANONYMOUS].scopes))
+    anonymous = Caller(ANONYMOUS, frozenset(rights.callers[ANONYMOUS].scopes), has_key=False)
     database = Database(settings, config)
     redis = redis_client(settings)
     # Postgres has the same answers: nobody waits for a Redis to come back.

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import orjson
 import uvicorn
-from fastapi import FastAPI, Query, Request
+from fastapi import Body, FastAPI, Query, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from serving import documentation, page
@@ -76,6 +76,8 @@ class Answers:
     """The id of the one event that is found."""
     recent: dict[str, int] = field(default_factory=lambda: {"user_events": 900})
     """How many events each stream had in the last minutes."""
+    saved: list[Json] = field(default_factory=list[Json])
+    """Views that are kept."""
     shift: int = 0
     """Added to the first key of each top, so that the order changes."""
 
@@ -280,6 +282,11 @@ class Answers:
         contract = replace(find_contract(load_contracts(CONTRACTS), name), alerts=(silence,))
         readers = [ReadBy("grafana", "a1b2c3d4e5f6", 12_034, self.now), ReadBy("anonymous", None, 7, self.now)]
         return json.loads(orjson.dumps(described(contract, readers)))
+
+    def save(self, wanted: Json, own: bool = True) -> Json:
+        view = {**wanted, "id": f"{len(self.saved):012x}", "owner": "ann" if own else "bob", "own": own}
+        self.saved.append({**view, "created_at": text(self.now), "changed_at": text(self.now)})
+        return self.saved[-1]
 
     def traces(self, name: str) -> Json:
         step = {"partition": None, "run_id": None, "at": text(self.now), "logs_url": None}
@@ -494,6 +501,26 @@ def make_app(answers: Answers) -> FastAPI:
     @app.get("/v1/streams/{name}/catalogue")
     def catalogue(name: str) -> Json:
         return answers.catalogue(name)
+
+    @app.get("/v1/saved-views")
+    def saved_views() -> Json:
+        return {"views": sorted(answers.saved, key=lambda v: v["name"])}
+
+    @app.post("/v1/saved-views", status_code=201)
+    def save(wanted: Annotated[Json, Body()]) -> Json:
+        return answers.save(wanted)
+
+    @app.put("/v1/saved-views/{view_id}")
+    def change(view_id: str, wanted: Annotated[Json, Body()]) -> Json:
+        found = next(v for v in answers.saved if v["id"] == view_id)
+        found.update(wanted)
+        return found
+
+    @app.delete("/v1/saved-views/{view_id}")
+    def delete(view_id: str) -> Json:
+        found = next(v for v in answers.saved if v["id"] == view_id)
+        answers.saved.remove(found)
+        return found
 
     @app.get("/v1/quality")
     def quality(stream: str = "user_events") -> Json:

@@ -173,7 +173,7 @@ def test_api(own: OwnStream) -> None:
 def _asked(route: str, stream: str) -> str:
     """A request that ends after the caller was looked at: with wrong parameters, where a right one would take long."""
     places = {"stream": stream, "day": "2026-01-01", "hour": "2026-01-01T00:00Z", "name": "key-required"}
-    path = route.format(**places, event_id="nothing", key_id="0" * 12)
+    path = route.format(**places, event_id="nothing", key_id="0" * 12, view_id="0" * 12)
     wrong = {f"/{stream}/live": "?window=x", "/lineage/nothing": "?from=x"}
     return path + next((query for end, query in wrong.items() if path.endswith(end)), "")
 

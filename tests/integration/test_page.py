@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from quality.report.model import Hour
 from quality.report.page import render
-from serving.schemas import Anomalies, Catalogue, Stream, Traces
+from serving.schemas import Anomalies, Catalogue, SavedView, Stream, Traces
 from streamgauge.dagster.hours import HOUR
 from tests.integration.browser import chromium, opened, serious
 from tests.integration.page_api import KINDS, ODD, Answers, serve
@@ -18,7 +18,8 @@ from tests.unit.test_report import DAY, sample_report
 MARKUP = "<img src=x onerror=alert(1)>"
 NONE = "\N{EN DASH}"
 EXPLORE = "#/user_events/explore?by=event_type&where=event_type%3AKind01&where=event_type%3AKind02"
-VIEWS = ("", "#/operations", "#/all-streams", "#/user_events/about", EXPLORE)
+VIEWS = ("", "#/operations", "#/all-streams", "#/saved-views", "#/user_events/about", EXPLORE)
+VIEW = {"name": MARKUP, "stream": "user_events", "question": "by=event_type&range=7d", "shared": True}
 FRESH = re.compile(r"^Fresh, complete until \d\d:\d\d, final until \d\d:\d\d\.$")
 GONE = re.compile(r"^Disconnected since \d\d:\d\d:\d\d\. The numbers are from")
 
@@ -31,7 +32,9 @@ def browser() -> Generator[Browser]:
 
 @pytest.fixture
 def answers() -> Answers:
-    return Answers()
+    built = Answers()
+    built.save(VIEW, own=False)
+    return built
 
 
 @pytest.fixture
@@ -60,6 +63,7 @@ def test_the_answers_here_have_the_shape_of_the_apis(answers: Answers) -> None:
     Anomalies.model_validate(answers.anomalies("user_events"))
     Catalogue.model_validate(answers.catalogue("user_events"))
     Traces.model_validate(answers.traces("user_events"))
+    SavedView.model_validate(answers.save(VIEW))
 
 
 def test_the_answer_comes_first_then_the_numbers(shown: Page, answers: Answers) -> None:
@@ -384,6 +388,61 @@ def test_what_a_stream_is_and_who_reads_it(browser: Browser, api: str, answers: 
         expect(page).to_have_url(f"{api}#/user_events/explore?by=actor_kind")
 
 
+def test_a_view_is_saved_opened_renamed_and_deleted(browser: Browser, api: str, answers: Answers) -> None:
+    answers.key = "secret"
+    with opened(browser, f"{api}{EXPLORE}") as page:
+        page.evaluate("() => sessionStorage.setItem('streamgauge.key', 'secret')")
+        page.reload()
+        explored(page)
+        page.get_by_role("button", name="Save view").click()
+        assert serious(page) == []
+        expect(page.get_by_role("textbox", name="Name")).to_have_value("Events by 15 minutes and event type")
+        page.get_by_role("textbox", name="Name").fill("Two kinds")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="all saved views").click()
+        rows = page.locator("#saved-views tbody tr")
+        expect(rows).to_have_count(2)
+        assert answers.saved[1]["question"] == EXPLORE.partition("?")[2] and not answers.saved[1]["shared"]
+        expect(rows.first).to_contain_text(MARKUP)
+        expect(rows.first).to_contain_text("Events, by event type, 7d")
+        expect(rows.first).to_contain_text("bob")
+        expect(rows.first.get_by_role("button")).to_have_count(0)
+        own = rows.nth(1)
+        expect(own).to_contain_text("Events, by event type, event type Kind01, event type Kind02, 24h")
+        own.get_by_role("button", name="Rename or share Two kinds").click()
+        page.get_by_role("textbox", name="Name").fill("Kinds")
+        page.get_by_label("All who may read the stream see it").check()
+        page.get_by_role("button", name="Save", exact=True).click()
+        renamed = rows.filter(has=page.get_by_role("link", name="Kinds", exact=True))
+        expect(renamed).to_contain_text("All readers")
+        page.get_by_role("link", name="Kinds", exact=True).click()
+        expect(page).to_have_url(f"{api}{EXPLORE}")
+        page.go_back()
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.get_by_role("button", name="Delete Kinds").click()
+        expect(rows).to_have_count(1)
+        expect(page.locator("#saved-views-note")).to_have_text("“Kinds” is deleted.")
+        expect(page.get_by_role("heading", name="Saved views")).to_be_focused()
+
+
+def test_saving_asks_who_has_no_key_for_one_and_loses_nothing(browser: Browser, api: str) -> None:
+    with opened(browser, f"{api}{EXPLORE}") as page:
+        explored(page)
+        page.get_by_role("button", name="Save view").click()
+        expect(page.locator("#key-problem")).to_contain_text("streamgauge api-keys create NAME --as viewer")
+        page.keyboard.press("Escape")
+        page.get_by_label("broken down by").select_option("Nothing")
+        expect(page.locator("#explore-title")).to_have_text("Events by 15 minutes")
+        page.go_back()
+        page.get_by_role("button", name="Save view").click()
+        page.get_by_label("API key").fill("secret")
+        page.get_by_role("button", name="Open").click()
+        explored(page)
+        expect(page).to_have_url(f"{api}{EXPLORE}")
+        page.get_by_role("button", name="Save view").click()
+        expect(page.get_by_role("textbox", name="Name")).to_be_focused()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", VIEWS)
 def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path: str) -> None:
@@ -403,7 +462,8 @@ def test_axe_finds_nothing_serious(browser: Browser, api: str, scheme: str, path
 def test_a_phone_scrolls_in_one_direction(browser: Browser, api: str, path: str) -> None:
     with opened(browser, api + path, viewport={"width": 360, "height": 700}, has_touch=True) as page:
         expect(page.locator("#connection")).to_have_text(re.compile("^(Live|Up to date)$"))
-        drawn = "#reading-where, #parts li, #explore-totals tbody tr, #all-streams tbody tr, #about-fields tbody tr"
+        tables = ("explore-totals", "all-streams", "saved-views", "about-fields")
+        drawn = ", ".join(("#reading-where", "#parts li", *(f"#{table} tbody tr" for table in tables)))
         page.locator(drawn).locator("visible=true").first.wait_for()
         assert page.evaluate("() => document.documentElement.scrollWidth") == 360
         if not path:

@@ -123,6 +123,7 @@ def test_every_route_refuses_unknown_parameters(client: TestClient) -> None:
         "hour": "2026-01-01T00",
         "event_id": "x",
         "key_id": "0" * 12,
+        "view_id": "0" * 12,
         "name": "busy",
     }
     asked = 0

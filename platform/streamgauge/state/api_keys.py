@@ -19,6 +19,7 @@ from streamgauge.stores.postgres import Connection
 PERSONAL = "personal"
 """See personal values as they are. What other scopes open stands in platform/access.yaml."""
 READ_ALL = "read:*"
+ADMIN = "admin"
 OPERATIONS = "operations"
 """See how the platform itself is."""
 

@@ -34,6 +34,7 @@ RelationGroup: TypeAlias = Literal[
     "heartbeats",
     "api-keys",
     "readers",
+    "saved-views",
     "pseudonyms",
     "upkeep",
     "audit",

@@ -1,6 +1,6 @@
-"""Who may ask the API, and who did."""
+"""Who may ask the API, who did, and what they ask again and again."""
 
-from streamgauge.stores.ddl import TIME, Column, Table
+from streamgauge.stores.ddl import TIME, Column, Index, Table
 
 TABLES: tuple[Table, ...] = (
     # Only a hash of a key's secret part: who reads this table can't use what is in it.
@@ -30,5 +30,22 @@ TABLES: tuple[Table, ...] = (
             Column("last_at", TIME),
         ),
         ("stream", "day", "caller"),
+    ),
+    Table(
+        "saved_views",
+        "saved-views",
+        (
+            Column("id", "text"),
+            # The id of a key.
+            Column("owner", "text"),
+            Column("name", "text"),
+            Column("stream", "text"),
+            Column("question", "text"),
+            Column("shared", "boolean"),
+            Column("created_at", TIME, default="now()"),
+            Column("changed_at", TIME, default="now()"),
+        ),
+        ("id",),
+        indexes=(Index("saved_views_of", ("owner",)),),
     ),
 )

@@ -34,23 +34,29 @@ export async function get(path, signal) {
   return (await ask(path, "application/json", signal)).json();
 }
 
+/** Changes something. @param {"POST" | "PUT" | "DELETE"} method @param {string} path @param {unknown} [body] @returns {Promise<any>} */
+export async function send(method, path, body) {
+  return (await ask(path, "application/json", undefined, { method, body: body === undefined ? null : JSON.stringify(body) })).json();
+}
+
 /** What is kept as a file. @param {string} path @param {string} accept @returns {Promise<Blob>} */
 export async function fetchFile(path, accept) {
   return (await ask(path, accept)).blob();
 }
 
-/** @param {string} path @param {string} accept @param {AbortSignal} [signal] */
-async function ask(path, accept, signal) {
+/** @param {string} path @param {string} accept @param {AbortSignal} [signal] @param {{ method: string, body: string | null }} [change] */
+async function ask(path, accept, signal, change) {
   const timeout = AbortSignal.timeout(20_000);
   let response;
   try {
     response = await fetch(path, {
-      headers: { Accept: accept, ...authorization() },
+      ...change,
+      headers: { Accept: accept, ...(change?.body ? { "Content-Type": "application/json" } : {}), ...authorization() },
       signal: signal ? AbortSignal.any([signal, timeout]) : timeout,
     });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError("The server does not answer.", "The page keeps trying.", 0);
+    throw new ApiError("The server does not answer.", change ? "Try again." : "The page keeps trying.", 0);
   }
   if (!response.ok) throw await problemOf(response);
   return response;

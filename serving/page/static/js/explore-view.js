@@ -12,6 +12,7 @@ import { badge, showProvenance } from "./provenance.js";
 import { RANGES, WINDOWS, filtersOf, fits, iso, parseQuestion, shiftOf, spanOf, windowNames, writeQuestion } from "./question.js";
 import { showRanking } from "./ranking.js";
 import { makeTable } from "./rows.js";
+import { editView } from "./saved-views.js";
 import { SURE, bucketOf } from "./series.js";
 import { download, lineOf } from "./takeaway.js";
 import * as times from "./times.js";
@@ -62,10 +63,11 @@ export class ExploreView {
   #windows = makeTable("By time, newest first", [{ name: "Start" }, { name: "Number", kind: "numeric" }, { name: "Before", kind: "numeric" }, { name: "Status" }, { name: "Where from" }]);
   #timer = setInterval(() => this.#refresh(), 1000);
 
-  /** @param {Stream} stream @param {string} question as the address has it @param {() => void} unauthorized */
-  constructor(stream, question, unauthorized) {
+  /** @param {Stream} stream @param {string} question as the address has it @param {() => void} unauthorized @param {(why: string) => void} needsKey */
+  constructor(stream, question, unauthorized, needsKey) {
     this.stream = stream;
     this.unauthorized = unauthorized;
+    this.needsKey = needsKey;
     this.#question = this.#take(question);
     setText(byId("explore-name"), capital(words(stream.stream)));
     this.#chart = new BreakdownChart(byId("explore-chart"), { pick: (slot) => this.#explain(slot), look: (slot) => this.#look(slot) });
@@ -100,6 +102,7 @@ export class ExploreView {
   #take(text) {
     const { question, problems } = parseQuestion(text, this.stream);
     setText(byId("explore-misread"), problems.join(" "));
+    byId("explore-saved").replaceChildren();
     return question;
   }
 
@@ -107,6 +110,12 @@ export class ExploreView {
   #choose(changed) {
     const written = writeQuestion({ ...this.#question, ...changed });
     location.hash = `#/${encodeURIComponent(this.stream.stream)}/explore${written ? `?${written}` : ""}`;
+  }
+
+  /** The question as it is asked: a range such as 24 h goes on moving. */
+  #save() {
+    const draft = { name: byId("explore-title").textContent ?? "", stream: this.stream.stream, question: writeQuestion(this.#question), shared: false };
+    editView(draft, null, this.needsKey, () => byId("explore-saved").replaceChildren("Saved: ", el("a", { href: "#/saved-views" }, "all saved views")));
   }
 
   get #measure() {
@@ -148,6 +157,7 @@ export class ExploreView {
     };
     options("explore-top", tops.map((t) => [t, capital(words(t))]), () => void this.#askTop(this.#span));
     byId("explore-top-panel").hidden = tops.length === 0;
+    byId("explore-save").onclick = () => this.#save();
     byId("explore-details", HTMLDetailsElement).ontoggle = () => this.#render();
     for (const button of document.querySelectorAll("#takeaway button")) {
       if (button instanceof HTMLButtonElement) button.onclick = () => void this.#takeAlong(button.value);

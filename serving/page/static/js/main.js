@@ -11,6 +11,7 @@ import { EventView } from "./event-view.js";
 import { ExploreView } from "./explore-view.js";
 import { OperationsView } from "./operations-view.js";
 import { bindChoices, onChoice, preferences } from "./preferences.js";
+import { SavedViewsView } from "./saved-views-view.js";
 import { StreamView } from "./stream-view.js";
 import { busiest, parseAddress } from "./streams.js";
 import * as times from "./times.js";
@@ -19,12 +20,13 @@ const OPERATIONS = "operations";
 /** No stream has this name: a dash is none of the letters it may have. */
 const FIND_EVENT = "find-event";
 const ALL_STREAMS = "all-streams";
+const SAVED_VIEWS = "saved-views";
 const EXPLORE = "explore";
 const ABOUT = "about";
 
 /** @type {import("./api.js").Api["Stream"][]} */
 let streams = [];
-/** @type {StreamView | ExploreView | AboutView | EventView | AllStreamsView | OperationsView | null} */
+/** @type {StreamView | ExploreView | AboutView | EventView | AllStreamsView | SavedViewsView | OperationsView | null} */
 let view = null;
 let opened = false;
 
@@ -68,8 +70,10 @@ function open() {
   const operations = place === OPERATIONS;
   const finds = place === FIND_EVENT;
   const all = place === ALL_STREAMS;
-  const stream = operations || finds || all || !["", EXPLORE, ABOUT].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
-  const nowhere = name !== "" && !operations && !finds && !all && !stream;
+  const saved = place === SAVED_VIEWS;
+  const ofStream = !operations && !finds && !all && !saved;
+  const stream = !ofStream || !["", EXPLORE, ABOUT].includes(part) ? undefined : name ? streams.find((s) => s.stream === name) : busiest(streams);
+  const nowhere = name !== "" && ofStream && !stream;
   const explores = part === EXPLORE && stream !== undefined;
   const describes = part === ABOUT && stream !== undefined;
   if (view instanceof ExploreView && explores && view.stream.stream === stream.stream) return view.ask(question);
@@ -77,11 +81,12 @@ function open() {
   byId("operations-view").hidden = !operations;
   byId("event-view").hidden = !finds;
   byId("all-streams-view").hidden = !all;
+  byId("saved-views-view").hidden = !saved;
   byId("stream-nav").hidden = !stream;
   byId("stream-view").hidden = !stream || explores || describes;
   byId("explore-view").hidden = !explores;
   byId("about-view").hidden = !describes;
-  byId("no-streams").hidden = streams.length > 0 || operations || finds || all;
+  byId("no-streams").hidden = streams.length > 0 || !ofStream;
   byId("nowhere").hidden = !nowhere;
   if (nowhere) {
     setText(byId("nowhere-name"), `There is no ${part ? "view" : "stream"} “${part || name}” here.`);
@@ -91,11 +96,12 @@ function open() {
   if (operations) view = new OperationsView();
   else if (finds) view = new EventView(streams.map((s) => s.stream), part, question, () => askForKey(null));
   else if (all) view = new AllStreamsView(() => askForKey(null));
+  else if (saved) view = new SavedViewsView(streams, () => askForKey(null), showKeyDialog);
   else if (!stream) view = null;
-  else if (explores) view = new ExploreView(stream, question, () => askForKey(null));
+  else if (explores) view = new ExploreView(stream, question, () => askForKey(null), showKeyDialog);
   else if (describes) view = new AboutView(stream, () => askForKey(null));
   else view = new StreamView(stream, byId("stream-view"), () => askForKey(null));
-  const shown = operations || finds || all ? name : stream?.stream;
+  const shown = ofStream ? stream?.stream : name;
   const tabs = { "to-live": "", "to-explore": `/${EXPLORE}`, "to-about": `/${ABOUT}` };
   for (const [id, path] of Object.entries(tabs)) byId(id, HTMLAnchorElement).hash = `#/${stream?.stream ?? ""}${path}`;
   const tab = explores ? "to-explore" : describes ? "to-about" : "to-live";
@@ -104,7 +110,7 @@ function open() {
     if (is) a.setAttribute("aria-current", "page");
     else a.removeAttribute("aria-current");
   }
-  const title = operations ? "Operations" : finds ? "Find an event" : all ? "All streams" : capital(words(shown ?? (nowhere ? "Not found" : "Live")));
+  const title = operations ? "Operations" : finds ? "Find an event" : all ? "All streams" : saved ? "Saved views" : capital(words(shown ?? (nowhere ? "Not found" : "Live")));
   document.title = `${title} · Streamgauge`;
 }
 
@@ -116,7 +122,12 @@ function showZone() {
 function askForKey(error) {
   view?.stop();
   view = null;
-  setText(byId("key-problem"), error ? `${error.message} ${error.hint}` : "");
+  showKeyDialog(error ? `${error.message} ${error.hint}` : "");
+}
+
+/** The page begins anew with the key. @param {string} why */
+function showKeyDialog(why) {
+  setText(byId("key-problem"), why);
   const dialog = byId("key-dialog", HTMLDialogElement);
   if (!dialog.open) dialog.showModal();
   byId("key-form", HTMLFormElement).onsubmit = (event) => {
