@@ -1,7 +1,7 @@
 """The Helm chart's manifests, rendered by Helm itself."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,11 +38,15 @@ def helm() -> Path:
     return found[-1]
 
 
-def template(values: Mapping[str, str], kubernetes: str = "1.34.0") -> "subprocess.CompletedProcess[str]":
-    contracts = [f"--set-file=contracts.{file.stem}={file}" for file in sorted(CONTRACTS.glob("*.yaml"))]
+def template(
+    values: Mapping[str, str], kubernetes: str = "1.34.0", contracts: Iterable[Path] = ()
+) -> "subprocess.CompletedProcess[str]":
+    """With those contracts beside the shipped ones."""
+    files = [*sorted(CONTRACTS.glob("*.yaml")), *contracts]
+    of_files = [f"--set-file=contracts.{file.stem}={file}" for file in files]
     given = [f"--set={name}={value}" for name, value in values.items()]
     return subprocess.run(
-        [helm(), "template", RELEASE, CHART, "--namespace=ns", f"--kube-version={kubernetes}", *contracts, *given],
+        [helm(), "template", RELEASE, CHART, "--namespace=ns", f"--kube-version={kubernetes}", *of_files, *given],
         capture_output=True,
         text=True,
         check=False,

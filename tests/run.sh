@@ -12,7 +12,7 @@ log=$(mktemp)
 nice .venv/bin/pytest "${without_servers[@]}" >"$log" 2>&1 &
 background=$!
 # what tests/integration/test_stores.py needs, and would wait for
-nice -n 15 platform/stack/install_stores.sh >/dev/null &
+nice platform/stack/install_stores.sh >/dev/null &
 stores=$!
 trap 'kill "$background" "$stores" 2>/dev/null || true; rm -f "$log"' EXIT
 

@@ -8,6 +8,7 @@ import os
 from datetime import date
 from pathlib import Path
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
@@ -27,10 +28,19 @@ ACCESS_FILE = CHECKOUT / "platform" / "access.yaml"
 
 KAFKA_PROPERTIES = ("sasl.", "enable.sasl.", "ssl.", "enable.ssl.", "socket.", "client.", "broker.address.")
 """What `kafka_properties` may set. The rest decides what is read, acknowledged and committed, and is not the user's."""
+_WEB_ADDRESSES = (
+    "dagster_url",
+    "api_url",
+    "prometheus_url",
+    "alertmanager_url",
+    "zipkin_url",
+    "victoria_logs_url",
+    "alert_webhook_url",
+)
 
 
 class InvalidLogins(ValueError):
-    """Settings that are needed together and aren't all there, or name files that don't exist."""
+    """Settings that are needed together and aren't all there, name files that don't exist, or are no addresses."""
 
     def __init__(self, names: list[str]) -> None:
         super().__init__(", ".join(names))
@@ -175,8 +185,9 @@ class Settings(LogSettings):
         files = [n for n, f in type(self).model_fields.items() if n.endswith("_file") and f.default is None]
         missing += [n for n in files if (path := getattr(self, n)) is not None and not path.is_file()]
         alien = [n for n in self.kafka_properties if not n.startswith(KAFKA_PROPERTIES)]
-        if missing or alien:
-            raise InvalidLogins([*missing, *(["kafka_properties"] if alien else [])])
+        wrong = [n for n in _WEB_ADDRESSES if not _is_web_address(getattr(self, n))]
+        if missing or alien or wrong:
+            raise InvalidLogins([*missing, *(["kafka_properties"] if alien else []), *wrong])
         return self
 
     @property
@@ -200,6 +211,16 @@ class Settings(LogSettings):
                 f"settings for the role {role} are missing or wrong: {names}",
                 "start the local stack with `streamgauge stack up`, or set them in the environment",
             ) from e
+
+
+def _is_web_address(value: str | SecretStr | None) -> bool:
+    if value is None:
+        return True
+    try:
+        parts = urlsplit(value if isinstance(value, str) else value.get_secret_value())
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _names(error: ErrorDetails) -> list[str]:

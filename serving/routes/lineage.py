@@ -29,6 +29,7 @@ from streamgauge.dagster import keys as asset_keys
 from streamgauge.dagster.hours import HOUR, HourRange, hour_start
 from streamgauge.errors import UserError
 from streamgauge.rollup.finality import FINAL, WindowStatus, read_finality
+from streamgauge.settings import Settings
 from streamgauge.state.commits import commits_of, run_pages
 from streamgauge.stores.lake import LakeError
 from streamgauge.stores.postgres import Connection
@@ -72,16 +73,12 @@ def lineage(
     if not _SEARCHES.acquire(blocking=False):
         raise Problem(BUSY, f"{_MOST_SEARCHES} events are looked for already.", headers={"Retry-After": "1"})
     try:
-        found = trace(
-            services.settings, contracts, event_id, hours, services.config.query_seconds, services.database.snapshot
-        )
+        settings = services.settings if caller.sees_operations else _without_stores(services.settings)
+        found = trace(settings, contracts, event_id, hours, services.config.query_seconds, services.database.snapshot)
     except LakeError as e:
         raise Problem(AWAY, f"{e.what}.", f"{e.hint}.", headers={"Retry-After": "5"}) from e
     finally:
         _SEARCHES.release()
-    if not caller.sees_operations:
-        for step in (step for each in found.traces for step in each["steps"]):
-            step["trace_url"] = step["logs_url"] = None
     names = ", ".join(c.stream for c in contracts)
     if not found.traces and found.begin > hours.first:
         raise Problem(
@@ -97,6 +94,11 @@ def lineage(
         )
     searched = {"from": found.begin, "to": hours.last + HOUR}
     return momentary_answer(request, {"event_id": event_id, **searched, "traces": found.traces})
+
+
+def _without_stores(settings: Settings) -> Settings:
+    """Neither asks the store of logs nor has links to it, or to that of traces."""
+    return settings.model_copy(update={"logs_url": None, "zipkin_url": None})
 
 
 _SEARCHED = timedelta(days=7)

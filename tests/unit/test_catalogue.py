@@ -40,7 +40,7 @@ def test_numbers_say_what_they_are_of() -> None:
 
 
 def test_what_others_keep_has_no_time_here() -> None:
-    foreign = replace(ORDERS, source=SourceSpec(topic="orders", format="json", key="order_id"), own_topic=None)
+    foreign = replace(ORDERS, source=SourceSpec(topic="orders", format="json", key="state"), own_topic=None)
     found = Catalogue.model_validate_json(orjson.dumps(described(foreign, None)))
     assert (found.kept_days.events, found.readers) == (None, None)
     assert Catalogue.model_validate_json(orjson.dumps(described(ORDERS, []))).kept_days.events == 7

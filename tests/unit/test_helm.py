@@ -181,7 +181,8 @@ def test_settings_are_complete_and_known(
         left_out.add(f"{PREFIX}ALERT_WEBHOOK_URL")
     assert set(OURS[process]["environment"]) - left_out <= set(names)
     for variable in rendered.container(process)["env"]:
-        monkeypatch.setenv(variable["name"], variable.get("value", "given"))
+        of_secret = "https://given.example" if "WEBHOOK_URL" in variable["name"] else "given"
+        monkeypatch.setenv(variable["name"], variable.get("value", of_secret))
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path))
     settings = Settings.for_role(LOGINS[process])
     assert settings.kafka_username == "given"
@@ -341,6 +342,18 @@ def test_workers_are_scaled_by_lag_and_cpu(rendered: Chart) -> None:
     assert {t["metadata"]["excludePersistentLag"] for t in by_lag} == {"true"}
     refused = template(VALUES | {"worker.autoscaling.maxReplicas": str(most + 1)})
     assert f"no stream has more than {most} partitions" in refused.stderr
+
+
+def test_a_topic_of_others_may_have_any_number_of_partitions(tmp_path: Path) -> None:
+    foreign = yaml.safe_load((CONTRACTS / "user_events.yaml").read_text())
+    foreign["name"] = "orders"
+    foreign["customProperties"] = [p for p in foreign["customProperties"] if p["property"] != "topic"]
+    foreign["customProperties"].append({"property": "source", "value": {"topic": "shop-orders", "format": "json"}})
+    file = tmp_path / "orders.yaml"
+    file.write_text(yaml.safe_dump(foreign))
+    taken = template(VALUES | {"worker.autoscaling.maxReplicas": "24"}, contracts=[file])
+    assert taken.returncode == 0, taken.stderr
+    assert "topic: shop-orders" in taken.stdout
 
 
 def test_the_api_survives_the_loss_of_a_node(rendered: Chart) -> None:

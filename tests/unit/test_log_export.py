@@ -45,7 +45,7 @@ def test_a_line_has_its_trace_its_stream_and_its_offsets(counted: Counter[str]) 
         exporter = LogExporter("streamgauge-worker", f"http://logs:secret@{place}")
         with use_span(span), bound_to(stream="s", offsets="0:1-9"):
             logger_of(exporter).info("committed in %d ms", 7)
-        exporter.flush()
+        exporter.deliver()
     (request,) = sent
     assert request.login == f"Basic {base64.b64encode(b'logs:secret').decode()}"
     assert "_msg_field=body" in request.path and "service.name%3Dstreamgauge-worker" in request.path
@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_counted_and_nobody_waits(counted: Counter[str], mo
             logger.info("line %d", n)
         assert time.monotonic() - began < 1
         assert counted["dropped"] == 150
-        exporter.flush()
+        exporter.deliver()
         assert time.monotonic() - began < 5
     assert counted["failed"] == 51
 
@@ -99,6 +99,35 @@ def test_a_store_that_hangs_holds_up_no_end(counted: Counter[str], monkeypatch: 
         monkeypatch.setattr(delivery.Delivery, "send", hang)
         logger_of(exporter).info("a line")
         began = time.monotonic()
-        exporter.flush()
+        exporter.deliver()
         assert time.monotonic() - began < 2
         release.set()
+
+
+def test_who_configures_logging_does_not_end_the_patience(counted: Counter[str]) -> None:
+    with store(503, 503, 200) as (place, sent):
+        exporter = LogExporter("s", f"http://{place}")
+        logger_of(exporter).info("a line")
+        while not sent:
+            time.sleep(0.01)
+        exporter.flush()
+        deadline = time.monotonic() + 20
+        while counted["exported"] < 1 and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert counted == {"exported": 1}
+
+
+def test_a_line_that_cannot_be_written_fails_nobody(
+    counted: Counter[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with store(200) as (place, sent):
+        exporter = LogExporter("s", f"http://{place}")
+        logger = logger_of(exporter)
+        logger.info("%d items", "seven")
+        with bound_to(stream=object()):  # pyright: ignore[reportArgumentType]
+            logger.info("of no kind that JSON has")
+        logger.info("a good one")
+        exporter.deliver()
+    assert [json.loads(r.body)["body"] for r in sent] == ["a good one"]
+    assert counted == {"exported": 1}
+    assert "seven" in capsys.readouterr().err

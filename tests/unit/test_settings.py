@@ -129,3 +129,13 @@ def test_each_instance_has_a_folder_of_its_own(
     if instance:
         monkeypatch.setenv(f"{PREFIX}INSTANCE", instance)
     assert data_dir() == Path(expected)
+
+
+@pytest.mark.parametrize("wrong", ["127.0.0.1:9411", "http://127.0.0.1:x1", "http://", "ftp://127.0.0.1/"])
+def test_an_address_that_is_none_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch, wrong: str) -> None:
+    credentials_file(folder)
+    monkeypatch.setenv("STREAMGAUGE_ZIPKIN_URL", wrong)
+    with pytest.raises(UserError, match=r"wrong: STREAMGAUGE_ZIPKIN_URL$"):
+        Settings.for_role("worker")
+    monkeypatch.setenv("STREAMGAUGE_ZIPKIN_URL", "http://127.0.0.1:9411")
+    assert Settings.for_role("worker").zipkin_url == "http://127.0.0.1:9411"

@@ -69,4 +69,4 @@ def test_a_process_that_ends_does_not_wait_for_a_store_that_is_away() -> None:
         began = time.monotonic()
         assert exporter.export(spans()) is SpanExportResult.FAILURE
         assert exporter.export(spans()) is SpanExportResult.FAILURE
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 20, "it would be offered for minutes"

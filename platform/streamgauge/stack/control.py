@@ -86,10 +86,19 @@ class Stack:
         join(self.layout)
 
     def start_stores(self, say: Say = lambda _: None) -> None:
-        """Fetches the stores, where they are missing, and starts each as soon as it is there."""
+        """Fetches the stores, where they are missing, and starts each as soon as it is there.
+
+        Raises UserError at the end if one could not be had or started; the others are there all the same.
+        """
+        failed: list[UserError] = []
         for name in STORES:
-            install(name)
-            self.start_program(name, say=say)
+            try:
+                install(name)
+                self.start_program(name, say=say)
+            except UserError as e:
+                failed.append(e)
+        if failed:
+            raise UserError("; ".join(e.what for e in failed), failed[0].hint)
 
     def start_program(self, *names: str, say: Say = lambda _: None) -> None:
         """Starts parts of a running stack, and waits until they are ready."""

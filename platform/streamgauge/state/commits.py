@@ -1,10 +1,12 @@
 """The worker's commits, as its log lines in the store of logs tell of them: when, of which records, in which trace."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from streamgauge.errors import UserError
 from streamgauge.settings import Settings
 from streamgauge.stores.victoria_logs import LogStore, quoted
 from streamgauge.telemetry.catalog import log_fields as f
@@ -12,12 +14,12 @@ from streamgauge.telemetry.catalog import log_fields as f
 COMMITTER = "streaming.worker.committer"
 """The logger of the lines."""
 _AT_ONCE = 1000
+_SECONDS = 5.0
+"""Of a search for a commit whose line may never have come: it would go on through all that is kept."""
 _AROUND = timedelta(minutes=1)
 """On the page of a trace's lines: so long before and after its commit."""
-
-
 _RUN = timedelta(hours=1)
-"""The same of a run, which may take long."""
+"""On the page of a run's lines: so long before and after its end, as a run may take long."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,10 @@ class Commit:
     trace_id: str | None
     trace_url: str | None
     logs_url: str
+
+    def reaches(self, partition: int, offset: int) -> bool:
+        """It counted the record, or one of the partition behind it."""
+        return any(p == partition and offset <= last for p, _, last in _ranges(self.offsets))
 
     def holds(self, partition: int, offset: int) -> bool:
         return any(p == partition and first <= offset <= last for p, first, last in _ranges(self.offsets))
@@ -43,14 +49,22 @@ class Commits:
 
     def of(self, stream: str, partition: int, offset: int, since: datetime) -> Commit | None:
         """The one that has counted a record which was appended at `since`, if the store still has its line."""
-        while True:
+        until = time.monotonic() + _SECONDS
+        while time.monotonic() < until:
             begin = since.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
             lines = self._logs.find(f"{_lines_of(stream)} _time:>={begin} | sort by (_time) limit {_AT_ONCE}", _AT_ONCE)
             found = [self._commit(line) for line in lines]
-            holding = next((c for c in found if c.holds(partition, offset)), None)
-            if holding is not None or len(lines) < _AT_ONCE or found[-1].at <= since:
-                return holding
+            # the commits of a partition are in the order of its offsets
+            reached = next((c for c in found if c.reaches(partition, offset)), None)
+            if reached is not None:
+                return reached if reached.holds(partition, offset) else None
+            if len(lines) < _AT_ONCE or found[-1].at <= since:
+                return None
             since = found[-1].at
+        raise UserError(
+            f"the commit was not found within {_SECONDS:g} s among the log lines since {since:%Y-%m-%d %H:%M} UTC",
+            "ask the store of logs itself: streamgauge stack status has its address",
+        )
 
     def up_to(self, stream: str, partition: int, end: int) -> Commit | None:
         """The latest that has counted the records of a partition before the offset `end`, and none behind them."""

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,6 +16,14 @@ _SECONDS = 2.0
 """For one answer: who asks where a number is from should not wait longer for what else is known of it."""
 
 
+@cache
+def _client() -> httpx.Client:
+    """Made once, as each takes tens of milliseconds. No connection is kept: the store may close it in the moment in
+    which it is used again, and would look away.
+    """
+    return httpx.Client(timeout=_SECONDS, limits=httpx.Limits(max_keepalive_connections=0))
+
+
 class LogStore:
     """`url` is VictoriaLogs' own, with its login."""
 
@@ -24,9 +33,8 @@ class LogStore:
     def find(self, query: str, limit: int) -> list[dict[str, Any]]:
         """Lines as their fields. Raises UserError where the store doesn't answer."""
         try:
-            answer = httpx.post(
-                self._url.join("/select/logsql/query"), data={"query": query, "limit": str(limit)}, timeout=_SECONDS
-            ).raise_for_status()
+            asked = {"query": query, "limit": str(limit)}
+            answer = _client().post(self._url.join("/select/logsql/query"), data=asked).raise_for_status()
         except httpx.HTTPError as e:
             raise UserError(
                 f"the store of logs doesn't answer ({type(e).__name__})", "start it by `streamgauge stack stores`"

@@ -9,11 +9,13 @@ import httpx
 _SECONDS = 10.0
 """For one request: without it a store that hangs would hold a batch for ever."""
 _PAUSE_SECONDS = 2.0
+_TOO_MANY = 429
 
 
 class Delivery:
-    """`patience`: for how many seconds a batch is offered again to a store that is away or fails: the local stack's
-    start after the first numbers. Without an end, the newest would be dropped for the oldest while it is away.
+    """`patience`: for how many seconds each batch is offered again to a store that is away or fails: the local stack's
+    start after the first numbers. Batches go one after another, and what does not fit behind them is dropped by who
+    sends: without an end, one batch that no store takes would hold up all others for ever.
     """
 
     def __init__(self, url: str, patience: float) -> None:
@@ -27,7 +29,7 @@ class Delivery:
         while True:
             with suppress(httpx.HTTPError):
                 status = self._client.post(path, content=content, headers={"Content-Type": content_type}).status_code
-                if status < 500:
+                if status < 500 and status != _TOO_MANY:
                     return status < 300
             if self._hurry.wait(_PAUSE_SECONDS) or time.monotonic() > until:
                 return False

@@ -2,12 +2,12 @@
 (https://docs.victoriametrics.com/victorialogs/data-ingestion/#json-stream-api). Who writes a line never waits for it.
 """
 
+import atexit
 import json
 import logging
 import queue
 import threading
 import time
-from typing import Any
 from urllib.parse import urlencode
 
 from streamgauge.telemetry import metrics
@@ -34,7 +34,9 @@ def export_logs(service: str, url: str | None, *, whole: str | None = None) -> N
         return
     for result in ("exported", "failed", "dropped"):
         metrics.LOG_RECORDS.add(0, {a.LOG_RESULT.name: result})
-    logging.getLogger().addHandler(LogExporter(service, url))
+    exporter = LogExporter(service, url)
+    logging.getLogger().addHandler(exporter)
+    atexit.register(exporter.deliver)
     if whole is not None:
         logging.getLogger(whole).setLevel(logging.DEBUG)
 
@@ -43,13 +45,13 @@ def flush_logs() -> None:
     """For a process that may end without its handlers of `atexit`."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LogExporter):
-            handler.flush()
+            handler.deliver()
 
 
 class LogExporter(logging.Handler):
     def __init__(self, service: str, url: str) -> None:
         super().__init__()
-        self._lines: queue.Queue[dict[str, Any]] = queue.Queue(_MOST_QUEUED)
+        self._lines: queue.Queue[str] = queue.Queue(_MOST_QUEUED)
         self._delivery = Delivery(url, _PATIENCE_SECONDS)
         self._thread: threading.Thread | None = None
         names = {
@@ -68,12 +70,20 @@ class LogExporter(logging.Handler):
             self._thread = threading.Thread(target=self._work, name="logs", daemon=True)
             self._thread.start()
         try:
-            self._lines.put_nowait(fields_of(record))
+            line = json.dumps(fields_of(record))
+        except Exception:
+            # as logging's own handlers do: who writes a line that can't be formatted is not to fail by it
+            self.handleError(record)
+            return
+        try:
+            self._lines.put_nowait(line)
         except queue.Full:
             metrics.LOG_RECORDS.add(1, {a.LOG_RESULT.name: "dropped"})
 
-    def flush(self) -> None:
-        """`logging` calls it at the end of the process."""
+    def deliver(self) -> None:
+        """At the end of the process: what is left, within a bound. Not `flush`, which `logging` calls of all handlers
+        whenever somebody configures it, as Dagster does when a run begins.
+        """
         self._delivery.hurry()
         until = time.monotonic() + _LAST_SECONDS
         while self._lines.unfinished_tasks and time.monotonic() < until:
@@ -84,7 +94,7 @@ class LogExporter(logging.Handler):
             lines = [self._lines.get()]
             while len(lines) < _AT_ONCE and not self._lines.empty():
                 lines.append(self._lines.get())
-            content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+            content = "".join(f"{line}\n" for line in lines).encode()
             taken = self._delivery.send(self._path, content, "application/stream+json")
             metrics.LOG_RECORDS.add(len(lines), {a.LOG_RESULT.name: "exported" if taken else "failed"})
             for _ in lines:
