@@ -35,7 +35,6 @@ _WEB_ADDRESSES = (
     "alertmanager_url",
     "zipkin_url",
     "victoria_logs_url",
-    "alert_webhook_url",
 )
 
 
@@ -214,7 +213,7 @@ class Settings(LogSettings):
 
 
 def _is_web_address(value: str | SecretStr | None) -> bool:
-    if value is None:
+    if not value:
         return True
     try:
         parts = urlsplit(value if isinstance(value, str) else value.get_secret_value())

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="installing in a chroo
 
 # Debian 13's, beside Debian 12's 3.11 that everything else is tested on.
 _SUITE, _VERSION = "trixie", "3.13"
-_NEED_PROGRAMS = ("test_page.py", "test_observability.py", "test_stack_config.py", "test_compose.py")
+_NEED_PROGRAMS = ("test_page.py", "test_observability.py", "test_stack_config.py", "test_compose.py", "test_helm.py")
 _INSTALL = """
 set -eu
 cd /src

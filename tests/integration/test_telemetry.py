@@ -217,7 +217,7 @@ def test_every_name_emitted_is_listed_and_every_name_listed_is_emitted(
             monkeypatch.setenv("OTEL_TRACES_EXPORTER", "none")
             make_final(running, hour)
             wait_for(lambda: figure(api_port, "streamgauge_alerts_undelivered") > 0, "an alert is not delivered", 120)
-            wait_for(lambda: figure(api_port, "streamgauge_dagster_tick_duration_seconds") > 0, "a tick has ended")
+            wait_for(lambda: figure(api_port, "streamgauge_dagster_tick_duration_seconds") > 0, "a tick has ended", 300)
             with api.client.stream("GET", f"/v1/streams/{stream}/live") as live:
                 next(live.iter_lines())
                 emitted.scrape(url(api_port))

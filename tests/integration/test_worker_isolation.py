@@ -17,7 +17,7 @@ from streamgauge.stores.postgres import connect
 from tests.integration.running import Running, events, read_topic, rows_of, started, stored
 from tests.integration.workers import wait_for, wait_until_read
 
-pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.usefixtures("stack"), pytest.mark.timeout(600)]
 
 
 @contextmanager
@@ -37,7 +37,7 @@ def test_the_record_that_ends_every_session_becomes_a_dead_letter(running: Runni
         running.send(events(running.contract, 2, start=5_000, event_type="PoisonEvent"))
         running.send(events(running.contract, 5_000, start=6_000))
         process = running.workers.start()
-        wait_for(lambda: _dead_letters(running) == [("unexpected", "CheckViolation")] * 2, "both are set aside", 120)
+        wait_for(lambda: _dead_letters(running) == [("unexpected", "CheckViolation")] * 2, "both are set aside", 300)
         assert "PoisonEvent" not in running.workers.log()
         assert process.poll() is None
         account = wait_until_read(running.contract)
@@ -65,7 +65,7 @@ def test_what_is_beyond_a_limit_of_postgres_is_no_outage(running: Running) -> No
     running.send(events(running.contract, 1, start=200, event_type=long))
     running.send(events(running.contract, 200, start=201))
     running.workers.start()
-    wait_for(lambda: _dead_letters(running) == [("unexpected", "Permanent")], "it is set aside", 120)
+    wait_for(lambda: _dead_letters(running) == [("unexpected", "Permanent")], "it is set aside", 300)
     account = wait_until_read(running.contract)
     assert (account.counted, account.dead_letters) == (400, 1)
     assert "waiting for Postgres" not in running.workers.log()

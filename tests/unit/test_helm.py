@@ -181,8 +181,7 @@ def test_settings_are_complete_and_known(
         left_out.add(f"{PREFIX}ALERT_WEBHOOK_URL")
     assert set(OURS[process]["environment"]) - left_out <= set(names)
     for variable in rendered.container(process)["env"]:
-        of_secret = "https://given.example" if "WEBHOOK_URL" in variable["name"] else "given"
-        monkeypatch.setenv(variable["name"], variable.get("value", of_secret))
+        monkeypatch.setenv(variable["name"], variable.get("value", "given"))
     monkeypatch.setenv(f"{PREFIX}DATA_DIR", str(tmp_path))
     settings = Settings.for_role(LOGINS[process])
     assert settings.kafka_username == "given"
