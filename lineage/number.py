@@ -9,6 +9,7 @@ from psycopg import sql
 from streamgauge.contract.model import Contract
 from streamgauge.dagster.hours import hour_start
 from streamgauge.errors import UserError
+from streamgauge.rollup.windows import check_dimensions
 from streamgauge.settings import Settings
 from streamgauge.state.commits import commits_of, run_pages
 from streamgauge.stores.postgres import Connection, connect_or_explain
@@ -34,11 +35,7 @@ def writers(settings: Settings, contract: Contract, minute: datetime, members: M
 
     Raises UserError where nothing is known of the minute, or the store of logs does not answer.
     """
-    unknown = members.keys() - set(contract.dimension_names)
-    if unknown:
-        raise UserError(
-            f"{contract.stream} has no dimension {min(unknown)!r}", f"it has {', '.join(contract.dimension_names)}"
-        )
+    check_dimensions(contract, members)
     with connect_or_explain(settings, autocommit=True, application="streamgauge trace") as connection:
         found = (
             *_commits(settings, contract, connection, minute, members),

@@ -36,6 +36,7 @@ _WEB_ADDRESSES = (
     "zipkin_url",
     "victoria_logs_url",
 )
+"""Of pages and programs that are asked over HTTP: an address that is none would be tried for ever, or end a process."""
 
 
 class InvalidLogins(ValueError):

@@ -7,16 +7,16 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from string import Template
-from threading import Thread
 from typing import Any
 
 import httpx
 
 from streamgauge.settings import CHECKOUT
 from streamgauge.stack.layout import LOOPBACK
+from tests.http_server import listening
 
 TEMPLATES = CHECKOUT / "platform" / "observability"
 _READY_SECONDS = 20.0
@@ -53,18 +53,9 @@ def receiver() -> Generator[Receiver]:
             self.send_response(503 if built.away else 200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
-    built = Receiver(f"http://{LOOPBACK}:{server.server_address[1]}/")
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as port:
+        built = Receiver(f"http://{LOOPBACK}:{port}/")
         yield built
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def fill(name: str, edit: Callable[[str], str] = lambda text: text, **values: str) -> str:

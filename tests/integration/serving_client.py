@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 
 import httpx
 from starlette.testclient import TestClient
@@ -18,6 +17,7 @@ from serving.app import create_app
 from serving.config import ApiConfig
 from serving.services import make_services
 from streamgauge.settings import PREFIX, Settings
+from tests.http_server import listening
 
 LOOPBACK = "127.0.0.1"
 
@@ -91,12 +91,5 @@ def proxied(url: str) -> Generator[str]:
             self.end_headers()
             self.wfile.write(answer.content)
 
-        def log_message(self, format: str, *args: object) -> None:
-            del format, args
-
-    with ThreadingHTTPServer((LOOPBACK, 0), Proxy) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://{LOOPBACK}:{server.server_port}"
-        finally:
-            server.shutdown()
+    with listening(Proxy) as port:
+        yield f"http://{LOOPBACK}:{port}"

@@ -4,9 +4,8 @@ import json
 import time
 from collections.abc import Callable, Generator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import dagster as dg
@@ -20,6 +19,7 @@ from streamgauge.errors import UserError
 from streamgauge.settings import PREFIX, Settings
 from streamgauge.stores.postgres import connect
 from streamgauge.stores.redis import redis_client
+from tests.http_server import listening
 from tests.integration.alert_sensor import Sensor, causes
 from tests.integration.monitors import Receiver, alertmanager, fill, free_port, receiver
 from tests.integration.own_stream import block
@@ -210,15 +210,8 @@ def test_servers_are_asked_while_no_transaction_is_open(stream: Running, instanc
             self.end_headers()
             self.wfile.write(b"[]")
 
-        def log_message(self, format: str, *args: Any) -> None: ...
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_address[1]}"
-        Sensor(stream, instance, alertmanager_url=url).tick()
-        server.shutdown()
-        thread.join()
+    with listening(Handler) as port:
+        Sensor(stream, instance, alertmanager_url=f"http://127.0.0.1:{port}").tick()
     assert open_ones == [0]
 
 

@@ -5,8 +5,7 @@ import os
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import urlencode
 
@@ -31,6 +30,7 @@ from streamgauge.state import api_keys
 from streamgauge.state.api_keys import PERSONAL, READ_ALL
 from streamgauge.stores.postgres import connect
 from tests.chart import chart
+from tests.http_server import listening
 from tests.integration.browser import chromium, opened
 from tests.integration.dagster_processes import DagsterProcesses
 from tests.integration.free_port import free_port
@@ -230,15 +230,8 @@ def _another_site(url: str, stop: str) -> Generator[str]:
             self.end_headers()
             self.wfile.write(page.encode())
 
-        def log_message(self, format: str, *args: Any) -> None:
-            del format, args
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        try:
-            yield f"http://localhost:{server.server_port}/"
-        finally:
-            server.shutdown()
+    with listening(Site) as port:
+        yield f"http://localhost:{port}/"
 
 
 def test_the_code_server_listens_for_its_owner_alone(stack: Stack, url: str) -> None:

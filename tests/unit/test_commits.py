@@ -4,8 +4,7 @@ import json
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from streamgauge.errors import UserError
 from streamgauge.state import commits
 from streamgauge.state.commits import Commits
+from tests.http_server import listening
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 _PAGE = 3
@@ -35,18 +35,8 @@ def store_of(*offsets: str) -> Generator[tuple[Commits, list[str]]]:
             self.end_headers()
             self.wfile.write(answer.encode())
 
-        def log_message(self, format: str, *args: object) -> None:
-            del format, args
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield Commits(f"http://127.0.0.1:{server.server_port}", None), asked
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with listening(Handler) as port:
+        yield Commits(f"http://127.0.0.1:{port}", None), asked
 
 
 @pytest.fixture(autouse=True)

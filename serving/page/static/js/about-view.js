@@ -1,6 +1,7 @@
 // What a stream is: its fields, its numbers, how well it does today, where it goes, and who asks for it.
 
-import { ApiError, get, query } from "./api.js";
+import { get, query, toBeShown } from "./api.js";
+import { showStatus } from "./connection.js";
 import { byId, el, link, setAttribute, setText } from "./dom.js";
 import { capital, number, percent, plural, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
@@ -44,8 +45,7 @@ export class AboutView {
     setText(byId("about-purpose"), stream.description);
     setText(byId("about-problem"), "");
     byId("about-body").hidden = true;
-    setText(byId("connection"), "Asking…");
-    setText(byId("connection-age"), "");
+    showStatus("Asking…", "");
     void this.#ask();
   }
 
@@ -72,14 +72,12 @@ export class AboutView {
       this.#checks(rows, days);
       this.#render();
       byId("about-body").hidden = false;
-      setText(byId("connection"), "Up to date");
-      document.body.dataset.connection = "live";
+      showStatus("Up to date", undefined, "live");
     } catch (error) {
-      if (this.#asked.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) return this.unauthorized();
-      setText(byId("about-problem"), `${error.message} ${error.hint}`);
-      setText(byId("connection"), "No numbers are shown.");
+      const shown = toBeShown(error, this.#asked.signal, this.unauthorized);
+      if (!shown) return;
+      setText(byId("about-problem"), `${shown.message} ${shown.hint}`);
+      showStatus("No numbers are shown.");
     }
   }
 

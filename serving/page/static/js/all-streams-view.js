@@ -1,6 +1,7 @@
 // Every stream that the reader may see, on one page.
 
-import { ApiError, get } from "./api.js";
+import { get, toBeShown } from "./api.js";
+import { showStatus } from "./connection.js";
 import { byId, el, setText } from "./dom.js";
 import { capital, number, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
@@ -30,8 +31,7 @@ export class AllStreamsView {
   constructor(unauthorized) {
     this.unauthorized = unauthorized;
     byId("all-streams").replaceChildren(this.#table.whole);
-    setText(byId("connection"), "Asking…");
-    setText(byId("connection-age"), "");
+    showStatus("Asking…", "");
     void this.#ask();
   }
 
@@ -51,16 +51,11 @@ export class AllStreamsView {
     try {
       const [{ streams }, { rows }] = await Promise.all([get("/v1/streams", this.#asked.signal), get("/v1/quality?limit=1000", this.#asked.signal)]);
       this.#found = { streams, rows };
-      setText(byId("connection"), "Live");
-      setText(byId("connection-age"), "asked every 10 s");
-      document.body.dataset.connection = "live";
+      showStatus("Live", "asked every 10 s", "live");
       this.#render();
     } catch (error) {
-      if (this.#asked.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) return this.unauthorized();
-      setText(byId("connection"), `${error.message} Trying again.`);
-      document.body.dataset.connection = "lost";
+      const shown = toBeShown(error, this.#asked.signal, this.unauthorized);
+      if (shown) showStatus(`${shown.message} Trying again.`, undefined, "lost");
     } finally {
       this.#asking = false;
     }

@@ -14,6 +14,17 @@ export class ApiError extends Error {
   }
 }
 
+/** What a view that asked has to show of an error: nothing where nobody waits for the answer any more, or where the reader is asked for a key instead.
+ * What is no error of the API is thrown on.
+ * @param {unknown} error @param {AbortSignal} signal @param {() => void} unauthorized @returns {ApiError | null} */
+export function toBeShown(error, signal, unauthorized) {
+  if (signal.aborted) return null;
+  if (!(error instanceof ApiError)) throw error;
+  if (error.status !== 401) return error;
+  unauthorized();
+  return null;
+}
+
 /** The key lives as long as the tab. @param {string} key */
 export function keepKey(key) {
   sessionStorage.setItem(KEY, key);

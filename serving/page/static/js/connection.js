@@ -10,6 +10,14 @@ const age = byId("connection-age");
 
 /** @typedef {import("./live.js").State | "stale" | "partial"} Kind */
 
+/** For a view that asks now and then, and has no live connection. What is left out stays as it is.
+ * @param {string} text @param {string} [since] @param {"live" | "lost"} [kind] */
+export function showStatus(text, since, kind) {
+  setText(line, text);
+  if (since !== undefined) setText(age, since);
+  if (kind) document.body.dataset.connection = kind;
+}
+
 export class Connection {
   /** @type {import("./live.js").State} */
   #state = "connecting";

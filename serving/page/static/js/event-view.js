@@ -1,6 +1,7 @@
 // What became of one event: looked for by its id, and followed from Kafka to the numbers that people read.
 
-import { ApiError, get, query } from "./api.js";
+import { get, query, toBeShown } from "./api.js";
+import { showStatus } from "./connection.js";
 import { byId, el, link, pages, setText } from "./dom.js";
 import { capital, number, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
@@ -39,8 +40,7 @@ export class EventView {
       if (location.hash === hash) void this.#find(input.value.trim(), select.value);
       else location.hash = hash;
     };
-    setText(byId("connection"), "No numbers are shown.");
-    setText(byId("connection-age"), "");
+    showStatus("No numbers are shown.", "");
     if (id) void this.#find(id, stream);
     else this.#say("");
     if (!id) input.focus();
@@ -65,10 +65,8 @@ export class EventView {
       this.#traces = found.traces;
       this.#render();
     } catch (error) {
-      if (asked.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) return this.unauthorized();
-      this.#say(`${error.message} ${error.hint}`);
+      const shown = toBeShown(error, asked.signal, this.unauthorized);
+      if (shown) this.#say(`${shown.message} ${shown.hint}`);
     }
   }
 

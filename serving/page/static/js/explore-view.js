@@ -1,9 +1,10 @@
 // Questions to one stream: the answer by time, by value and in all, against before, and the way to take it along.
 
 import { announce } from "./announce.js";
-import { ApiError, get, query } from "./api.js";
+import { ApiError, get, query, toBeShown } from "./api.js";
 import { BreakdownChart, WHOLE, coloursOf } from "./breakdown-chart.js";
 import { DRAWN, slotsOf, totalsOf } from "./breakdown.js";
+import { showStatus } from "./connection.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
 import { measuresOf } from "./measures.js";
 import { NONE, capital, change, number, percent, plural, words } from "./numbers.js";
@@ -213,25 +214,20 @@ export class ExploreView {
       const span = this.#span;
       this.#answer = await this.#answerTo(question, span, asked.signal);
       setText(byId("explore-problem"), "");
-      setText(byId("connection"), "Up to date");
-      setText(byId("connection-age"), `as of ${times.second(this.#askedAt, preferences.zone)}`);
-      document.body.dataset.connection = "live";
+      showStatus("Up to date", `as of ${times.second(this.#askedAt, preferences.zone)}`, "live");
       delete result.dataset.old;
       this.#render();
       setAttribute(result, "aria-busy", null);
       if (!isAgain) announce(["explore-title", "explore-number", "explore-when", "explore-change"].map((id) => byId(id).textContent).join(", "));
       await this.#askTop(span, asked.signal);
     } catch (error) {
-      if (asked.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) return this.unauthorized();
-      setText(byId("explore-problem"), `${error.message} ${error.hint}`);
+      const shown = toBeShown(error, asked.signal, this.unauthorized);
+      if (!shown) return;
+      setText(byId("explore-problem"), `${shown.message} ${shown.hint}`);
       setAttribute(result, "aria-busy", null);
       result.dataset.old = "";
-      if (error.status !== 0 && error.status < 500) return;
-      setText(byId("connection"), `No numbers since ${times.second(this.#askedAt, preferences.zone)}. Trying again. ${error.message}`);
-      setText(byId("connection-age"), "");
-      document.body.dataset.connection = "lost";
+      if (shown.status !== 0 && shown.status < 500) return;
+      showStatus(`No numbers since ${times.second(this.#askedAt, preferences.zone)}. Trying again. ${shown.message}`, "", "lost");
     }
   }
 

@@ -5,6 +5,7 @@ import { showAlerts, watchAlerts } from "./alerts.js";
 import { AllStreamsView } from "./all-streams-view.js";
 import { ApiError, get, keepKey } from "./api.js";
 import { backoffMs } from "./backoff.js";
+import { showStatus } from "./connection.js";
 import { byId, el, setText } from "./dom.js";
 import { capital, words } from "./numbers.js";
 import { EventView } from "./event-view.js";
@@ -41,8 +42,7 @@ async function start() {
       if (!(error instanceof ApiError)) throw error;
       if (error.status === 401) return askForKey(error);
       failures += 1;
-      setText(byId("connection"), `${error.message} Trying again.`);
-      document.body.dataset.connection = "lost";
+      showStatus(`${error.message} Trying again.`, undefined, "lost");
       await new Promise((done) => setTimeout(done, backoffMs(failures)));
     }
   }
@@ -90,8 +90,7 @@ function open() {
   byId("nowhere").hidden = !nowhere;
   if (nowhere) {
     setText(byId("nowhere-name"), `There is no ${part ? "view" : "stream"} “${part || name}” here.`);
-    setText(byId("connection"), "No numbers are shown.");
-    setText(byId("connection-age"), "");
+    showStatus("No numbers are shown.", "");
   }
   if (operations) view = new OperationsView();
   else if (finds) view = new EventView(streams.map((s) => s.stream), part, question, () => askForKey(null));

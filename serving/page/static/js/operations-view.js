@@ -1,6 +1,7 @@
 // Is the platform well? Its parts, how far each partition lags, how fast the worker is, what is left of the error budget.
 
 import { ApiError, get } from "./api.js";
+import { showStatus } from "./connection.js";
 import { byId, el, setAttribute, setText } from "./dom.js";
 import { number, percent, words } from "./numbers.js";
 import { preferences } from "./preferences.js";
@@ -45,13 +46,10 @@ export class OperationsView {
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       this.#failedSince ||= Date.now();
-      setText(byId("connection"), `Disconnected since ${times.second(this.#failedSince, preferences.zone)}. Trying again. ${error.message}`);
-      document.body.dataset.connection = "lost";
+      showStatus(`Disconnected since ${times.second(this.#failedSince, preferences.zone)}. Trying again. ${error.message}`, undefined, "lost");
       return;
     }
-    setText(byId("connection"), "Live");
-    setText(byId("connection-age"), "asked every 5 s");
-    document.body.dataset.connection = "live";
+    showStatus("Live", "asked every 5 s", "live");
     this.render();
   }
 

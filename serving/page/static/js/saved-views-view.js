@@ -1,6 +1,7 @@
 // The views that readers keep: the reader's own, and those that others share.
 
-import { ApiError, get } from "./api.js";
+import { ApiError, get, toBeShown } from "./api.js";
+import { showStatus } from "./connection.js";
 import { byId, el, setText } from "./dom.js";
 import { measuresOf } from "./measures.js";
 import { capital, words } from "./numbers.js";
@@ -27,8 +28,7 @@ export class SavedViewsView {
     byId("saved-views").replaceChildren(this.#table.whole);
     byId("saved-views").hidden = true;
     setText(byId("saved-views-note"), "");
-    setText(byId("connection"), "Asking…");
-    setText(byId("connection-age"), "");
+    showStatus("Asking…", "");
     void this.#ask();
   }
 
@@ -44,15 +44,13 @@ export class SavedViewsView {
   async #ask() {
     try {
       ({ views: this.#views } = await get("/v1/saved-views", this.#asked.signal));
-      setText(byId("connection"), "Up to date");
-      document.body.dataset.connection = "live";
+      showStatus("Up to date", undefined, "live");
       this.#render();
     } catch (error) {
-      if (this.#asked.signal.aborted) return;
-      if (!(error instanceof ApiError)) throw error;
-      if (error.status === 401) return this.unauthorized();
-      setText(byId("saved-views-note"), `${error.message} ${error.hint}`);
-      setText(byId("connection"), "No views are shown.");
+      const shown = toBeShown(error, this.#asked.signal, this.unauthorized);
+      if (!shown) return;
+      setText(byId("saved-views-note"), `${shown.message} ${shown.hint}`);
+      showStatus("No views are shown.");
     }
   }
 
